@@ -1,0 +1,41 @@
+package auction
+
+import (
+	"fmt"
+
+	"gavel/raftfsm/escrow"
+)
+
+// Payment is what the winner of a finished build is paid: what its actual
+// finish is worth less the reference score, within [−reserve, reserve]. Below
+// zero the winner pays the requester. With a constant value function it is the
+// second price, or the reserve when nobody else bid under it.
+func Payment(value, reference, reserve escrow.Credits) (escrow.Credits, error) {
+	payment, err := value.Sub(reference)
+	if err != nil {
+		return 0, fmt.Errorf("computing payment: %w", err)
+	}
+	return within(payment, reserve)
+}
+
+// FailurePayment is what the winner of a failed build is paid: −min(reserve,
+// reference), what its winning took from the others, never more than the reserve.
+func FailurePayment(reference, reserve escrow.Credits) (escrow.Credits, error) {
+	return Payment(0, max(0, reference), reserve)
+}
+
+// CostCoveredFailurePayment is the rule of solver competitions that refund the
+// winner's price when it fails: price less reference, within [−reserve,
+// reserve]. Under it a truthful report of a bid that succeeds with probability
+// p is p(value − price) rather than p·value − price, which is why it is not the
+// default.
+func CostCoveredFailurePayment(price, reference, reserve escrow.Credits) (escrow.Credits, error) {
+	return Payment(price, reference, reserve)
+}
+
+func within(payment, reserve escrow.Credits) (escrow.Credits, error) {
+	if reserve < 0 || !reserve.Valid() {
+		return 0, fmt.Errorf("computing payment: %w: reserve price %v", ErrRefused, reserve)
+	}
+	return max(-reserve, min(payment, reserve)), nil
+}

@@ -1,0 +1,80 @@
+package beacon_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"gavel/raftfsm/beacon"
+)
+
+func BenchmarkSign(b *testing.B) {
+	f := setup(b, 5)
+	for b.Loop() {
+		f.shares[0].Sign(message(0))
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	f := setup(b, 5)
+	sig := f.sign(b, message(0))
+	for b.Loop() {
+		if err := beacon.Verify(f.group.Key, message(0), sig); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Combining includes one verification of the outcome.
+func BenchmarkCombine3of5(b *testing.B) {
+	f := setup(b, 5)
+	var partials []beacon.Partial
+	for _, s := range f.shares[:3] {
+		partials = append(partials, s.Sign(message(0)))
+	}
+	for b.Loop() {
+		if _, err := f.group.Combine(message(0), partials); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// The metric is what one signature of the batch costs, as a share of verifying
+// it alone in the same run.
+func BenchmarkVerifyBatch(b *testing.B) {
+	f := setup(b, 1)
+	for _, n := range []int{2, 16, 128, 1024} {
+		msgs, sigs := make([][]byte, n), make([]beacon.Signature, n)
+		for i := range n {
+			msgs[i] = message(i)
+			sigs[i] = f.shares[0].Sign(msgs[i]).Sig
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			const probes = 50
+			start := time.Now()
+			for i := range probes {
+				if err := beacon.Verify(f.group.Key, msgs[i%n], sigs[i%n]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			alone := float64(time.Since(start).Nanoseconds()) / probes
+			for b.Loop() {
+				if err := beacon.VerifyBatch(f.group.Key, msgs, sigs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			each := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / float64(n)
+			b.ReportMetric(each, "ns/signature")
+			b.ReportMetric(each/alone, "ratio")
+		})
+	}
+}
+
+func BenchmarkDealVerify3of5(b *testing.B) {
+	f := deal(b, 5)
+	for b.Loop() {
+		if err := f.deals[0].Verify(f.ceremony); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

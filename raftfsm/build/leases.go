@@ -1,0 +1,181 @@
+package build
+
+import (
+	"gavel/raftfsm/draw"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// assign gives a worker a lease to build once.
+func (b *Build) assign(e *Env, round Round, seat uint32, c Candidate, hold escrow.TransferID) {
+	ordinal := uint32(0)
+	for i := range b.Attempts {
+		if b.Attempts[i].Worker == c.Worker {
+			ordinal++
+		}
+	}
+	b.Attempts = append(b.Attempts, Attempt{
+		Round: round, Seat: seat, Worker: c.Worker, Ordinal: ordinal, Domain: c.Domain, State: AttemptAssigned, Hold: hold,
+		AssignedAt: e.Now, LeaseUntil: e.Now + e.Params.LeaseMillis,
+		BoundUntil: e.Now + b.Terms.TimeoutMillis + e.Params.GraceMillis + megabytes(b.Terms.InputBytes)*e.Params.MillisPerMB,
+	})
+	e.engage(c.Worker)
+}
+
+// megabytes rounds up.
+func megabytes(n uint64) int64 { return int64((n + 1<<20 - 1) >> 20) }
+
+// Start says that the command begins. It renews the lease.
+func (b *Build) Start(e *Env, worker, lease ID) Outcome {
+	a := b.Attempt(lease)
+	if out := a.held(worker); out.Code != Done {
+		return out
+	}
+	if a.State == AttemptAssigned {
+		a.State, a.StartedAt = AttemptStarted, e.Now
+		switch {
+		case b.State == Awarded:
+			b.State = Running
+		case b.State == Drawn:
+			b.State = Validating
+		}
+	}
+	a.LeaseUntil = e.Now + e.Params.LeaseMillis
+	return Outcome{Subject: lease}
+}
+
+// held checks that the lease runs and is the worker's.
+func (a *Attempt) held(worker ID) Outcome {
+	switch {
+	case a == nil || a.Worker != worker:
+		return Refuse(CodeNotAllowed, "this worker holds no such lease")
+	case !a.Active():
+		return Refuse(CodeStale, "the lease is over: it is %v", a.State)
+	}
+	return Outcome{}
+}
+
+// Heartbeat renews a lease: an active attempt's, or the uploader's.
+func (b *Build) Heartbeat(e *Env, worker, lease ID) Outcome {
+	a := b.Attempt(lease)
+	if b.State.Delivering() && a != nil && a == &b.Attempts[b.Uploader] && a.Worker == worker {
+		a.LeaseUntil = e.Now + e.Params.LeaseMillis
+		return Outcome{Subject: lease}
+	}
+	if out := a.held(worker); out.Code != Done {
+		return out
+	}
+	a.LeaseUntil = e.Now + e.Params.LeaseMillis
+	return Outcome{Subject: lease}
+}
+
+// Commit ends an attempt's work with a commitment and the lodged opening.
+func (b *Build) Commit(e *Env, worker ID, m *Commit) Outcome {
+	a := b.Attempt(m.Lease)
+	if a != nil && a.Worker == worker && a.Commitment == m.Commitment && a.CommittedAt > 0 {
+		return Outcome{Subject: m.Lease}
+	}
+	if out := a.held(worker); out.Code != Done {
+		return out
+	}
+	if a.State != AttemptStarted {
+		return Refuse(CodeWrongState, "a lease must be started before it is committed")
+	}
+	var lodged Lodgement
+	if err := wire.Decode(m.Lodged, &lodged); err != nil {
+		return Refuse(CodeMalformed, "the lodged opening: %v", err)
+	}
+	if len(lodged.Sealed) != len(e.Coordinators) {
+		return Refuse(CodeMalformed, "the opening is lodged for %d coordinators, want %d", len(lodged.Sealed), len(e.Coordinators))
+	}
+	a.State, a.CommittedAt, a.Commitment, a.Lodged = AttemptCommitted, e.Now, m.Commitment, m.Lodged
+	e.release(worker)
+	if a.Round == RoundFirst && a.Seat == 0 {
+		b.State = Committed
+	} else {
+		b.advance(e)
+	}
+	return Outcome{Subject: m.Lease}
+}
+
+// Abandon gives a lease up, with the consequences of a lapse.
+func (b *Build) Abandon(e *Env, worker, lease ID) Outcome {
+	a := b.Attempt(lease)
+	if out := a.held(worker); out.Code != Done {
+		return out
+	}
+	b.lapse(e, a)
+	return Outcome{Subject: lease}
+}
+
+// lapse ends a lease that was not kept: the winner has defaulted, a seat is
+// replaced, a recheck counts as unchanged.
+func (b *Build) lapse(e *Env, a *Attempt) {
+	a.State = AttemptSilent
+	e.release(a.Worker)
+	if w := e.Worker(a.Worker); w != nil {
+		w.Absent = true
+	}
+	switch {
+	case a.Round == RoundRecheck:
+		b.advance(e)
+	case a.Seat == 0:
+		b.defaulted(e, a)
+	default:
+		b.silentSeat(e, a)
+	}
+}
+
+// defaulted finds a successor for a winner that let the build down before its commitment.
+func (b *Build) defaulted(e *Env, a *Attempt) {
+	if e.house() {
+		b.nextMachine(e)
+		return
+	}
+	b.Bids[b.Winner].Defaulted = true
+	b.Penalties = append(b.Penalties, Penalty{Worker: a.Worker, Hold: a.Hold, Reference: b.Reference})
+	a.Hold = escrow.TransferID{}
+	b.award(e)
+}
+
+// drawBuilder is the house lane's award: the first idle machine of a permutation
+// of the eligible ones.
+func (b *Build) drawBuilder(e *Env, seed [32]byte) {
+	f, out := e.Field(&b.Terms, b.Operator, e.FreeStake)
+	if out.Code != Done {
+		b.requeue(e)
+		return
+	}
+	b.Eligible, b.Domains = f.Eligible, uint32(f.Domains)
+	if b.OpenedAt == 0 {
+		b.OpenedAt = e.Now
+	}
+	b.Names, b.NextName = draw.Domains(seed, b.Eligible), 0
+	b.nextMachine(e)
+}
+
+// nextMachine awards a house build to the next idle machine of the permutation
+// that has not let it down before; where none is left it waits for another draw.
+func (b *Build) nextMachine(e *Env) {
+	tried := map[ID]bool{}
+	for i := range b.Attempts {
+		tried[b.Attempts[i].Worker] = true
+	}
+	fresh := false
+	for _, c := range b.Eligible {
+		fresh = fresh || !tried[c.Worker]
+	}
+	if !fresh {
+		b.conclude(e, Failed, "every machine that could have built it gave up")
+		return
+	}
+	for b.NextName < uint32(len(b.Names)) {
+		c := b.Names[b.NextName]
+		b.NextName++
+		if w := e.Worker(c.Worker); w != nil && w.Idle() && !tried[c.Worker] {
+			b.engageWinner(e, c.Worker, c.Domain, escrow.TransferID{})
+			return
+		}
+	}
+	b.requeue(e)
+}

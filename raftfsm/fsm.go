@@ -1,0 +1,142 @@
+package raftfsm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"gavel/raftfsm/wire"
+)
+
+// hashHistory is how many state hashes of past indexes are kept for comparison
+// between nodes that have not applied the same number of entries.
+const hashHistory = 1024
+
+// FSM is the state machine as hashicorp/raft drives it.
+type FSM struct {
+	mu      sync.RWMutex
+	genesis *Genesis
+	state   *State
+	changed chan struct{} // closed, and replaced, by every Apply and Restore
+	history [hashHistory]indexHash
+}
+
+type indexHash struct {
+	index uint64
+	hash  ID
+}
+
+// New makes the state machine of a cluster, before its first entry.
+func New(g *Genesis) (*FSM, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := foundState(g, cryptography{})
+	if err != nil {
+		return nil, fmt.Errorf("starting from genesis: %w", err)
+	}
+	return &FSM{genesis: g, state: s, changed: make(chan struct{})}, nil
+}
+
+// Apply carries out one Raft entry, a canonical build.Batch, and returns
+// []build.Outcome, one for each command.
+func (f *FSM) Apply(l *raft.Log) any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.state.applyEntry(l.Index, l.Data)
+	f.announce()
+	return out
+}
+
+// announce records the state hash and wakes who waits for a change.
+func (f *FSM) announce() {
+	f.history[f.state.index%hashHistory] = indexHash{f.state.index, f.state.tree.Root()}
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// Read calls fn with the state under the lock. What fn keeps it must copy.
+func (f *FSM) Read(fn func(s *State)) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	fn(f.state)
+}
+
+// Changed returns a channel that is closed at the next change. Get it before
+// reading, so that no change slips between.
+func (f *FSM) Changed() <-chan struct{} {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.changed
+}
+
+// Applied returns the index of the last entry applied and the state hash after it.
+func (f *FSM) Applied() (index uint64, hash ID) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.state.index, f.state.tree.Root()
+}
+
+// HashAt returns the state hash after the entry at index, if it is still known.
+func (f *FSM) HashAt(index uint64) (hash ID, ok bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	h := f.history[index%hashHistory]
+	return h.hash, h.index == index
+}
+
+// WaitApplied returns once the entry at index is applied here.
+func (f *FSM) WaitApplied(ctx context.Context, index uint64) error {
+	for {
+		changed := f.Changed()
+		if at, _ := f.Applied(); at >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for entry %d to be applied: %w", index, ctx.Err())
+		}
+	}
+}
+
+// Snapshot encodes the state as it is now.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return persisted(wire.Encode(snapshot{f.state})), nil
+}
+
+// Restore replaces the state by a snapshot's.
+func (f *FSM) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	s, err := restore(f.genesis, f.state.verify, r)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = s
+	f.announce()
+	return nil
+}
+
+// persisted is an encoded snapshot on its way to disk.
+type persisted []byte
+
+// Persist writes the snapshot.
+func (p persisted) Persist(sink raft.SnapshotSink) error {
+	if _, err := sink.Write(p); err != nil {
+		sink.Cancel()
+		return fmt.Errorf("writing snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release frees nothing: the bytes are the garbage collector's.
+func (p persisted) Release() {}
+
+var _ raft.FSM = (*FSM)(nil)

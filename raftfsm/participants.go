@@ -1,0 +1,267 @@
+package raftfsm
+
+import (
+	"slices"
+	"strings"
+
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+)
+
+// openAccount makes a participant; the same again is no matter.
+func (s *State) openAccount(id ID, key []byte, name, operator string, role escrow.Role) build.Outcome {
+	if a, ok := s.accounts[id]; ok {
+		if a.Name == name && a.Role == role {
+			return build.Outcome{Subject: id}
+		}
+		return build.Refuse(build.CodeExists, "this key already has the account %q as %v", a.Name, a.Role)
+	}
+	if !ValidName(name) {
+		return build.Refuse(build.CodeMalformed, "the name %q: want 1 to 64 letters, digits, '.', '_', '-', beginning with none of the last three but '_'", name)
+	}
+	for _, a := range s.accounts { // any match refuses: the order does not matter
+		if a.Name == name {
+			return build.Refuse(build.CodeExists, "the name %q is taken", name)
+		}
+	}
+	if len(s.accounts) >= MaxAccounts {
+		return build.Refuse(build.CodeBusy, "there are %d accounts, no more are taken", MaxAccounts)
+	}
+	s.accounts[id] = &Account{ID: id, Key: slices.Clone(key), Name: name, Operator: operator, Role: role}
+	s.touch(kindAccount, id)
+	must(s.ledger.Open(id, role, name))
+	return build.Outcome{Subject: id}
+}
+
+// applyAdmin carries out an admin's command.
+func (s *State) applyAdmin(m *build.Command) build.Outcome {
+	if m.Sender != build.AccountID(s.genesis.AdminKey) {
+		return build.Refuse(build.CodeNotAllowed, "only the admin named in genesis may do this")
+	}
+	if m.Type == build.TypeAdmit {
+		return decoded(m, s.admit)
+	}
+	return decoded(m, func(p *build.Money) build.Outcome { return s.money(m.Type, requestKey(m), p) })
+}
+
+// admit lets an operator take part, or changes its machines.
+func (s *State) admit(m *build.Admit) build.Outcome {
+	if !ValidName(m.Operator) || !slices.IsSorted(m.Machines) {
+		return build.Refuse(build.CodeMalformed, "an operator needs a name, and its machines sorted")
+	}
+	for other, a := range s.operators { // any clash refuses: the order does not matter
+		for _, machine := range m.Machines {
+			if _, taken := slices.BinarySearch(a.Machines, machine); taken && other != m.Operator {
+				return build.Refuse(build.CodeExists, "machine %q belongs to another operator", machine)
+			}
+		}
+	}
+	s.operators[m.Operator] = m
+	s.touch(kindOperator, operatorID(m.Operator))
+	return build.Outcome{Subject: operatorID(m.Operator)}
+}
+
+// money mints to, burns from, or grants out of the treasury to an account.
+func (s *State) money(t build.Type, request ID, m *build.Money) build.Outcome {
+	if m.Amount <= 0 {
+		return build.Refuse(build.CodeMalformed, "an amount of %s credits, want more than 0", m.Amount)
+	}
+	if _, ok := s.accounts[m.Account]; !ok && m.Account != s.treasury {
+		return build.Refuse(build.CodeUnknownAccount, "there is no such account")
+	}
+	id := s.transferID(request, t.String(), s.treasury, m.Account)
+	var err error
+	switch t {
+	case build.TypeMint:
+		err = s.ledger.Mint(id, m.Account, m.Amount)
+	case build.TypeBurn:
+		err = s.ledger.Burn(id, m.Account, m.Amount)
+	default:
+		err = s.ledger.Transfer(id, s.treasury, m.Account, m.Amount)
+	}
+	if err != nil {
+		return build.Refuse(build.CodeFunds, "%v", err)
+	}
+	must(s.ledger.Retire(id))
+	return build.Outcome{Subject: m.Account}
+}
+
+// register makes a worker, or changes what a known one is.
+func (s *State) register(id ID, m *build.Register) build.Outcome {
+	pool, ok := s.Pool(m.Pool)
+	if !ok {
+		return build.Refuse(build.CodeRefused, "there is no pool %q", m.Pool)
+	}
+	if out := s.mayJoin(pool, m); out.Code != build.Done {
+		return out
+	}
+	if w, ok := s.workers[id]; ok {
+		if w.Name != m.Name || w.Pool != m.Pool || w.Operator != m.Operator || w.Machine != m.Machine {
+			return build.Refuse(build.CodeExists, "this key is worker %q of %s in pool %q: a worker's name, operator, machine and pool cannot change", w.Name, w.Operator, w.Pool)
+		}
+		w.Class, w.Platforms, w.MinFee, w.Slots, w.Absent = m.Class, m.Platforms, m.MinFee, m.Slots, false
+		s.touch(kindWorker, id)
+		return build.Outcome{Subject: id}
+	}
+	if out := s.openAccount(id, m.Key, m.Name, m.Operator, escrow.Worker); out.Code != build.Done {
+		return out
+	}
+	if a := s.accounts[id]; a.Operator != m.Operator { // a founder's operator is not known before
+		a.Operator = m.Operator
+		s.touch(kindAccount, id)
+	}
+	if m.Stake > 0 {
+		if out := s.stake(id, id, m.Stake); out.Code != build.Done {
+			return out
+		}
+	}
+	s.workers[id] = &build.Worker{
+		ID: id, Name: m.Name, Pool: m.Pool, Operator: m.Operator, Machine: m.Machine, Class: m.Class,
+		Platforms: m.Platforms, MinFee: m.MinFee, Slots: m.Slots,
+	}
+	s.touch(kindWorker, id)
+	return build.Outcome{Subject: id}
+}
+
+// mayJoin holds a registration to its form and to what the pool admits.
+func (s *State) mayJoin(pool *build.Pool, m *build.Register) build.Outcome {
+	if out := offerable(m.Platforms, m.MinFee); out.Code != build.Done {
+		return out
+	}
+	if m.Slots < 1 || m.Slots > 1024 || m.Stake < 0 {
+		return build.Refuse(build.CodeMalformed, "%d slots and a stake of %s credits: want 1 to 1024 slots and a stake of at least 0", m.Slots, m.Stake)
+	}
+	if pool.Lane == build.LaneHouse && m.Stake != 0 {
+		return build.Refuse(build.CodeRefused, "a house pool takes no stake")
+	}
+	admitted, ok := s.operators[m.Operator]
+	if !ok {
+		return build.Refuse(build.CodeNotAllowed, "operator %q is not admitted: the admin must admit it first", m.Operator)
+	}
+	if len(pool.Operators) > 0 && !slices.Contains(pool.Operators, m.Operator) {
+		return build.Refuse(build.CodeNotAllowed, "pool %q does not take operator %q", pool.Name, m.Operator)
+	}
+	if _, known := slices.BinarySearch(admitted.Machines, m.Machine); !known && (pool.Domain == build.DomainMachine || m.Machine != "") {
+		return build.Refuse(build.CodeNotAllowed, "machine %q is not admitted for operator %q", m.Machine, m.Operator)
+	}
+	if pool.Class != "" && m.Class != pool.Class && !strings.HasPrefix(m.Class, pool.Class+"/") {
+		return build.Refuse(build.CodeNotAllowed, "pool %q admits the class %q, this worker is %q", pool.Name, pool.Class, m.Class)
+	}
+	if a, ok := s.accounts[build.AccountID(m.Key)]; ok && a.Role != escrow.Worker {
+		return build.Refuse(build.CodeExists, "this key is %v %q and cannot be a worker's too", a.Role, a.Name)
+	}
+	return build.Outcome{}
+}
+
+func offerable(platforms []string, fee escrow.Credits) build.Outcome {
+	if !slices.IsSorted(platforms) || fee < 0 || fee > 1<<50 {
+		return build.Refuse(build.CodeMalformed, "platforms must be sorted and the least fee at least 0")
+	}
+	return build.Outcome{}
+}
+
+// update changes what a worker offers.
+func (s *State) update(w *build.Worker, m *build.Update) build.Outcome {
+	if out := offerable(m.Platforms, m.MinFee); out.Code != build.Done {
+		return out
+	}
+	w.Platforms, w.MinFee, w.Draining = m.Platforms, m.MinFee, m.Draining
+	s.touch(kindWorker, w.ID)
+	return build.Outcome{Subject: w.ID}
+}
+
+// stake moves available to stake, or starts the unbonding of free stake.
+func (s *State) stake(request, account ID, amount escrow.Credits) build.Outcome {
+	if amount == 0 || !amount.Valid() {
+		return build.Refuse(build.CodeMalformed, "a stake of 0 credits or beyond the limit")
+	}
+	if amount > 0 {
+		id := s.transferID(request, "stake", account, account)
+		if err := s.ledger.StakeDeposit(id, account, amount); err != nil {
+			return build.Refuse(build.CodeFunds, "the stake of %s credits is not available: %v", amount, err)
+		}
+		must(s.ledger.Retire(id))
+		return build.Outcome{Subject: account}
+	}
+	if len(s.unbonds) >= MaxAccounts {
+		return build.Refuse(build.CodeBusy, "too much stake is being withdrawn at once: try again later")
+	}
+	id := s.transferID(request, "unbond", account, account)
+	if err := s.ledger.Hold(id, account, escrow.FromStake, -amount); err != nil {
+		return build.Refuse(build.CodeStakeShort, "the stake of %s credits is not free: %v", -amount, err)
+	}
+	s.unbonds = append(s.unbonds, unbonding{Hold: id, Account: account, Amount: -amount, At: s.now + s.genesis.Params.UnbondMillis})
+	s.touch(kindUnbonding, ID{})
+	return build.Outcome{Subject: account}
+}
+
+// submit takes a build, or finds it taken.
+func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcome {
+	id := build.BuildID(s.cluster, sender, request, t)
+	if _, ok := s.builds[id]; ok {
+		return build.Outcome{Subject: id}
+	}
+	if out := s.CheckSubmit(sender, t); out.Code != build.Done {
+		return out
+	}
+	pool, _ := s.Pool(t.Pool)
+	b, out := build.New(s.env(pool), sender, s.accounts[sender].Operator, request, t, s.sequence)
+	if out.Code != build.Done {
+		return out
+	}
+	s.sequence++
+	s.builds[b.ID] = b
+	s.live[b.ID] = b
+	s.changed(b, build.Queued)
+	return out
+}
+
+// dispatch lets as many queued builds go on as their pools have idle workers
+// that no other auction is about to engage: the highest extra first, then the
+// oldest.
+func (s *State) dispatch() {
+	if !s.keys.Done {
+		return
+	}
+	for i := range s.genesis.Pools {
+		pool := &s.genesis.Pools[i]
+		var waiting []*build.Build
+		open := 0
+		for _, b := range s.live { // sorted below; the count has no order
+			if b.Terms.Pool != pool.Name {
+				continue
+			}
+			switch {
+			case b.State == build.Queued && !b.Dispatched:
+				waiting = append(waiting, b)
+			case b.State == build.Queued, b.State == build.Bidding, b.State == build.Revealing:
+				open++
+			}
+		}
+		if len(waiting) == 0 {
+			continue
+		}
+		slices.SortFunc(waiting, func(a, b *build.Build) int {
+			if a.Before(b) {
+				return -1
+			}
+			return 1
+		})
+		idle := 0
+		for _, w := range s.workers { // a count has no order
+			if w.Pool == pool.Name && w.Idle() {
+				idle++
+			}
+		}
+		for len(waiting) > 0 && open < idle {
+			b := waiting[0]
+			waiting = waiting[1:]
+			if b.NotBefore > s.now {
+				continue
+			}
+			b.Dispatch(waiting)
+			s.changed(b, b.State)
+			open++
+		}
+	}
+}

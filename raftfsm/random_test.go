@@ -1,0 +1,452 @@
+package raftfsm
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+var randomCommands = flag.Int("commands", 1_000_000, "random commands of TestRandomCommands, over all its farms")
+
+// TestRandomCommands drives farms of three replicas with honest, dishonest,
+// late, repeated and malformed commands. Replicas are replaced by ones restored
+// from their snapshots at different points. All must end with equal state
+// hashes, the ledger in balance, every build with a way out, and every settled
+// build paid as the naive oracle says.
+func TestRandomCommands(t *testing.T) {
+	farms := 2 * runtime.GOMAXPROCS(0)
+	for i := range farms {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			randomFarm(t, uint64(i+1), *randomCommands/farms+1)
+		})
+	}
+}
+
+// chaos is a farm under random commands.
+type chaos struct {
+	*farm
+	lane    build.Lane
+	nonces  map[ID]build.Reveal // by auction and worker
+	checked map[ID]bool         // settled builds held against the oracle
+	codes   map[build.Code]int
+	ends    map[build.State]int
+}
+
+func randomFarm(t *testing.T, seed uint64, commands int) {
+	lane := build.LaneSpot
+	if seed%4 == 0 {
+		lane = build.LaneHouse
+	}
+	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed}
+	if lane == build.LaneHouse {
+		o.drop, o.stake = 0, 0
+	}
+	c := &chaos{farm: newFarm(t, o), lane: lane, nonces: map[ID]build.Reveal{}, checked: map[ID]bool{}, codes: map[build.Code]int{}, ends: map[build.State]int{}}
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d, after %d commands", seed, c.applied)
+		}
+	}()
+	for step := 0; c.applied < commands; step++ {
+		c.step()
+		switch {
+		case step%97 == 0:
+			c.snapshotRestore(1)
+		case step%389 == 0:
+			c.snapshotRestore(2)
+		case step%500 == 0:
+			c.same()
+		}
+		c.oracle()
+		if t.Failed() {
+			return
+		}
+	}
+	c.settleAll()
+	c.same()
+	c.oracle()
+	t.Logf("seed %d, %v lane: %d commands, ends %v, codes %v", seed, lane, c.applied, c.ends, c.codes)
+	if lane == build.LaneSpot && commands > 100_000 {
+		for _, v := range []build.State{build.Agreed, build.Judged, build.NonDeterministic, build.EnvironmentDependent, build.Unverified,
+			build.Unsampled, build.Failed, build.Cancelled, build.NoBids} {
+			if c.ends[v] == 0 {
+				t.Errorf("no build ended %v: the test does not reach it", v)
+			}
+		}
+	}
+}
+
+// step sends one entry of random commands.
+func (c *chaos) step() {
+	var batch []build.Command
+	for n := 1 + c.rng.IntN(12); n > 0; n-- {
+		if m, ok := c.random(); ok {
+			batch = append(batch, m)
+		}
+	}
+	if len(batch) == 0 {
+		return
+	}
+	if c.rng.IntN(200) == 0 { // an entry that no decoder takes
+		c.garbage(wire.Encode(&build.Batch{Commands: batch}))
+	}
+	for i, out := range c.send(batch...) {
+		c.codes[out.Code]++
+		if out.Code == build.CodeBadSignature && c.lane == build.LaneSpot && batch[i].Request[0] != 0xbd {
+			c.t.Fatalf("%v: %s", batch[i].Type, out.Detail)
+		}
+	}
+	c.sent = append(c.sent, batch...)
+	if len(c.sent) > 400 {
+		c.sent = c.sent[len(c.sent)-200:]
+	}
+}
+
+func (c *chaos) garbage(raw []byte) {
+	c.index++
+	raw = raw[:len(raw)-1-c.rng.IntN(3)]
+	for i, r := range c.replicas {
+		out := r.Apply(&raft.Log{Index: c.index, Data: raw}).([]build.Outcome)
+		if len(out) != 1 || out[0].Code != build.CodeMalformed {
+			c.t.Fatalf("replica %d took a truncated entry: %v", i, out)
+		}
+	}
+}
+
+// random is one command of any kind.
+func (c *chaos) random() (build.Command, bool) {
+	switch p := c.rng.IntN(100); {
+	case p < 16:
+		return c.command(nil, build.TypeTick, &build.Tick{ElapsedMillis: c.elapsed()}), true
+	case p < 38:
+		if all := c.coordinatorCommands(); len(all) > 0 {
+			return all[c.rng.IntN(len(all))], true
+		}
+	case p < 50:
+		return c.opening()
+	case p < 88:
+		return c.workerCommand(c.rng.IntN(len(c.workers)))
+	case p < 91 && len(c.state().live) < 12:
+		return c.command(c.requesters[c.rng.IntN(2)], build.TypeSubmit, &build.Submit{Terms: c.randomTerms()}), true
+	case p < 94:
+		return c.nuisance(), true
+	case p < 96 && len(c.sent) > 0:
+		return c.sent[c.rng.IntN(len(c.sent))], true // harmless repetition
+	case p < 97:
+		return c.cancel()
+	}
+	return build.Command{}, false
+}
+
+func (c *chaos) elapsed() int64 {
+	switch c.rng.IntN(60) {
+	case 0:
+		return 30_000
+	case 1:
+		return 2_100
+	}
+	return int64(c.rng.IntN(150))
+}
+
+func (c *chaos) randomTerms() build.Terms {
+	t := c.terms(c.lane)
+	t.Validators = uint32(1 + c.rng.IntN(2))
+	if c.rng.IntN(3) == 0 {
+		t.SamplePPM = 400_000
+	}
+	t.TimeoutMillis = int64(1_000 + c.rng.IntN(20_000))
+	if c.lane == build.LaneSpot {
+		t.Priority = escrow.Credits(c.rng.IntN(3)) * credit / 2
+		t.Budget = build.MinBudget(&c.genesis.Params, t.Reserve, t.Validators) + escrow.Credits(c.rng.IntN(2))*credit
+	}
+	if c.rng.IntN(20) == 0 {
+		t.Validators = 7 // too few workers for that
+	}
+	return t
+}
+
+// nuisance is a command that is not allowed, not funded, or moves money outside builds.
+func (c *chaos) nuisance() build.Command {
+	w := c.workers[c.rng.IntN(len(c.workers))]
+	r := c.requesters[c.rng.IntN(2)]
+	to := build.AccountID(w)
+	amount := escrow.Credits(c.rng.IntN(40)) * credit
+	switch c.rng.IntN(8) {
+	case 0:
+		return c.command(c.admin, build.TypeMint, &build.Money{Account: build.AccountID(r), Amount: amount})
+	case 1:
+		return c.command(c.admin, build.TypeBurn, &build.Money{Account: to, Amount: amount})
+	case 2:
+		return c.command(c.admin, build.TypeGrant, &build.Money{Account: to, Amount: amount / 8})
+	case 3:
+		return c.command(r, build.TypeMint, &build.Money{Account: to, Amount: amount}) // not the admin
+	case 4:
+		return c.command(w, build.TypeStake, &build.Stake{Amount: amount - 20*credit})
+	case 5:
+		m := c.command(r, build.TypeSubmit, &build.Submit{Terms: c.terms(c.lane)})
+		m.Signature = cheapSign(w, m.SigningBytes(c.state().Cluster()))
+		m.Request[0] = 0xbd // marks what must fail
+		return m
+	case 6:
+		m := c.command(w, build.TypeUpdate, &build.Update{Platforms: []string{"host"}})
+		m.ValidUntilMillis = c.state().Now() - 1
+		m.Signature = cheapSign(w, m.SigningBytes(c.state().Cluster()))
+		return m
+	}
+	return c.command(w, build.TypeUpdate, &build.Update{Platforms: []string{"host"}})
+}
+
+func (c *chaos) cancel() (build.Command, bool) {
+	live := c.state().Live()
+	if len(live) == 0 {
+		return build.Command{}, false
+	}
+	b := live[c.rng.IntN(len(live))]
+	for _, k := range c.requesters {
+		if build.AccountID(k) == b.Requester {
+			return c.command(k, build.TypeCancel, &build.Cancel{Build: b.ID}), true
+		}
+	}
+	return build.Command{}, false
+}
+
+// opening opens a lodged opening, or has it found not to match, or stores a result.
+func (c *chaos) opening() (build.Command, bool) {
+	s := c.state()
+	if duties := s.Openings(); len(duties) > 0 {
+		d := duties[c.rng.IntN(len(duties))]
+		if c.rng.IntN(25) == 0 {
+			return c.vouch(build.TypeMismatch, d.Build, d.Lease, d.Commitment, 1+c.rng.IntN(3)), true
+		}
+		return c.openCommand(d), true
+	}
+	for _, b := range s.Live() {
+		if b.State.Delivering() && c.rng.IntN(3) > 0 {
+			return c.vouch(build.TypeStored, b.ID, b.Attempts[b.Uploader].Lease(b.ID), b.Delivered, 1+c.rng.IntN(3)), true
+		}
+	}
+	return build.Command{}, false
+}
+
+// workerCommand is something a worker could do now, well or badly.
+func (c *chaos) workerCommand(w int) (build.Command, bool) {
+	s := c.state()
+	id := build.AccountID(c.workers[w])
+	a := s.Assignments(id)
+	switch {
+	case a.Absent && c.rng.IntN(2) == 0:
+		return c.command(c.workers[w], build.TypeUpdate, &build.Update{Platforms: []string{"host"}}), true
+	case len(a.Leases) > 0:
+		l := a.Leases[c.rng.IntN(len(a.Leases))]
+		ref := &build.LeaseRef{Build: l.Build, Lease: l.Lease}
+		switch q := c.rng.IntN(40); {
+		case q == 0:
+			return c.command(c.workers[w], build.TypeAbandon, ref), true
+		case q < 8:
+			return c.command(c.workers[w], build.TypeHeartbeat, ref), true
+		case !l.Started:
+			return c.command(c.workers[w], build.TypeStart, ref), true
+		}
+		return c.commitCommand(w, l.Build, l.Lease, c.outcome(w, l)), true
+	case len(a.Reveals) > 0:
+		return c.reveal(w, a.Reveals[c.rng.IntN(len(a.Reveals))]), true
+	case len(a.Auctions) > 0:
+		return c.bid(w, a.Auctions[c.rng.IntN(len(a.Auctions))]), true
+	}
+	return build.Command{}, false
+}
+
+// outcome is what a worker makes of a build: the build's own bytes say of what kind it is.
+func (c *chaos) outcome(w int, l Lease) build.Opening {
+	b := c.build(l.Build)
+	switch kind := b.ID[0] % 8; {
+	case kind == 0: // differs every time
+		return result(fmt.Sprint("time ", c.rng.Uint64()), build.StatusExited)
+	case kind == 1: // depends on the machine
+		return result(fmt.Sprint("machine ", w%3), build.StatusExited)
+	case kind == 2 && c.rng.IntN(4) == 0:
+		return result("", build.StatusTimeout)
+	case kind < 6 && c.rng.IntN(8) == 0:
+		return result(fmt.Sprint("forged ", c.rng.Uint64()), build.StatusExited)
+	}
+	return result("right", build.StatusExited)
+}
+
+func (c *chaos) bid(w int, o AuctionOffer) build.Command {
+	id := build.AccountID(c.workers[w])
+	r := build.Reveal{Build: o.Build, Auction: o.Auction, Price: escrow.Credits(c.rng.IntN(110)) * credit / 10, FinishMillis: int64(c.rng.IntN(5000))}
+	seeded{c.rng}.Read(r.Nonce[:])
+	slot := wire.NewHasher("test").Fixed(o.Auction).Fixed(id).Sum()
+	if _, had := c.nonces[slot]; !had {
+		c.nonces[slot] = r
+	}
+	r = c.nonces[slot]
+	return c.command(c.workers[w], build.TypeBid, &build.PlaceBid{Build: o.Build, Auction: o.Auction,
+		Commitment: build.BidCommitment(c.state().Cluster(), o.Auction, id, r.Price, r.FinishMillis, r.Result, r.Nonce)})
+}
+
+func (c *chaos) reveal(w int, d RevealDuty) build.Command {
+	r := c.nonces[wire.NewHasher("test").Fixed(d.Auction).Fixed(build.AccountID(c.workers[w])).Sum()]
+	if c.rng.IntN(30) == 0 {
+		r.Price++ // does not match
+	}
+	return c.command(c.workers[w], build.TypeReveal, &r)
+}
+
+// settleAll lets every build come to its end.
+func (c *chaos) settleAll() {
+	for i := 0; len(c.state().Live()) > 0; i++ {
+		if i > 5000 {
+			for _, b := range c.state().Live() {
+				c.t.Errorf("build %x is stuck in %v", b.ID[:4], b.State)
+			}
+			return
+		}
+		for _, m := range c.coordinatorCommands() {
+			c.send(m)
+		}
+		c.open()
+		for w := range c.workers {
+			if m, ok := c.workerCommand(w); ok {
+				c.send(m)
+			}
+		}
+		c.tick(int64(500 + c.rng.IntN(2000)))
+	}
+}
+
+// oracle holds every newly settled build to the naive rules, and every live one
+// to having a way out.
+func (c *chaos) oracle() {
+	s := c.state()
+	for _, id := range s.settled {
+		if b := s.builds[id]; b != nil && !c.checked[id] {
+			c.checked[id] = true
+			c.ends[b.Verdict]++
+			if err := settlementOracle(s, b); err != nil {
+				c.t.Errorf("build %x, %v: %v", id[:4], b.Verdict, err)
+			}
+		}
+	}
+	for _, b := range s.live {
+		_, deadline := b.NextDeadline()
+		_, draw := b.Demand(c.lane == build.LaneHouse)
+		_, act := b.Act()
+		if !deadline && !draw && !act && len(b.OpenNow()) == 0 {
+			c.t.Errorf("build %x in %v has no way out", b.ID[:4], b.State)
+		}
+	}
+}
+
+// settlementOracle recomputes from the record what each party must have got,
+// by the sentences of DESIGN section 4 and not by the code that paid it.
+func settlementOracle(s *State, b *build.Build) error {
+	got := map[string]escrow.Credits{}
+	var in, out escrow.Credits
+	esc := build.EscrowID(b.ID)
+	for _, t := range b.Transfers {
+		got[t.Purpose] += t.Amount
+		if t.To == esc {
+			in += t.Amount
+		}
+		if t.From == esc {
+			out += t.Amount
+		}
+	}
+	if in != out || in != b.Terms.Budget+b.Terms.Priority {
+		return fmt.Errorf("%v went into escrow, %v came out, want %v", in, out, b.Terms.Budget+b.Terms.Priority)
+	}
+	if _, ok := s.ledger.Account(esc); ok {
+		return fmt.Errorf("its escrow is still open")
+	}
+	p := &s.genesis.Params
+	slashed := map[ID]bool{}
+	for i := range b.Attempts {
+		if b.Attempts[i].Slashed {
+			slashed[b.Attempts[i].Worker] = true
+		}
+	}
+	want := map[string]escrow.Credits{}
+	spotLane := b.Terms.Budget > 0
+	for i := range b.Attempts {
+		a := &b.Attempts[i]
+		built := a.State == build.AttemptOpened || a.State == build.AttemptCommitted
+		if !spotLane || !built || slashed[a.Worker] {
+			continue
+		}
+		switch {
+		case a.Round == build.RoundRecheck:
+			want["recheck"] += p.ValidatorFee
+		case a.Round == build.RoundPanel:
+			want["panel"] += p.ValidatorFee
+		case a.Seat > 0:
+			want["validator"] += p.ValidatorFee
+		}
+	}
+	for _, purpose := range []string{"validator", "recheck", "panel"} {
+		if got[purpose] != want[purpose] {
+			return fmt.Errorf("%s fees of %v were paid, want %v", purpose, got[purpose], want[purpose])
+		}
+	}
+	if spotLane && b.FirstAwardedAt > 0 && got["auctioneer"] != p.AuctioneerFee {
+		return fmt.Errorf("the auctioneer got %v", got["auctioneer"])
+	}
+	if got["slash"] > b.Stake*escrow.Credits(len(slashed)) {
+		return fmt.Errorf("more was slashed than staked")
+	}
+	return winnerOracle(b, got)
+}
+
+// winnerOracle checks the price: Vickrey among the opened bids of those who did
+// not default (values here are constant), the bid where results differ.
+func winnerOracle(b *build.Build, got map[string]escrow.Credits) error {
+	w := b.Builder()
+	if w == nil || b.Terms.Budget == 0 {
+		if got["price"] != 0 {
+			return fmt.Errorf("%v was paid for nothing", got["price"])
+		}
+		return nil
+	}
+	var want escrow.Credits
+	switch b.Verdict {
+	case build.Agreed, build.Unsampled:
+		want = b.Terms.Reserve - b.Reference
+	case build.Judged:
+		if w.State == build.AttemptOpened && w.Result() == b.Delivered && !w.Slashed {
+			want = b.Terms.Reserve - b.Reference
+		}
+	case build.NonDeterministic, build.EnvironmentDependent:
+		// A builder that ran into its limit has another shape than the others;
+		// the scenarios check that case.
+		if got["price"] != 0 && got["price"] != b.Price {
+			return fmt.Errorf("the winner got %v, its bid was %v", got["price"], b.Price)
+		}
+		return nil
+	}
+	if got["price"] != want {
+		return fmt.Errorf("the winner got %v, want %v", got["price"], want)
+	}
+	// The reference leaves the best other standing domain's score.
+	best := escrow.Credits(0)
+	for i := range b.Bids {
+		bid := &b.Bids[i]
+		if bid.Revealed && !bid.Defaulted && bid.Worker != w.Worker && bid.Domain != w.Domain {
+			best = max(best, b.Terms.Reserve-bid.Price)
+		}
+	}
+	if b.Reference > best {
+		return fmt.Errorf("a reference of %v, the best other score is %v", b.Reference, best)
+	}
+	if len(b.Penalties) == 0 && b.Reference != best {
+		return fmt.Errorf("a reference of %v, want %v", b.Reference, best)
+	}
+	return nil
+}

@@ -1,0 +1,336 @@
+package raftfsm
+
+import (
+	"cmp"
+	"slices"
+
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// Bounds of the state.
+const (
+	// MaxSettled is how many settled builds stay: long enough for every node to
+	// archive them, for a late client to read its result, and for evidence.
+	MaxSettled = 4096
+	// MaxLive bounds builds that have not settled; beyond it Submit answers CodeBusy.
+	MaxLive = 16384
+	// MaxRequests bounds remembered request ids; each lives for at most an hour of farm time.
+	MaxRequests = 65536
+	// MaxAccounts bounds participants.
+	MaxAccounts = 1 << 17
+	// maxValidAheadMillis is how far ahead of farm time a command may be valid.
+	maxValidAheadMillis = 3_600_000
+	// maxElapsedMillis is the most one tick may advance.
+	maxElapsedMillis = 60_000
+)
+
+// Account is who a participant is; its balances are the ledger's.
+type Account struct {
+	ID       ID
+	Key      []byte // PKIX DER
+	Name     string
+	Operator string
+	Role     escrow.Role
+}
+
+// Code is the canonical encoding.
+func (a *Account) Code(c *wire.Coder) {
+	c.Bytes32(&a.ID)
+	c.Blob(&a.Key, 512)
+	c.String(&a.Name, build.MaxNameBytes)
+	c.String(&a.Operator, build.MaxNameBytes)
+	c.U8((*uint8)(&a.Role))
+}
+
+// request is a remembered command that must not be carried out twice.
+type request struct {
+	ValidUntil int64
+	Outcome    build.Outcome
+}
+
+func (r *request) Code(c *wire.Coder) {
+	c.I64(&r.ValidUntil)
+	c.U32((*uint32)(&r.Outcome.Code))
+	c.String(&r.Outcome.Detail, 4096)
+	c.Bytes32(&r.Outcome.Subject)
+}
+
+// unbonding is stake on its way back to its owner.
+type unbonding struct {
+	Hold    escrow.TransferID
+	Account ID
+	Amount  escrow.Credits
+	At      int64
+}
+
+func (u *unbonding) Code(c *wire.Coder) {
+	c.Bytes32((*[32]byte)(&u.Hold))
+	c.Bytes32(&u.Account)
+	c.I64((*int64)(&u.Amount))
+	c.I64(&u.At)
+}
+
+// State is the replicated state. It belongs to the FSM; readers get it under
+// its lock and must copy what they keep.
+type State struct {
+	genesis  *Genesis
+	cluster  ID
+	treasury ID
+	members  map[ID]int // coordinator id → position in genesis
+
+	now, wall int64
+	index     uint64 // of the last entry applied
+	sequence  uint64 // builds submitted so far
+	accounts  map[ID]*Account
+	operators map[string]*build.Admit
+	workers   map[ID]*build.Worker
+	ledger    *escrow.Ledger
+	builds    map[ID]*build.Build // live and retained
+	settled   []ID                // retained settled builds, oldest first
+	keys      KeyGeneration
+	requests  map[ID]*request
+	unbonds   []unbonding // in order of At
+
+	// Derived from the above; rebuilt at restore.
+	live      map[ID]*build.Build
+	deadlines deadlineQueue
+	tree      *stateTree
+	touched   map[recordKey]struct{}
+	verify    verifier
+}
+
+// foundState is the state before the first entry of a genesis that is valid.
+func foundState(g *Genesis, v verifier) (*State, error) {
+	s := emptyState(g, v)
+	must(s.ledger.Open(s.treasury, escrow.Treasury, "treasury"))
+	for i := range g.Operators {
+		admit := g.Operators[i]
+		s.operators[admit.Operator] = &admit
+	}
+	found := func(key []byte, name, operator string, role escrow.Role) error {
+		id := build.AccountID(key)
+		if out := s.openAccount(id, key, name, operator, role); out.Code != build.Done {
+			return build.Failure(out)
+		}
+		if role == escrow.Admin {
+			return nil
+		}
+		return s.drop(id)
+	}
+	if err := found(g.AdminKey, "admin", "", escrow.Admin); err != nil {
+		return nil, err
+	}
+	for i := range g.Coordinators {
+		m := &g.Coordinators[i]
+		if err := found(m.Key, m.Name, m.Operator, escrow.Coordinator); err != nil {
+			return nil, err
+		}
+	}
+	for i := range g.Founders {
+		if err := found(g.Founders[i].Key, g.Founders[i].Name, "", g.Founders[i].Role); err != nil {
+			return nil, err
+		}
+	}
+	s.rebuild()
+	return s, nil
+}
+
+// drop gives a founding account its equal share.
+func (s *State) drop(account ID) error {
+	id := s.transferID(account, "drop", account, account)
+	if err := s.ledger.Mint(id, account, s.genesis.Drop); err != nil {
+		return err
+	}
+	return s.ledger.Retire(id)
+}
+
+func emptyState(g *Genesis, v verifier) *State {
+	s := &State{
+		genesis: g, cluster: g.Digest(), members: map[ID]int{}, verify: v,
+		accounts: map[ID]*Account{}, operators: map[string]*build.Admit{}, workers: map[ID]*build.Worker{},
+		builds: map[ID]*build.Build{}, requests: map[ID]*request{}, touched: map[recordKey]struct{}{},
+	}
+	s.treasury = wire.NewHasher("treasury").Fixed(s.cluster).Sum()
+	s.ledger = escrow.New(s.cluster)
+	for i := range g.Coordinators {
+		s.members[g.Coordinators[i].ID] = i
+	}
+	return s
+}
+
+// rebuild derives the indexes and the whole state hash.
+func (s *State) rebuild() {
+	s.live = map[ID]*build.Build{}
+	s.deadlines = deadlineQueue{}
+	for id, b := range s.builds { // order does not matter: both targets are sets
+		if b.State != build.Settled {
+			s.live[id] = b
+			s.deadlines.set(b)
+		}
+	}
+	s.tree = newStateTree()
+	s.touchAll()
+	s.rehash()
+}
+
+// transferID names a movement outside builds: subject is the request, or for
+// the drop the account.
+func (s *State) transferID(subject ID, purpose string, from, to ID) escrow.TransferID {
+	return escrow.TransferIDOf(s.cluster, subject, 0, purpose, from, to)
+}
+
+// Cluster is the cluster's id: the genesis digest.
+func (s *State) Cluster() ID { return s.cluster }
+
+// Genesis is what the cluster started from. It must not be changed.
+func (s *State) Genesis() *Genesis { return s.genesis }
+
+// Now is farm time in milliseconds.
+func (s *State) Now() int64 { return s.now }
+
+// Treasury is the treasury's account.
+func (s *State) Treasury() ID { return s.treasury }
+
+// Ledger is the money. Readers must not change it.
+func (s *State) Ledger() *escrow.Ledger { return s.ledger }
+
+// Ready says that key generation is done, so that draws can be made.
+func (s *State) Ready() bool { return s.keys.Done }
+
+// Keys is the key generation, done or under way. It must not be changed.
+func (s *State) Keys() *KeyGeneration { return &s.keys }
+
+// Account returns a participant.
+func (s *State) Account(id ID) (*Account, bool) {
+	a, ok := s.accounts[id]
+	return a, ok
+}
+
+// Accounts returns all participants, sorted by id.
+func (s *State) Accounts() []*Account {
+	return sortedValues(s.accounts)
+}
+
+// Name is an account's name for a person.
+func (s *State) Name(id ID) string {
+	if a, ok := s.accounts[id]; ok {
+		return a.Name
+	}
+	if id == s.treasury {
+		return "treasury"
+	}
+	if id == (ID{}) {
+		return ""
+	}
+	return "escrow"
+}
+
+// Worker returns a registered worker.
+func (s *State) Worker(id ID) (*build.Worker, bool) {
+	w, ok := s.workers[id]
+	return w, ok
+}
+
+// Workers returns all registered workers, sorted by id.
+func (s *State) Workers() []*build.Worker { return sortedValues(s.workers) }
+
+// Pool returns a pool of the genesis.
+func (s *State) Pool(name string) (*build.Pool, bool) {
+	for i := range s.genesis.Pools {
+		if s.genesis.Pools[i].Name == name {
+			return &s.genesis.Pools[i], true
+		}
+	}
+	return nil, false
+}
+
+// Build returns a live or retained build.
+func (s *State) Build(id ID) (*build.Build, bool) {
+	b, ok := s.builds[id]
+	return b, ok
+}
+
+// Builds returns all live and retained builds, newest first.
+func (s *State) Builds() []*build.Build {
+	return bySequence(s.builds, func(a, b *build.Build) int { return cmp.Compare(b.Sequence, a.Sequence) })
+}
+
+// Live returns the builds that have not settled, oldest first.
+func (s *State) Live() []*build.Build {
+	return bySequence(s.live, func(a, b *build.Build) int { return cmp.Compare(a.Sequence, b.Sequence) })
+}
+
+func bySequence(m map[ID]*build.Build, compare func(a, b *build.Build) int) []*build.Build {
+	out := make([]*build.Build, 0, len(m))
+	for _, b := range m {
+		out = append(out, b)
+	}
+	slices.SortFunc(out, compare)
+	return out
+}
+
+func sortedValues[V any](m map[ID]*V) []*V {
+	out := make([]*V, 0, len(m))
+	for _, id := range wire.SortedKeys(m, wire.Compare32) {
+		out = append(out, m[id])
+	}
+	return out
+}
+
+// NextDeadline is the farm time at which something will be due; ok is false
+// while nothing is pending, and then no ticks are needed.
+func (s *State) NextDeadline() (at int64, ok bool) {
+	at, ok = s.deadlines.next()
+	if len(s.unbonds) > 0 && (!ok || s.unbonds[0].At < at) {
+		at, ok = s.unbonds[0].At, true
+	}
+	if d := s.keys.Deadline; d > 0 && (!ok || d < at) {
+		at, ok = d, true
+	}
+	return at, ok
+}
+
+// env is what a transition of a build in pool may know.
+func (s *State) env(pool *build.Pool) *build.Env {
+	return &build.Env{
+		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
+		Treasury: s.treasury, Coordinators: s.genesis.Coordinators,
+		Worker: func(id ID) *build.Worker {
+			w := s.workers[id]
+			if w != nil {
+				s.touch(kindWorker, id)
+			}
+			return w
+		},
+		Workers: func() []*build.Worker {
+			var out []*build.Worker
+			for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
+				if s.workers[id].Pool == pool.Name {
+					out = append(out, s.workers[id])
+				}
+			}
+			return out
+		},
+	}
+}
+
+// CheckSubmit says what Apply would say of a submission now.
+func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
+	if !s.keys.Done {
+		return build.Refuse(build.CodeNotReady, "the coordinators have not generated their key yet: try again in a moment")
+	}
+	pool, ok := s.Pool(t.Pool)
+	if !ok {
+		return build.Refuse(build.CodeRefused, "there is no pool %q", t.Pool)
+	}
+	a, ok := s.accounts[requester]
+	if !ok {
+		return build.Refuse(build.CodeUnknownAccount, "the requester has no account")
+	}
+	if len(s.live) >= MaxLive {
+		return build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))
+	}
+	return build.Acceptable(s.env(pool), requester, a.Operator, t)
+}
