@@ -1,0 +1,220 @@
+package attest
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
+	intoto "github.com/in-toto/attestation/go/v1"
+
+	"gavel/raftfsm/build"
+)
+
+// PredicateSLSA is the predicate type of SLSA provenance v1.
+const PredicateSLSA = "https://slsa.dev/provenance/v1"
+
+// BuildType says how externalParameters is to be read: run arguments in
+// workingDirectory of the input root (a REAPI Directory), inside platformRoot,
+// with environment set on top of what the farm's sandbox fixes (PATH,
+// HOME=/tmp, TMPDIR=/tmp, HOSTNAME=gavel, TZ=UTC, LC_ALL=C.UTF-8,
+// SOURCE_DATE_EPOCH; user 65534, umask 022, directory /build), and collect
+// outputPaths. Equal parameters ask for equal outputs. Integers of 64 bits are
+// decimal strings.
+const BuildType = "https://gavel.dev/build/v1"
+
+// The prefixes of runDetails.builder.id; the author's key id in hex follows. A
+// policy that names the first can never take a simulated farm for a real one.
+const (
+	BuilderIDPrefix          = "https://gavel.dev/worker/v1/"
+	SimulatedBuilderIDPrefix = "https://gavel.dev/simulated-worker/v1/"
+)
+
+// ManifestSubject names the result manifest: the subject when no regular file
+// came out, and always a byproduct. Its digest is that of the manifest's bytes.
+const ManifestSubject = "gavel-result"
+
+type digestSet struct {
+	SHA256 string `json:"sha256"`
+}
+
+type descriptor struct {
+	Name   string    `json:"name"`
+	Digest digestSet `json:"digest"`
+}
+
+type statement struct {
+	Type          string       `json:"_type"`
+	Subject       []descriptor `json:"subject"`
+	PredicateType string       `json:"predicateType"`
+	Predicate     predicate    `json:"predicate"`
+}
+
+type predicate struct {
+	BuildDefinition buildDefinition `json:"buildDefinition"`
+	RunDetails      runDetails      `json:"runDetails"`
+}
+
+type buildDefinition struct {
+	BuildType            string             `json:"buildType"`
+	ExternalParameters   externalParameters `json:"externalParameters"`
+	InternalParameters   internalParameters `json:"internalParameters"`
+	ResolvedDependencies []descriptor       `json:"resolvedDependencies"`
+}
+
+type blob struct {
+	SHA256    string `json:"sha256"`
+	SizeBytes int64  `json:"sizeBytes,string"`
+}
+
+// externalParameters is the requester's side: everything that another machine
+// needs to do the same.
+type externalParameters struct {
+	Action           blob              `json:"action"`
+	Command          blob              `json:"command"`
+	InputRoot        blob              `json:"inputRoot"`
+	Arguments        []string          `json:"arguments"`
+	Environment      map[string]string `json:"environment"`
+	WorkingDirectory string            `json:"workingDirectory"`
+	PlatformRoot     string            `json:"platformRoot"`
+	OutputPaths      []string          `json:"outputPaths"`
+	TimeoutMillis    int64             `json:"timeoutMillis,string"`
+	SourceDateEpoch  int64             `json:"sourceDateEpoch,string"`
+	Network          bool              `json:"network"`
+	Limits           limits            `json:"limits"`
+}
+
+type limits struct {
+	MemoryBytes int64 `json:"memoryBytes,string"`
+	CPUMillis   int64 `json:"cpuMillis,string"`
+	Pids        int64 `json:"pids,string"`
+	DiskBytes   int64 `json:"diskBytes,string"`
+}
+
+// internalParameters is the farm's side: who built, as what, and what came out
+// besides files.
+type internalParameters struct {
+	Cluster   string `json:"cluster"`
+	Role      Role   `json:"role"`
+	Simulated bool   `json:"simulated"`
+	Worker    worker `json:"worker"`
+	Result    result `json:"result"`
+}
+
+type worker struct {
+	Name     string `json:"name"`
+	Operator string `json:"operator"`
+	Key      string `json:"key"`
+	Class    string `json:"class"`
+}
+
+type result struct {
+	Status   string `json:"status"`
+	ExitCode uint32 `json:"exitCode"`
+	Signal   uint32 `json:"signal"`
+	Digest   string `json:"digest"` // what the commitment opens to
+}
+
+type runDetails struct {
+	Builder    builder      `json:"builder"`
+	Metadata   metadata     `json:"metadata"`
+	Byproducts []descriptor `json:"byproducts"`
+}
+
+type builder struct {
+	ID string `json:"id"`
+}
+
+type metadata struct {
+	InvocationID string `json:"invocationId"`
+	StartedOn    string `json:"startedOn"`
+	FinishedOn   string `json:"finishedOn"`
+}
+
+// Statement is p as an in-toto Statement v1 in RFC 8785 JSON: what the author
+// signs and every coordinator derives again. Errors wrap ErrProvenance.
+func (p *Provenance) Statement() ([]byte, error) {
+	if err := p.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProvenance, err)
+	}
+	plain, err := json.Marshal(statement{
+		Type: intoto.StatementTypeUri, Subject: subjects(p.Result), PredicateType: PredicateSLSA,
+		Predicate: predicate{BuildDefinition: p.definition(), RunDetails: p.run()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding statement: %w", err)
+	}
+	canonical, err := jsoncanonicalizer.Transform(plain)
+	if err != nil {
+		return nil, fmt.Errorf("encoding statement: %w", err)
+	}
+	return canonical, nil
+}
+
+func (p *Provenance) definition() buildDefinition {
+	summary := p.Result.Summarise()
+	external := externalParameters{
+		Action: p.Action.blob(), Command: p.Command.blob(), InputRoot: p.InputRoot.blob(),
+		Arguments: p.Argv, Environment: make(map[string]string, len(p.Env)), WorkingDirectory: p.WorkingDirectory,
+		PlatformRoot: p.Platform, OutputPaths: append([]string{}, p.Outputs...),
+		TimeoutMillis: p.TimeoutMillis, SourceDateEpoch: p.SourceDateEpoch, Network: p.Network, Limits: limits(p.Limits),
+	}
+	for _, v := range p.Env {
+		external.Environment[v.Name] = v.Value
+	}
+	return buildDefinition{
+		BuildType: BuildType, ExternalParameters: external, ResolvedDependencies: p.dependencies(),
+		InternalParameters: internalParameters{
+			Cluster: hexDigest(p.Cluster), Role: p.Role, Simulated: p.Simulated,
+			Worker: worker{Name: p.Builder.Name, Operator: p.Builder.Operator, Key: hexDigest(p.Builder.Key), Class: p.Builder.Class},
+			Result: result{Status: summary.Status.String(), ExitCode: summary.ExitCode, Signal: summary.Signal, Digest: hexDigest(summary.Digest())},
+		},
+	}
+}
+
+// dependencies lists what the build consumed by digest: the input tree, the
+// REAPI messages that name it, and the image, if there is one.
+func (p *Provenance) dependencies() []descriptor {
+	out := []descriptor{
+		{"action", digestSet{hexDigest(p.Action.SHA256)}},
+		{"command", digestSet{hexDigest(p.Command.SHA256)}},
+		{"inputRoot", digestSet{hexDigest(p.InputRoot.SHA256)}},
+	}
+	if image, ok := strings.CutPrefix(p.Platform, "sha256:"); ok {
+		out = append(out, descriptor{"platformRoot", digestSet{image}})
+	}
+	return out
+}
+
+func (p *Provenance) run() runDetails {
+	prefix := BuilderIDPrefix
+	if p.Simulated {
+		prefix = SimulatedBuilderIDPrefix
+	}
+	return runDetails{
+		Builder:    builder{ID: prefix + hexDigest(p.Builder.Key)},
+		Metadata:   metadata{InvocationID: hexDigest(p.Build), StartedOn: wallTime(p.StartedMillis), FinishedOn: wallTime(p.FinishedMillis)},
+		Byproducts: []descriptor{manifest(p.Result)},
+	}
+}
+
+// subjects are the result's regular files, or the manifest if there are none.
+func subjects(m *build.Manifest) []descriptor {
+	var out []descriptor
+	for i := range m.Outputs {
+		if o := &m.Outputs[i]; o.Type == build.OutputFile {
+			out = append(out, descriptor{o.Path, digestSet{hexDigest(o.Digest)}})
+		}
+	}
+	if out == nil {
+		return []descriptor{manifest(m)}
+	}
+	return out
+}
+
+func manifest(m *build.Manifest) descriptor {
+	return descriptor{ManifestSubject, digestSet{hexDigest(sha256.Sum256(m.Bytes()))}}
+}
+
+func (d Digest) blob() blob { return blob{SHA256: hexDigest(d.SHA256), SizeBytes: d.SizeBytes} }
