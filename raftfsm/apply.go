@@ -287,6 +287,8 @@ func (s *State) changed(b *build.Build, before build.State) {
 	s.deadlines.set(b)
 	if b.State == build.Settled && before != build.Settled {
 		delete(s.live, b.ID)
+		s.settlements++
+		b.SettledOrder = s.settlements
 		s.settled = append(s.settled, b.ID)
 	}
 }

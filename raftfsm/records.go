@@ -18,7 +18,7 @@ func (h head) Code(c *wire.Coder) {
 	c.I64(&s.now)
 	c.I64(&s.wall)
 	c.U64(&s.sequence)
-	wire.List(c, &s.settled, MaxSettled, (*wire.Coder).Bytes32)
+	c.U64(&s.settlements)
 	minted, burned := s.ledger.Minted(), s.ledger.Burned()
 	minted.Code(c) // the ledger's own, read back with it
 	burned.Code(c)

@@ -83,18 +83,20 @@ type State struct {
 	now, wall int64
 	index     uint64 // of the last entry applied
 	sequence  uint64 // builds submitted so far
-	accounts  map[ID]*Account
-	operators map[string]*build.Admit
-	workers   map[ID]*build.Worker
-	ledger    *escrow.Ledger
-	builds    map[ID]*build.Build // live and retained
-	settled   []ID                // retained settled builds, oldest first
-	keys      KeyGeneration
-	requests  map[ID]*request
-	unbonds   []unbonding // in order of At
+	// settlements counts builds settled so far.
+	settlements uint64
+	accounts    map[ID]*Account
+	operators   map[string]*build.Admit
+	workers     map[ID]*build.Worker
+	ledger      *escrow.Ledger
+	builds      map[ID]*build.Build // live and retained
+	keys        KeyGeneration
+	requests    map[ID]*request
+	unbonds     []unbonding // in order of At
 
 	// Derived from the above; rebuilt at restore.
 	live      map[ID]*build.Build
+	settled   []ID // retained settled builds, oldest first
 	deadlines deadlineQueue
 	tree      *stateTree
 	touched   map[recordKey]struct{}
@@ -168,6 +170,12 @@ func (s *State) rebuild() {
 		if b.State != build.Settled {
 			s.live[id] = b
 			s.deadlines.set(b)
+		}
+	}
+	s.settled = nil
+	for _, b := range bySequence(s.builds, func(a, b *build.Build) int { return cmp.Compare(a.SettledOrder, b.SettledOrder) }) {
+		if b.State == build.Settled {
+			s.settled = append(s.settled, b.ID)
 		}
 	}
 	s.tree = newStateTree()

@@ -8,7 +8,7 @@ package auction
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -59,22 +59,11 @@ func (v ValueFunction) Validate(reserve escrow.Credits) error {
 // At is what a finish so many milliseconds after bidding opened is worth. A
 // function that is not valid is worth 0 before its first step.
 func (v ValueFunction) At(finishMillis uint64) escrow.Credits {
-	i, found := slices.BinarySearchFunc(v.Steps, finishMillis, func(s Step, t uint64) int {
-		if s.StartMillis < t {
-			return -1
-		}
-		if s.StartMillis > t {
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		i--
-	}
-	if i < 0 {
+	later := sort.Search(len(v.Steps), func(i int) bool { return v.Steps[i].StartMillis > finishMillis })
+	if later == 0 {
 		return 0
 	}
-	return v.Steps[i].Value
+	return v.Steps[later-1].Value
 }
 
 // Code codes the steps and refuses a function that no reserve price would allow.

@@ -177,8 +177,10 @@ type Build struct {
 	Request   [16]byte
 	Terms     Terms
 	Sequence  uint64 // order of submission
-	Version   uint64 // grows with every change
-	State     State
+	// SettledOrder counts settlements from 1; 0 before its own.
+	SettledOrder uint64
+	Version      uint64 // grows with every change
+	State        State
 	// Verdict is the state that decided the build, 0 before there is one; it
 	// stays when State becomes Settled.
 	Verdict State
@@ -237,6 +239,7 @@ func (b *Build) Code(c *wire.Coder) {
 	c.Bytes16(&b.Request)
 	b.Terms.Code(c)
 	c.U64(&b.Sequence)
+	c.U64(&b.SettledOrder)
 	c.U64(&b.Version)
 	c.U8((*uint8)(&b.State))
 	c.U8((*uint8)(&b.Verdict))

@@ -14,7 +14,8 @@ type Hasher struct{ buf []byte }
 
 // NewHasher starts a hash under "gavel/v1/"+tag.
 func NewHasher(tag string) *Hasher {
-	return &Hasher{buf: append([]byte("gavel/v1/"+tag), 0)}
+	buf := make([]byte, 0, 192) // two or three keys and some integers
+	return &Hasher{buf: append(append(append(buf, "gavel/v1/"...), tag...), 0)}
 }
 
 // U64 appends an integer as 8 bytes big-endian.

@@ -40,7 +40,7 @@ type Coder struct {
 
 // Encode returns r's canonical encoding.
 func Encode(r Record) []byte {
-	var c Coder
+	c := Coder{buf: make([]byte, 0, 1024)} // most records fit; growing would copy
 	r.Code(&c)
 	if c.err != nil {
 		// A record that cannot be encoded breaks a limit its constructor must have checked.
