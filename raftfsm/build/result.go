@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gavel/raftfsm/wire"
 )
@@ -132,10 +133,11 @@ func (o *Output) validate() error {
 	return nil
 }
 
-// CleanPath says whether p is a relative path without "", ".", ".." or NUL parts.
+// CleanPath says whether p is a relative path without "", ".", ".." or NUL
+// parts, in UTF-8: statements about it are JSON.
 func CleanPath(p string) bool {
 	return p != "" && len(p) <= MaxPathBytes && p != "." && p != ".." && !strings.HasPrefix(p, "/") &&
-		!strings.HasPrefix(p, "../") && !strings.ContainsRune(p, 0) && path.Clean(p) == p
+		!strings.HasPrefix(p, "../") && !strings.ContainsRune(p, 0) && utf8.ValidString(p) && path.Clean(p) == p
 }
 
 // Sort brings Outputs into the order Validate wants.

@@ -1,0 +1,403 @@
+package raftfsm
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"gavel/raftfsm/auction"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+func TestExpired(t *testing.T) {
+	f, before := spot(t)
+	terms := f.terms(build.LaneSpot)
+	terms.DeadlineMillis = f.state().Now() + 10_000
+	id := f.submit(0, terms)
+	f.tick(10_000) // no beacon is made: no coordinator does its duty
+	b := f.build(id)
+	if b.Verdict != build.Expired || b.State != build.Settled || f.left(0, before) != 0 {
+		t.Fatalf("%v %v, %v left", b.State, b.Verdict, f.left(0, before))
+	}
+	f.same()
+}
+
+// Cancelling is free before the first bid, costs the auctioneer's fee until the
+// award, then is refused.
+func TestCancel(t *testing.T) {
+	f, before := spot(t)
+	cancel := func(id ID) build.Command {
+		return f.command(f.requesters[0], build.TypeCancel, &build.Cancel{Build: id})
+	}
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.duties()
+	f.refused(build.CodeNotAllowed, f.command(f.requesters[1], build.TypeCancel, &build.Cancel{Build: id}))
+	f.must(cancel(id))
+	f.must(cancel(id)) // again is harmless
+	if got := f.left(0, before); got != 0 {
+		t.Errorf("cancelling before a bid cost %v", got)
+	}
+	id = f.submit(0, f.terms(build.LaneSpot))
+	f.duties()
+	f.must(f.command(f.workers[0], build.TypeBid, &build.PlaceBid{Build: id, Auction: f.build(id).Auction(), Commitment: ID{1}}))
+	f.must(cancel(id))
+	if got := f.left(0, before); got != credit/10 {
+		t.Errorf("cancelling after a bid cost %v, want 0.1", got)
+	}
+	id = f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	f.refused(build.CodeWrongState, cancel(id))
+	f.same()
+}
+
+// A bid that is not opened in time, or wrongly, forfeits its bond to the treasury.
+func TestForfeit(t *testing.T) {
+	f, _ := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.duties()
+	a := f.build(id).Auction()
+	nonce := ID{5}
+	for w := range 2 {
+		f.must(f.command(f.workers[w], build.TypeBid, &build.PlaceBid{Build: id, Auction: a,
+			Commitment: build.BidCommitment(f.state().Cluster(), a, build.AccountID(f.workers[w]), credit, 0, ID{}, nonce)}))
+	}
+	f.tick(300)
+	f.duties()
+	reveal := func(w int, price escrow.Credits) build.Command {
+		return f.command(f.workers[w], build.TypeReveal, &build.Reveal{Build: id, Auction: a, Price: price, Nonce: nonce})
+	}
+	f.must(reveal(0, credit))
+	f.refused(build.CodeNoMatch, reveal(1, credit+1))
+	treasury := f.balance(f.state().Treasury())
+	f.tick(30_000)
+	f.refused(build.CodeStale, reveal(1, credit))
+	if got := f.balance(f.state().Treasury()) - treasury; got != 22*credit {
+		t.Errorf("the treasury got %v, want the bond of 22", got)
+	}
+	f.duties()
+	if b := f.build(id); b.State != build.Awarded || b.Reference != 0 {
+		t.Errorf("%v with reference %v: a lone bidder is paid the reserve", b.State, b.Reference)
+	}
+	f.same()
+}
+
+// Where t coordinators find no opening, the author is slashed and its result differs.
+func TestMismatch(t *testing.T) {
+	f, before := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	cheat := -1
+	// First round: one validator lodges garbage.
+	for again := true; again; {
+		again = false
+		for _, a := range append([]build.Attempt(nil), f.build(id).Attempts...) {
+			if !a.Active() {
+				continue
+			}
+			again = true
+			w := f.workerIndex(a.Worker)
+			f.must(f.command(f.workers[w], build.TypeStart, &build.LeaseRef{Build: id, Lease: a.Lease(id)}))
+			f.must(f.commitCommand(w, id, a.Lease(id), result("right", build.StatusExited)))
+			if a.Seat == 2 {
+				cheat = w
+			}
+		}
+		f.duties()
+	}
+	for _, d := range f.state().Openings() {
+		if d.Worker != build.AccountID(f.workers[cheat]) {
+			f.must(f.openCommand(d))
+			continue
+		}
+		f.refused(build.CodeQuorum, f.vouch(build.TypeMismatch, id, d.Lease, d.Commitment, 1))
+		f.refused(build.CodeNoMatch, f.vouch(build.TypeMismatch, id, d.Lease, ID{1}, 2))
+		f.must(f.vouch(build.TypeMismatch, id, d.Lease, d.Commitment, 2))
+	}
+	if b := f.build(id); b.State != build.Recheck {
+		t.Fatalf("state %v, want recheck", b.State)
+	}
+	f.run(id, honest)
+	f.deliver(id)
+	b := f.build(id)
+	if b.Verdict != build.Judged || b.Builder().Slashed {
+		t.Fatalf("verdict %v: %s", b.Verdict, b.Reason)
+	}
+	if got := f.left(0, before); got != prices(8)[1] {
+		t.Errorf("the requester paid %v, want the price alone: the slash pays the fees", got)
+	}
+	f.same()
+}
+
+// A winner that only ran into its limit is judged wrong but never slashed: it
+// has failed and pays min(R, reference).
+func TestTimeoutIsNotSlashed(t *testing.T) {
+	f, before := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	f.run(id, func(w int, a *build.Attempt) (string, build.Status) {
+		if w == 0 && a.Round == build.RoundFirst {
+			return "", build.StatusTimeout
+		}
+		return "right", build.StatusExited
+	})
+	f.deliver(id)
+	b := f.build(id)
+	reference := b.Terms.Reserve - prices(8)[1]
+	if b.Verdict != build.Judged || b.Builder().Slashed || b.Payment != -reference {
+		t.Fatalf("verdict %v, slashed %v, payment %v, want −%v", b.Verdict, b.Builder().Slashed, b.Payment, reference)
+	}
+	// Fees come from escrow here: nobody was slashed. k validators, k+1 rechecks, 5 panel, a, u.
+	if got, want := f.left(0, before), (2+3+5+1)*credit+credit/10-reference; got != want {
+		t.Errorf("the requester is %v poorer, want %v", got, want)
+	}
+	f.same()
+}
+
+// After the winner's upload lease the others who hold the result are asked in
+// seat order, for the upload fee; if nobody delivers the build has failed.
+func TestUploaders(t *testing.T) {
+	f, before := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	f.run(id, honest)
+	if up := f.state().Assignments(f.build(id).Builder().Worker).Uploads; len(up) != 1 {
+		t.Fatalf("the winner is asked for %d uploads", len(up))
+	}
+	f.tick(5000)
+	b := f.build(id)
+	if a := b.Attempts[b.Uploader]; a.Seat != 1 {
+		t.Fatalf("seat %d is asked next", a.Seat)
+	}
+	f.deliver(id)
+	if got, want := f.left(0, before), prices(8)[1]+2*credit+credit/10+credit; got != want {
+		t.Errorf("%v left escrow, want P + kf + a + u = %v", got, want)
+	}
+	id = f.submit(0, f.terms(build.LaneSpot))
+	before = f.balance(build.AccountID(f.requesters[0])) + b.Terms.Budget
+	f.auctioned(id, prices(8)...)
+	f.run(id, honest)
+	for range 3 {
+		f.tick(5000) // each holder's lease begins when the one before it lapsed
+	}
+	b = f.build(id)
+	if b.Verdict != build.Failed || b.Payment != 0 {
+		t.Fatalf("verdict %v, payment %v", b.Verdict, b.Payment)
+	}
+	if got, want := f.left(0, before), 2*credit+credit/10; got != want {
+		t.Errorf("%v left escrow, want kf + a = %v", got, want)
+	}
+	f.same()
+}
+
+// An auctioneer that lets its deadline pass is replaced by another draw.
+func TestSilentAuctioneer(t *testing.T) {
+	f, _ := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	s := f.state()
+	d := s.Demands()[0]
+	f.must(f.command(nil, build.TypeBeacon, &build.Beacon{Purpose: d.Purpose, Build: d.Build, Round: d.Round, Signature: cheapBeacon(d.Message(s.Cluster()))}))
+	if len(s.Demands()) != 0 {
+		t.Fatal("another draw is demanded at once")
+	}
+	f.tick(2000)
+	again := f.state().Demands()
+	if len(again) != 1 || again[0].Purpose != build.PurposeAuctioneer || again[0].Round != d.Round+1 {
+		t.Fatalf("demands %v, want the next round of %v", again, d)
+	}
+	// The old signature no longer counts.
+	f.refused(build.CodeStale, f.command(nil, build.TypeBeacon, &build.Beacon{Purpose: d.Purpose, Build: id, Round: d.Round, Signature: cheapBeacon(d.Message(s.Cluster()))}))
+	f.refused(build.CodeBadBeacon, f.command(nil, build.TypeBeacon, &build.Beacon{Purpose: d.Purpose, Build: id, Round: d.Round + 1, Signature: [48]byte{1}}))
+	f.same()
+}
+
+// The draw of seats is demanded only after the winner's commitment, and nothing
+// the winner can still do changes it.
+func TestCommitmentPrecedesDraw(t *testing.T) {
+	f, _ := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	seats := func() build.Command {
+		d := Demand{build.PurposeSeats, id, 0}
+		return f.command(nil, build.TypeBeacon, &build.Beacon{Purpose: d.Purpose, Build: id, Signature: cheapBeacon(d.Message(f.state().Cluster()))})
+	}
+	f.refused(build.CodeStale, seats())
+	lease := f.build(id).Builder().Lease(id)
+	f.must(f.command(f.workers[0], build.TypeStart, &build.LeaseRef{Build: id, Lease: lease}))
+	f.refused(build.CodeStale, seats())
+	first := f.commitCommand(0, id, lease, result("one", build.StatusExited))
+	f.must(first)
+	f.must(first)
+	f.refused(build.CodeStale, f.commitCommand(0, id, lease, result("two", build.StatusExited)))
+	f.refused(build.CodeStale, f.command(f.workers[0], build.TypeAbandon, &build.LeaseRef{Build: id, Lease: lease}))
+	if len(f.state().Openings()) != 0 {
+		t.Error("the winner's opening may be decrypted before the seats have committed")
+	}
+	f.must(seats())
+	f.refused(build.CodeStale, seats())
+	for _, a := range f.build(id).Attempts[1:] {
+		if a.Domain == f.build(id).Builder().Domain {
+			t.Error("the winner validates itself")
+		}
+	}
+	f.same()
+}
+
+// A panel seat's lease differs in nothing from a validator's.
+func TestPanelLooksLikeValidation(t *testing.T) {
+	f, _ := spot(t)
+	id := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(id, prices(8)...)
+	var validator, panel *Lease
+	f.run(id, func(w int, a *build.Attempt) (string, build.Status) {
+		l := f.state().Assignments(a.Worker).Leases
+		for i := range l {
+			c := l[i]
+			c.Lease, c.LeaseUntil, c.BoundUntil = ID{}, 0, 0
+			switch {
+			case a.Round == build.RoundPanel:
+				panel = &c
+			case a.Round == build.RoundFirst && a.Seat > 0:
+				validator = &c
+			}
+		}
+		if a.Round == build.RoundFirst && a.Seat == 0 {
+			return "forged", build.StatusExited
+		}
+		return "right", build.StatusExited
+	})
+	if validator == nil || panel == nil || *validator != *panel {
+		t.Errorf("a validator sees %+v, a panel seat %+v", validator, panel)
+	}
+}
+
+func TestMoneyOutsideBuilds(t *testing.T) {
+	f, before := spot(t)
+	r := build.AccountID(f.requesters[0])
+	mint := f.command(f.admin, build.TypeMint, &build.Money{Account: r, Amount: 5 * credit})
+	f.must(mint)
+	f.must(mint) // the same request: once
+	if got := f.balance(r) - before; got != 5*credit {
+		t.Errorf("minting twice with one request gave %v", got)
+	}
+	f.refused(build.CodeNotAllowed, f.command(f.requesters[0], build.TypeMint, &build.Money{Account: r, Amount: 1}))
+	f.refused(build.CodeFunds, f.command(f.admin, build.TypeBurn, &build.Money{Account: r, Amount: 1 << 50}))
+	f.refused(build.CodeMalformed, f.command(f.admin, build.TypeBurn, &build.Money{Account: r, Amount: -1}))
+	f.must(f.command(f.admin, build.TypeBurn, &build.Money{Account: r, Amount: 5 * credit}))
+	w := build.AccountID(f.workers[0])
+	f.must(f.command(f.workers[0], build.TypeStake, &build.Stake{Amount: -100 * credit}))
+	a, _ := f.state().Ledger().Account(w)
+	if a.Held != 100*credit || a.Stake != 900*credit {
+		t.Errorf("unbonding holds %v and leaves a stake of %v", a.Held, a.Stake)
+	}
+	f.tick(f.genesis.Params.UnbondMillis)
+	a, _ = f.state().Ledger().Account(w)
+	if a.Held != 0 || a.Available != 9_100*credit {
+		t.Errorf("after unbonding %v are held, %v available", a.Held, a.Available)
+	}
+	f.same()
+}
+
+func TestSubmitRefusals(t *testing.T) {
+	f, before := spot(t)
+	for _, tc := range []struct {
+		name, says string
+		code       build.Code
+		change     func(*build.Terms)
+	}{
+		{"balance", "does not cover", build.CodeFunds, func(t *build.Terms) {
+			t.Reserve = 20_000 * credit
+			t.Value = auction.Constant(t.Reserve)
+			t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, t.Validators)
+		}},
+		{"too few", "too few independent validators", build.CodeTooFew, func(t *build.Terms) {
+			t.Validators = 5
+			t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, 5)
+		}},
+		{"odds", "with a chance above", build.CodeTooFew, func(t *build.Terms) { t.Validators = 1 }},
+		{"budget", "below", build.CodeRefused, func(t *build.Terms) { t.Budget-- }},
+		{"platform", "no worker of pool", build.CodePlatform, func(t *build.Terms) { t.Platform = "sha256:" + strings.Repeat("0", 64) }},
+		{"past deadline", "deadline", build.CodeStale, func(t *build.Terms) { t.DeadlineMillis = 0 }},
+		{"value above reserve", "value function", build.CodeRefused, func(t *build.Terms) { t.Value = auction.Constant(t.Reserve + 1) }},
+		{"pool", "no pool", build.CodeRefused, func(t *build.Terms) { t.Pool = "other" }},
+	} {
+		terms := f.terms(build.LaneSpot)
+		tc.change(&terms)
+		detail := f.refused(tc.code, f.command(f.requesters[0], build.TypeSubmit, &build.Submit{Terms: terms}))
+		if !strings.Contains(detail, tc.says) {
+			t.Errorf("%s: %q does not say %q", tc.name, detail, tc.says)
+		}
+	}
+	if f.left(0, before) != 0 {
+		t.Error("a refused submission cost something")
+	}
+	f.same()
+}
+
+// A repeated submit names the same build and pays once.
+func TestSubmitTwice(t *testing.T) {
+	f, before := spot(t)
+	terms := f.terms(build.LaneSpot)
+	m := f.command(f.requesters[0], build.TypeSubmit, &build.Submit{Terms: terms})
+	if a, b := f.must(m), f.must(m); a != b {
+		t.Errorf("builds %x and %x", a, b)
+	}
+	if got := f.left(0, before); got != terms.Budget {
+		t.Errorf("%v are in escrow, want %v once", got, terms.Budget)
+	}
+}
+
+// The state tree depends on the set of records alone.
+func TestStateTree(t *testing.T) {
+	f := newFarm(t, farmOptions{lane: build.LaneSpot, workers: 1, replicas: 1, seed: 1})
+	records := map[[32]byte][32]byte{}
+	tree := newStateTree()
+	for range 20_000 {
+		k, v := [32]byte{byte(f.rng.IntN(40)), byte(f.rng.IntN(3))}, [32]byte{byte(f.rng.IntN(200))}
+		if f.rng.IntN(3) == 0 {
+			delete(records, k)
+			tree.Delete(k)
+		} else {
+			records[k] = v
+			tree.Set(k, v)
+		}
+		if f.rng.IntN(50) == 0 {
+			var keys [][32]byte
+			for k := range records {
+				keys = append(keys, k)
+			}
+			if got, want := tree.Root(), naiveRoot(keys, records, 0); got != want {
+				t.Fatalf("%d records: root %x, want %x", len(records), got, want)
+			}
+		}
+	}
+}
+
+// naiveRoot builds the tree from scratch.
+func naiveRoot(keys [][32]byte, values map[[32]byte][32]byte, depth int) [32]byte {
+	switch len(keys) {
+	case 0:
+		return [32]byte{}
+	case 1:
+		return wire.NewHasher("state-leaf").Fixed(keys[0]).Fixed(values[keys[0]]).Sum()
+	}
+	var halves [2][][32]byte
+	for _, k := range keys {
+		b := k[depth/8] >> (7 - depth%8) & 1
+		halves[b] = append(halves[b], k)
+	}
+	return wire.NewHasher("state-node").Fixed(naiveRoot(halves[0], values, depth+1)).Fixed(naiveRoot(halves[1], values, depth+1)).Sum()
+}
+
+func FuzzRestore(f *testing.F) {
+	farm := newFarm(f, farmOptions{lane: build.LaneSpot, workers: 2, replicas: 1, drop: credit, seed: 5})
+	raw := wire.Encode(snapshot{farm.state()})
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		s, err := restore(farm.genesis, cheap{}, bytes.NewReader(raw))
+		if err == nil && !bytes.Equal(wire.Encode(snapshot{s}), raw) {
+			t.Error("a snapshot was restored that is not canonical")
+		}
+	})
+}
