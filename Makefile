@@ -1,0 +1,60 @@
+# Two commands for a fresh machine with Go and make: make demo, make test.
+
+GO         ?= go
+FUZZTIME   ?= 10s
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
+INIT        = sandbox/native/embed/init.bin sandbox/docker/embed/init.bin
+CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./worker/...
+
+.PHONY: build demo test itest check race bench proto fuzz clean FORCE
+
+build: $(INIT) ## the one binary, with PID 1 of its sandboxes inside
+	$(STATIC) -tags gavel_init -o bin/gavel ./cmd/gavel
+
+# Go knows best whether PID 1 is out of date, so it is always asked.
+sandbox/%/embed/init.bin: FORCE
+	@mkdir -p $(@D)
+	$(STATIC) -ldflags "-s -w" -o $@ ./sandbox/$*/init
+
+demo: build ## a farm on this machine, three builds, one cheat
+	bin/gavel demo
+
+test: ## all that needs neither root nor Docker
+	$(GO) vet ./...
+	$(GO) test ./...
+
+itest: $(INIT) ## what needs root, Docker, bubblewrap and debootstrap; fails without them
+	@sh .ci/need-itest
+	$(GO) test -tags itest,gavel_init -count=1 -timeout 30m ./sandbox/... ./worker/... ./cmd/...
+
+check: $(INIT) ## gofmt, vet and staticcheck, with and without the itest files
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags itest,gavel_init ./...
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags itest,gavel_init ./...
+
+race: ## the packages with concurrency, under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(CONCURRENT)
+
+bench: $(INIT) ## each promised figure, as a ratio to a limit measured in the same run
+	$(GO) test -tags itest,gavel_init -run '^$$' -bench . -count=1 -timeout 30m ./...
+
+fuzz: ## every fuzz target, for FUZZTIME each
+	@set -e; for package in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$package); \
+		for target in $$targets; do case $$target in Fuzz*) \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package;; \
+		esac; done; \
+	done
+
+proto: ## generated code of api/ (needs protoc)
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	PATH="$(CURDIR)/bin:$$PATH" protoc -I api --go_out=. --go_opt=module=gavel \
+		--go-grpc_out=. --go-grpc_opt=module=gavel api/gavel/v1/gavel.proto
+
+clean:
+	rm -rf bin sandbox/native/embed sandbox/docker/embed
