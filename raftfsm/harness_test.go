@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ecdh"
+	"crypto/ed25519"
 	"crypto/hpke"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -82,9 +85,28 @@ type farm struct {
 	workers    [][]byte // keys; each an operator and a machine of its own
 	sent       []build.Command
 	applied    int
+	sign       func(key, msg []byte) []byte
+	verify     verifier
 }
 
-func key(kind string, i int) []byte { return fmt.Appendf(nil, "%s-key-%d", kind, i) }
+// key is the PKIX DER of a participant's Ed25519 key, the same at every run.
+func key(kind string, i int) []byte {
+	seed := sha256.Sum256(fmt.Appendf(nil, "%s-key-%d", kind, i))
+	private := ed25519.NewKeyFromSeed(seed[:])
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		panic(err)
+	}
+	privates.Store(string(der), private)
+	return der
+}
+
+var privates sync.Map // PKIX DER → ed25519.PrivateKey
+
+func realSign(key, msg []byte) []byte {
+	private, _ := privates.Load(string(key))
+	return ed25519.Sign(private.(ed25519.PrivateKey), msg)
+}
 
 type farmOptions struct {
 	lane      build.Lane
@@ -93,12 +115,23 @@ type farmOptions struct {
 	drop      escrow.Credits
 	stake     escrow.Credits
 	seed      uint64
-	operators int // 0: one per worker
+	operators int  // 0: one per worker
+	real      bool // real signatures of participants; beacons stay cheap
+}
+
+// halfReal checks participants' signatures for real.
+type halfReal struct{ cheap }
+
+func (halfReal) signature(pkix, msg, sig []byte) error {
+	return cryptography{}.signature(pkix, msg, sig)
 }
 
 func newFarm(t testing.TB, o farmOptions) *farm {
 	t.Helper()
-	f := &farm{t: t, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0)}
+	f := &farm{t: t, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}}
+	if o.real {
+		f.sign, f.verify = realSign, halfReal{}
+	}
 	g := &Genesis{
 		Name: "test", Currency: "credits", Params: build.DefaultParams(), Drop: o.drop,
 		Pools:    []build.Pool{{Name: "pool", Lane: o.lane, Domain: build.DomainOperator}},
@@ -148,7 +181,7 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 	// machine's is put aside for these keys.
 	f.genesis = g
 	for range o.replicas {
-		f.replicas = append(f.replicas, startReplica(t, g))
+		f.replicas = append(f.replicas, f.startReplica())
 	}
 	f.generateKeys(seals)
 	for i, k := range f.workers {
@@ -164,11 +197,11 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 	return f
 }
 
-func startReplica(t testing.TB, g *Genesis) *FSM {
-	t.Helper()
-	s, err := foundState(g, cheap{})
-	check(t, err)
-	return &FSM{genesis: g, state: s, changed: make(chan struct{})}
+func (f *farm) startReplica() *FSM {
+	f.t.Helper()
+	s, err := foundState(f.genesis, f.verify)
+	check(f.t, err)
+	return &FSM{genesis: f.genesis, state: s, changed: make(chan struct{})}
 }
 
 func check(t testing.TB, err error) {
@@ -222,7 +255,7 @@ func (f *farm) command(key []byte, t build.Type, payload wire.Record) build.Comm
 	}
 	m.ValidUntilMillis = f.state().Now() + 60_000
 	seeded{f.rng}.Read(m.Request[:])
-	m.Signature = cheapSign(key, m.SigningBytes(f.state().Cluster()))
+	m.Signature = f.sign(key, m.SigningBytes(f.state().Cluster()))
 	return m
 }
 
@@ -291,7 +324,7 @@ func (f *farm) snapshotRestore(i int) {
 	f.t.Helper()
 	snap, err := f.replicas[i].Snapshot()
 	check(f.t, err)
-	fresh := startReplica(f.t, f.genesis)
+	fresh := f.startReplica()
 	check(f.t, fresh.Restore(io.NopCloser(bytes.NewReader(snap.(persisted)))))
 	f.replicas[i] = fresh
 }
@@ -405,7 +438,7 @@ func (f *farm) vouch(t build.Type, b, lease, digest ID, n int) build.Command {
 	msg := build.VouchBytes(t, f.state().Cluster(), b, lease, digest)
 	for i := range f.genesis.Coordinators[:n] {
 		m := &f.genesis.Coordinators[i]
-		v.Vouches = append(v.Vouches, build.Vouch{Coordinator: m.ID, Signature: cheapSign(m.Key, msg)})
+		v.Vouches = append(v.Vouches, build.Vouch{Coordinator: m.ID, Signature: f.sign(m.Key, msg)})
 	}
 	return f.command(nil, t, &v)
 }
