@@ -290,6 +290,7 @@ func (s *State) changed(b *build.Build, before build.State) {
 		s.settlements++
 		b.SettledOrder = s.settlements
 		s.settled = append(s.settled, b.ID)
+		s.remember(b)
 	}
 }
 
@@ -297,6 +298,10 @@ func (s *State) changed(b *build.Build, before build.State) {
 // node has archived them.
 func (s *State) forgetSettled() {
 	for len(s.settled) > MaxSettled {
+		old := s.builds[s.settled[0]]
+		if key := build.CacheKey(old.Requester, &old.Terms); s.verified[key] == old.ID {
+			delete(s.verified, key)
+		}
 		delete(s.builds, s.settled[0])
 		s.touch(kindBuild, s.settled[0])
 		s.settled = s.settled[1:]

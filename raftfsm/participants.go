@@ -205,6 +205,13 @@ func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcom
 		return out
 	}
 	pool, _ := s.Pool(t.Pool)
+	if hit, ok := s.cached(sender, t); ok {
+		b := hit.Answer(s.env(pool), sender, s.accounts[sender].Operator, request, t, s.sequence)
+		s.sequence++
+		s.builds[b.ID] = b
+		s.changed(b, build.Queued)
+		return build.Outcome{Subject: b.ID}
+	}
 	b, out := build.New(s.env(pool), sender, s.accounts[sender].Operator, request, t, s.sequence)
 	if out.Code != build.Done {
 		return out

@@ -401,3 +401,44 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// A verified result answers the same requester's next submission of the action,
+// if it asks for that and for no more evidence; nothing moves.
+func TestCached(t *testing.T) {
+	f, _ := spot(t)
+	terms := f.terms(build.LaneSpot)
+	terms.Cached = true
+	first := f.submit(0, terms)
+	f.auctioned(first, prices(8)...)
+	f.run(first, honest)
+	f.deliver(first)
+	before := f.balance(build.AccountID(f.requesters[0]))
+	id := f.submit(0, terms)
+	b := f.build(id)
+	if id == first || b.State != build.Settled || b.CachedFrom != first || b.Delivered != f.build(first).Delivered {
+		t.Fatalf("state %v, cached from %x", b.State, b.CachedFrom[:4])
+	}
+	if f.left(0, before) != 0 || len(b.Transfers) != 0 {
+		t.Error("a cached answer moved money")
+	}
+	again := f.submit(0, terms)
+	if got := f.build(again).CachedFrom; got != first {
+		t.Errorf("an answer of an answer names %x, want the build itself", got[:4])
+	}
+	for name, change := range map[string]func(*build.Terms){
+		"not asked for":  func(t *build.Terms) { t.Cached = false },
+		"more at risk":   func(t *build.Terms) { t.ValueAtRisk = 1 },
+		"another action": func(t *build.Terms) { t.ActionDigest[0]++ },
+	} {
+		other := terms
+		change(&other)
+		if b := f.build(f.submit(0, other)); b.State == build.Settled {
+			t.Errorf("%s: answered from the cache", name)
+		}
+	}
+	if b := f.build(f.submit(1, terms)); b.State == build.Settled {
+		t.Error("another requester was answered from the cache")
+	}
+	f.snapshotRestore(1)
+	f.same()
+}

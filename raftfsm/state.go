@@ -96,7 +96,8 @@ type State struct {
 
 	// Derived from the above; rebuilt at restore.
 	live      map[ID]*build.Build
-	settled   []ID // retained settled builds, oldest first
+	settled   []ID      // retained settled builds, oldest first
+	verified  map[ID]ID // newest retained build with a verified result, by cache key
 	deadlines deadlineQueue
 	tree      *stateTree
 	touched   map[recordKey]struct{}
@@ -172,15 +173,33 @@ func (s *State) rebuild() {
 			s.deadlines.set(b)
 		}
 	}
-	s.settled = nil
+	s.settled, s.verified = nil, map[ID]ID{}
 	for _, b := range bySequence(s.builds, func(a, b *build.Build) int { return cmp.Compare(a.SettledOrder, b.SettledOrder) }) {
 		if b.State == build.Settled {
 			s.settled = append(s.settled, b.ID)
+			s.remember(b)
 		}
 	}
 	s.tree = newStateTree()
 	s.touchAll()
 	s.rehash()
+}
+
+// remember lets a verified result answer later submissions.
+func (s *State) remember(b *build.Build) {
+	if b.Verified() {
+		s.verified[build.CacheKey(b.Requester, &b.Terms)] = b.ID
+	}
+}
+
+// cached is the retained build whose result answers a submission, if there is one.
+func (s *State) cached(requester ID, t *build.Terms) (*build.Build, bool) {
+	pool, ok := s.Pool(t.Pool)
+	if !ok || !t.Cached {
+		return nil, false
+	}
+	b, ok := s.builds[s.verified[build.CacheKey(requester, t)]]
+	return b, ok && b.Answers(t, pool.Lane == build.LaneHouse)
 }
 
 // transferID names a movement outside builds: subject is the request, or for
@@ -336,6 +355,9 @@ func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
 	a, ok := s.accounts[requester]
 	if !ok {
 		return build.Refuse(build.CodeUnknownAccount, "the requester has no account")
+	}
+	if _, hit := s.cached(requester, t); hit {
+		return build.Outcome{}
 	}
 	if len(s.live) >= MaxLive {
 		return build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))

@@ -223,12 +223,15 @@ type Build struct {
 	Attempts   []Attempt
 
 	// Delivery and money.
-	Delivers  bool   // Delivered means something
-	Delivered ID     // the result digest that is delivered
-	Uploader  uint32 // index in Attempts
-	Payment   escrow.Credits
-	Transfers []Transfer
-	Used      []escrow.TransferID // ids the ledger must remember until the build has settled
+	// CachedFrom is the build whose result and evidence answer this one; zeros
+	// where it was built. Nothing was bid, drawn or paid for it.
+	CachedFrom ID
+	Delivers   bool   // Delivered means something
+	Delivered  ID     // the result digest that is delivered
+	Uploader   uint32 // index in Attempts
+	Payment    escrow.Credits
+	Transfers  []Transfer
+	Used       []escrow.TransferID // ids the ledger must remember until the build has settled
 }
 
 // Code is the canonical encoding.
@@ -254,6 +257,7 @@ func (b *Build) Code(c *wire.Coder) {
 	c.Bool(&b.Panelled)
 	c.U32(&b.PanelSeats)
 	wire.Records(c, &b.Attempts, MaxWorkers)
+	c.Bytes32(&b.CachedFrom)
 	c.Bool(&b.Delivers)
 	c.Bytes32(&b.Delivered)
 	c.U32(&b.Uploader)

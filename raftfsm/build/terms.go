@@ -31,6 +31,8 @@ type Terms struct {
 	DeadlineMillis int64
 	// LogKey is the X25519 public key to which the builder encrypts its log.
 	LogKey ID
+	// Cached lets an earlier verified result of the same requester answer.
+	Cached bool
 }
 
 // Code is the canonical encoding.
@@ -55,6 +57,7 @@ func (t *Terms) Code(c *wire.Coder) {
 	c.I64((*int64)(&t.ValueAtRisk))
 	c.I64(&t.DeadlineMillis)
 	c.Bytes32(&t.LogKey)
+	c.Bool(&t.Cached)
 }
 
 // MaxTimeoutMillis bounds a build's own timeout: a day.

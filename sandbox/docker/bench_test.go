@@ -1,0 +1,64 @@
+//go:build itest
+
+package docker
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/strslice"
+
+	"gavel/sandbox"
+)
+
+// BenchmarkStart compares a whole Run of an empty command, but for the removal
+// that happens behind it, with the engine's own create, start and wait for the
+// same image without any isolation asked for, in turns, and prints the ratio.
+func BenchmarkStart(b *testing.B) {
+	r := newRunner(b)
+	defer r.Close()
+	s := sandbox.Spec{Root: busybox, Argv: []string{"/bin/true"}, InputDir: b.TempDir(), OutputDir: b.TempDir()}
+	ctx := context.Background()
+	var ours, bare time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		if res, err := r.Run(ctx, s); err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 {
+			b.Fatalf("%+v %v", res, err)
+		}
+		ours += time.Since(begin)
+		r.removals.Wait()
+
+		begin = time.Now()
+		remove := bareRun(b, r, ctx)
+		bare += time.Since(begin)
+		remove()
+	}
+	b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "ms/run")
+	b.ReportMetric(float64(bare.Milliseconds())/float64(b.N), "ms/bare")
+	b.ReportMetric(float64(ours)/float64(bare), "run/bare")
+}
+
+func bareRun(b *testing.B, r *Runner, ctx context.Context) (remove func()) {
+	made, err := r.engine.ContainerCreate(ctx,
+		&container.Config{Image: busybox, Cmd: strslice.StrSlice{"/bin/true"}, Labels: r.labels("bare")},
+		&container.HostConfig{NetworkMode: "none"}, nil, nil, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	exited, lost := r.engine.ContainerWait(ctx, made.ID, container.WaitConditionNextExit)
+	if err := r.engine.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	select {
+	case <-exited:
+	case err := <-lost:
+		b.Fatal(err)
+	}
+	return func() {
+		if err := r.remove(ctx, made.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

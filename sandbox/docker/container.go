@@ -1,0 +1,118 @@
+package docker
+
+import (
+	"fmt"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/strslice"
+
+	"gavel/sandbox"
+	"gavel/sandbox/docker/pid1"
+)
+
+// The labels of everything this runner makes in an engine.
+const (
+	ownerLabel = "gavel.owner" // Config.Owner
+	runLabel   = "gavel.run"   // which of its runs
+)
+
+// containerName is unique, so that a create call whose answer was lost can be repeated.
+func containerName(run string) string { return "gavel-" + run }
+
+func (r *Runner) labels(run string) map[string]string {
+	return map[string]string{ownerLabel: r.config.Owner, runLabel: run}
+}
+
+// containerConfig replaces all of the image's own config that has an effect.
+func (r *Runner) containerConfig(run string, s sandbox.Spec) *container.Config {
+	return &container.Config{
+		Image:       s.Root,
+		Entrypoint:  strslice.StrSlice{pid1.Path},
+		Cmd:         strslice.StrSlice{}, // what to run comes on standard input
+		User:        fmt.Sprintf("%d:%d", sandbox.UID, sandbox.UID),
+		Hostname:    sandbox.Hostname,
+		WorkingDir:  "/",
+		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+		Labels:      r.labels(run),
+		StopSignal:  "SIGKILL",
+		// Standard input is the worker's life line: the engine closes it when the
+		// one attached connection ends, and PID 1 then ends the container.
+		AttachStdin: true, OpenStdin: true, StdinOnce: true,
+		AttachStdout: true, AttachStderr: true,
+	}
+}
+
+// hostConfig is the isolation. s.Limits must be complete.
+func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc scratch) *container.HostConfig {
+	pids := s.Limits.Pids + pid1.Threads
+	h := &container.HostConfig{
+		NetworkMode:    "none",
+		Runtime:        r.config.Runtime,
+		CapDrop:        strslice.StrSlice{"ALL"},
+		SecurityOpt:    []string{"no-new-privileges"}, // and the engine's own seccomp profile
+		ReadonlyRootfs: true,
+		IpcMode:        "private",
+		CgroupnsMode:   container.CgroupnsModePrivate, // hides the host's cgroup paths
+		ShmSize:        shmBytes,
+		LogConfig:      container.LogConfig{Type: "none"},
+		Mounts:         r.mounts(run, s, facts, sc),
+		Tmpfs: map[string]string{
+			"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", s.Limits.DiskBytes),
+		},
+		Resources: container.Resources{
+			Memory:     s.Limits.MemoryBytes,
+			MemorySwap: s.Limits.MemoryBytes, // memory and swap together: no swap
+			PidsLimit:  &pids,
+			NanoCPUs:   min(s.Limits.CPUMillis*1e6, int64(r.cpus)*1e9),
+		},
+	}
+	if s.Network {
+		h.NetworkMode = "host"
+	}
+	if r.remapped {
+		h.UsernsMode = "host" // the promised uid is one of the host, as inputs' owner
+	}
+	return h
+}
+
+// mounts are PID 1's program, the build directory, and, for each volume the
+// image declares, a read-only copy of what it holds there: a declared volume
+// would otherwise be writable without limit.
+func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc scratch) []mount.Mount {
+	mounts := []mount.Mount{{
+		Type: mount.TypeBind, Source: r.initPath, Target: pid1.Path, ReadOnly: true,
+	}, {
+		// Unnamed, so that the engine removes it with its container.
+		Type: mount.TypeVolume, Target: sandbox.WorkRoot,
+		VolumeOptions: &mount.VolumeOptions{
+			NoCopy: true,
+			Labels: r.labels(run),
+			DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{
+				"type":   "overlay",
+				"device": "overlay",
+				"o":      "nosuid,nodev," + sc.overlayOptions(),
+			}},
+		},
+	}}
+	for i, dir := range facts.volumes {
+		if dir == sandbox.WorkRoot || dir == "/tmp" {
+			continue // ours is mounted there instead
+		}
+		mounts = append(mounts, mount.Mount{
+			// Named, as engines take no unnamed read-only volume; the sweep removes it.
+			Type: mount.TypeVolume, Source: fmt.Sprintf("%s-%d", containerName(run), i), Target: dir, ReadOnly: true,
+			VolumeOptions: &mount.VolumeOptions{Labels: r.labels(run)},
+		})
+	}
+	return mounts
+}
+
+// order is what PID 1 runs.
+func order(s sandbox.Spec) pid1.Order {
+	dir := sandbox.WorkRoot
+	if s.WorkDir != "" {
+		dir += "/" + s.WorkDir
+	}
+	return pid1.Order{Dir: dir, Argv: s.Argv, Env: sandbox.Environment(s)}
+}

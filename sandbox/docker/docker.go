@@ -1,0 +1,188 @@
+// Package docker is the sandbox.Runner that runs each command in a container of
+// the Docker engine on this machine, from an image named by its id. It never
+// pulls, builds or tags images, never shows the engine's socket to a command,
+// and never takes anything but layers from an image: its variables, entry point,
+// user, volumes and health check have no effect. Every container, volume and
+// mount it makes bears its owner, and whatever a killed worker left of them is
+// removed when the same owner starts again.
+//
+// How a run is put together, and why:
+//
+//   - /build is an overlay volume. Its lower layer is the input tree; upper and
+//     work directories lie on a tmpfs of Limits.DiskBytes that this process mounts
+//     in its scratch directory, which takes root. The engine mounts the volume
+//     while the container runs; afterwards this process mounts the same layers to
+//     collect outputs. What is written counts as memory too, as in /tmp.
+//   - PID 1 is package pid1, shown read-only at pid1.Path. It sets environment,
+//     umask 022 and working directory exactly, reaps orphans, and tells a signal
+//     from an exit code, which the engine does not.
+//   - The engine keeps no log of its own: the worker's attached stream is the log,
+//     and when that stream ends, for whatever reason, PID 1 ends the container. An
+//     engine that is killed cannot pass that on, so this process kills the
+//     container's processes itself when the engine is lost.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+
+	"gavel/sandbox"
+)
+
+// Config is where and as whom a Runner works.
+type Config struct {
+	// Host is the engine's socket, "unix:///var/run/docker.sock"; empty takes
+	// DOCKER_HOST, or that path. The engine must be this machine's.
+	Host string
+	// Runtime is the engine's OCI runtime, such as "runsc" or "kata"; empty is
+	// the engine's default.
+	Runtime string
+	// ScratchDir is an absolute host directory for mounts; it is made if absent
+	// and belongs to one Runner at a time.
+	ScratchDir string
+	// Owner labels what this runner makes (gavel.owner). Two workers must not
+	// share it: each removes what bears its owner and is not its own run.
+	Owner string
+	// Init is a host path of the static init program (sandbox/docker/init); empty
+	// takes the one embedded in this binary, or this binary itself if it is static.
+	Init string
+}
+
+// Runner is a sandbox.Runner on a Docker engine.
+type Runner struct {
+	engine      *client.Client
+	config      Config
+	initPath    string   // host path of PID 1's program
+	lock        *os.File // held while this Runner lives
+	cpus        int      // of the engine; it refuses limits above
+	remapped    bool     // the engine maps container users to others
+	description sandbox.Description
+
+	mu       sync.Mutex
+	closed   bool
+	runs     map[string]bool       // runs whose container may exist
+	images   map[string]imageFacts // by id; an id's content never changes
+	sweepErr error                 // of the last sweep after a run
+
+	running  sync.WaitGroup // Run calls
+	removals sync.WaitGroup // containers being removed in the background
+	slots    chan struct{}  // one per removal
+	sweeping sync.Mutex     // one sweep after a run at a time
+}
+
+// New connects to the engine, takes ScratchDir, and removes what an earlier
+// process of the same owner left. Its errors wrap sandbox.ErrUnavailable and say
+// what to do.
+func New(ctx context.Context, c Config) (*Runner, error) {
+	if err := c.check(); err != nil {
+		return nil, unavailable(err)
+	}
+	engine, err := connect(c.Host)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	r := &Runner{
+		engine: engine,
+		config: c,
+		runs:   map[string]bool{},
+		images: map[string]imageFacts{},
+		slots:  make(chan struct{}, maxRemovals),
+	}
+	if err := r.open(ctx); err != nil {
+		return nil, errors.Join(err, r.release())
+	}
+	return r, nil
+}
+
+func (c Config) check() error {
+	if c.Owner == "" {
+		return errors.New("the docker sandbox has no owner; give the worker's name")
+	}
+	if !filepath.IsAbs(c.ScratchDir) || strings.ContainsAny(c.ScratchDir, ",:\\\x00\"") {
+		return fmt.Errorf("the scratch directory %q must be an absolute path without comma, colon, quote or backslash, which mount options cannot hold", c.ScratchDir)
+	}
+	return nil
+}
+
+func (r *Runner) open(ctx context.Context) error {
+	if err := r.survey(ctx); err != nil {
+		return err
+	}
+	if err := r.takeScratch(); err != nil {
+		return unavailable(err)
+	}
+	if err := r.sweep(ctx); err != nil {
+		return unavailable(fmt.Errorf("removing what an earlier worker left in the Docker engine: %w", err))
+	}
+	if err := sweepScratch(r.config.ScratchDir); err != nil {
+		return unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
+	}
+	path, err := installInit(r.config.ScratchDir, r.config.Init)
+	if err != nil {
+		return unavailable(err)
+	}
+	r.initPath = path
+	return nil
+}
+
+// Roots lists the ids of the engine's images.
+func (r *Runner) Roots(ctx context.Context) ([]string, error) {
+	var roots []string
+	err := r.retry(ctx, "listing images", func(ctx context.Context) error {
+		list, err := r.engine.ImageList(ctx, image.ListOptions{})
+		roots = roots[:0]
+		for _, i := range list {
+			roots = append(roots, i.ID)
+		}
+		return err
+	})
+	slices.Sort(roots)
+	return slices.Compact(roots), err
+}
+
+// Describe says which owner inputs must have, and what this engine does not enforce.
+func (r *Runner) Describe() sandbox.Description { return r.description }
+
+// Close waits for runs under way and for the removal of their containers.
+func (r *Runner) Close() error {
+	r.mu.Lock()
+	already := r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if already {
+		return nil
+	}
+	r.running.Wait()
+	r.removals.Wait()
+	return errors.Join(r.sweepErr, r.release())
+}
+
+// release gives the scratch directory and the connections back.
+func (r *Runner) release() error {
+	err := r.engine.Close()
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+	}
+	return err
+}
+
+// enter counts a Run in, unless the Runner is closed.
+func (r *Runner) enter(run string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return unavailable(errors.New("the docker sandbox has been closed"))
+	}
+	r.running.Add(1)
+	r.runs[run] = true
+	return nil
+}

@@ -1,0 +1,261 @@
+package box
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// setupError is a step that failed, in words for the operator of the worker.
+type setupError struct {
+	what string
+	err  error
+}
+
+func (e *setupError) Error() string { return e.what + ": " + e.err.Error() }
+
+// ended is set by whoever reports the end first: the reaper or the memory watch.
+var ended atomic.Bool
+
+// runBox is the life of a sandbox's first process. It never returns.
+func runBox() {
+	plan, trees, err := prepare()
+	if err == nil {
+		err = enter(plan, trees)
+	}
+	if err != nil {
+		r := Report{Kind: SetupFailed, Text: err.Error()}
+		if e, ok := err.(*setupError); ok {
+			r.Text = e.what
+			r.Errno, _ = e.err.(unix.Errno)
+		}
+		exit(r)
+	}
+	if len(plan.Argv) == 0 {
+		exit(Report{Kind: Exited})
+	}
+	if plan.PollBytes > 0 {
+		go watchMemory(plan)
+	}
+	program, err := lookUp(plan.Argv[0], plan.Env)
+	if err == nil {
+		var pid int
+		start := time.Now()
+		pid, err = syscall.ForkExec(program, plan.Argv, &syscall.ProcAttr{
+			Env: plan.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+		})
+		if err == nil {
+			reap(pid, start)
+		}
+	}
+	r := Report{Kind: LaunchFailed}
+	r.Errno, _ = err.(unix.Errno)
+	exit(r)
+}
+
+// exit reports the end and ends this process, whereupon the kernel kills every
+// other one in the namespace before the runner can see this one dead.
+func exit(r Report) {
+	if ended.CompareAndSwap(false, true) {
+		_ = r.send(controlFD, -1) // without a runner there is nobody to tell
+		unix.Exit(0)
+	}
+	select {} // the other reporter is about to exit
+}
+
+// prepare does what needs no plan, then waits for it. Runners start boxes ahead of
+// commands, which then need not wait for a clone.
+func prepare() (*Plan, []int, error) {
+	if err := closeOnExec(controlFD); err != nil {
+		return nil, nil, &setupError{"closing descriptors", err}
+	}
+	joins := 0
+	if len(os.Args) > 1 {
+		joins, _ = strconv.Atoi(os.Args[1]) // written by the spawner
+	}
+	for fd := joinFD; fd < joinFD+joins; fd++ {
+		if _, err := unix.Write(fd, []byte("0")); err != nil {
+			return nil, nil, &setupError{"joining the cgroup", err}
+		}
+		unix.Close(fd)
+	}
+	var body [len(PlanMessage) + 1]byte
+	rights := make([]byte, unix.CmsgSpace((1+maxExtraFDs)*4))
+	for {
+		n, rn, _, _, err := unix.Recvmsg(controlFD, body[:], rights, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 { // the runner no longer wants this box
+			unix.Exit(0)
+		}
+		fds := receivedFDs(rights[:rn])
+		if string(body[:n]) != PlanMessage || len(fds) == 0 {
+			return nil, nil, ErrEncoding
+		}
+		plan, err := readPlan(fds[0])
+		return plan, fds[1:], err
+	}
+}
+
+func readPlan(fd int) (*Plan, error) {
+	f := os.NewFile(uintptr(fd), "plan")
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, &setupError{"reading the plan", err}
+	}
+	b := make([]byte, info.Size())
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		return nil, &setupError{"reading the plan", err}
+	}
+	return DecodePlan(b)
+}
+
+// enter builds the sandbox around this process and takes its privileges away.
+func enter(p *Plan, trees []int) error {
+	// After joining, so that the command sees its own cgroup as the root of all.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return &setupError{"unsharing the cgroup namespace", err}
+	}
+	// No other process of this user may look into this one.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return &setupError{"closing this process", err}
+	}
+	if err := buildRoot(p, trees); err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
+		return &setupError{"setting the host name", err}
+	}
+	if p.Loopback {
+		if err := raiseLoopback(); err != nil {
+			return &setupError{"raising the loopback interface", err}
+		}
+	}
+	unix.Umask(int(p.Umask))
+	if err := setLimits(p); err != nil {
+		return err
+	}
+	work, err := unix.Open(p.WorkRoot, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &setupError{"opening " + p.WorkRoot, err}
+	}
+	if err := unix.Chdir(p.Dir); err != nil {
+		return &setupError{"entering the working directory " + p.Dir, err}
+	}
+	if err := (Report{Kind: Ready}).send(controlFD, work); err != nil {
+		return &setupError{"reporting", err}
+	}
+	unix.Close(work)
+	return dropPrivileges()
+}
+
+func raiseLoopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(ifr))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func setLimits(p *Plan) error {
+	set := func(resource int, soft, hard uint64) error {
+		var now syscall.Rlimit
+		if err := syscall.Getrlimit(resource, &now); err != nil {
+			return &setupError{"reading a resource limit", err}
+		}
+		hard = min(hard, now.Max) // only the machine's root may raise it
+		// Through syscall, which then knows not to restore the value it found at start in children.
+		if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(soft, hard), Max: hard}); err != nil {
+			return &setupError{"setting a resource limit", err}
+		}
+		return nil
+	}
+	const noLimit = ^uint64(0)
+	for _, l := range []struct {
+		resource   int
+		soft, hard uint64
+	}{
+		{unix.RLIMIT_CORE, 0, 0},
+		{unix.RLIMIT_NOFILE, p.OpenFiles, p.OpenFiles},
+		{unix.RLIMIT_STACK, p.StackBytes, noLimit},
+	} {
+		if err := set(l.resource, l.soft, l.hard); err != nil {
+			return err
+		}
+	}
+	if p.Processes > 0 {
+		return set(unix.RLIMIT_NPROC, p.Processes, p.Processes)
+	}
+	return nil
+}
+
+// lookUp finds a command as execvp does: a name without slash in PATH, of which
+// the last hindrance that is more than absence is reported.
+func lookUp(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	var search string
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			search = v
+		}
+	}
+	found := unix.ENOENT
+	for dir := range strings.SplitSeq(search, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		p := dir + "/" + name
+		var st unix.Stat_t
+		if unix.Stat(p, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			continue
+		}
+		if unix.Access(p, unix.X_OK) == nil {
+			return p, nil
+		}
+		found = unix.EACCES
+	}
+	return "", found
+}
+
+// reap collects every process that ends, as a first process must, until the
+// command itself does.
+func reap(command int, start time.Time) {
+	for {
+		var st syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &st, 0, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			exit(Report{Kind: SetupFailed, Text: "waiting for the command: " + err.Error()})
+		}
+		if pid != command {
+			continue
+		}
+		r := Report{Kind: Exited, Code: int32(st.ExitStatus()), Nanos: int64(time.Since(start))}
+		if st.Signaled() {
+			r.Kind, r.Code = Signaled, int32(st.Signal())
+		}
+		exit(r)
+	}
+}

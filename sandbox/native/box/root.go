@@ -1,0 +1,217 @@
+package box
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// newRoot is where the new root is built, in this process's own mount
+// namespace. Everything the plan shows from below it was opened before.
+const newRoot = "/tmp"
+
+// buildRoot carries out the steps and makes their result the root directory.
+func buildRoot(p *Plan, received []int) error {
+	// What is mounted here must not spread to the machine, nor the reverse.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return &setupError{"detaching from the machine's mounts", err}
+	}
+	trees, err := openTrees(p, received)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"); err != nil {
+		return &setupError{"mounting the new root", err}
+	}
+	if err := unix.Chdir(newRoot); err != nil {
+		return &setupError{"entering the new root", err}
+	}
+	unix.Umask(0)
+	for i, s := range p.Steps {
+		if err := s.take(trees[i], p.Epoch); err != nil {
+			return &setupError{s.String(), err}
+		}
+	}
+	return pivot()
+}
+
+// String names the step for the operator.
+func (s Step) String() string {
+	verb := map[Op]string{Directory: "making directory", File: "making file", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
+		Bind: "showing", Tree: "showing", Overlay: "mounting the overlay on", Copy: "copying the inputs to", Proc: "mounting /proc on", Mask: "hiding", Protect: "protecting"}[s.Op]
+	if s.Op == Bind || s.Op == Tree {
+		return verb + " " + s.Source + " as /" + s.Target
+	}
+	return verb + " /" + s.Target
+}
+
+// openTrees opens what Tree steps show, by index of their step.
+func openTrees(p *Plan, received []int) (map[int]int, error) {
+	trees := make(map[int]int)
+	for i, s := range p.Steps {
+		if s.Op != Tree {
+			continue
+		}
+		if s.FD >= 0 {
+			if int(s.FD) >= len(received) {
+				return nil, &setupError{s.String(), unix.EBADF}
+			}
+			trees[i] = received[s.FD]
+			continue
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, s.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return nil, &setupError{s.String(), err}
+		}
+		trees[i] = fd
+	}
+	return trees, nil
+}
+
+// take carries out one step; the current directory is the new root.
+func (s Step) take(tree int, epoch int64) error {
+	switch s.Op {
+	case Directory:
+		return os.MkdirAll(s.Target, os.FileMode(s.Flags))
+	case File:
+		fd, err := unix.Open(s.Target, unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		return unix.Close(fd)
+	case Symlink:
+		return unix.Symlink(s.Source, s.Target)
+	case Tmpfs:
+		return unix.Mount("tmpfs", s.Target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, s.Options)
+	case Bind:
+		if err := unix.Mount(s.Source, s.Target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return err
+		}
+		return setAttributes(s.Target, s.Flags)
+	case Tree:
+		if err := unix.MoveMount(tree, "", unix.AT_FDCWD, s.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return err
+		}
+		unix.Close(tree)
+		return setAttributes(s.Target, s.Flags)
+	case Overlay:
+		return s.overlay(epoch)
+	case Copy:
+		return s.copyInputs(epoch)
+	case Proc:
+		return unix.Mount("proc", s.Target, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	case Mask, Protect:
+		return s.cover()
+	}
+	return unix.EINVAL
+}
+
+func setAttributes(target string, flags uint64) error {
+	// A tree that the runner opened still belongs to the machine's peer group.
+	return unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: flags, Propagation: unix.MS_PRIVATE})
+}
+
+// overlay lays the tmpfs that is mounted on Target over the inputs. The tmpfs,
+// and what only served as a source in it, stay where they are, out of reach under
+// the overlay: unmounting would wait a millisecond for the kernel's other readers.
+func (s Step) overlay(epoch int64) error {
+	upper, work := s.Target+"/upper", s.Target+"/work"
+	for _, d := range []string{upper, work} {
+		if err := unix.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	when := []unix.Timespec{{Sec: epoch}, {Sec: epoch}}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, upper, when, 0); err != nil {
+		return err
+	}
+	options := "userxattr,lowerdir=" + s.Source + ",upperdir=" + upper + ",workdir=" + work
+	return unix.Mount("overlay", s.Target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
+}
+
+// cover hides a file behind /dev/null and a directory behind an empty one, or
+// makes it read-only; what this kernel does not have needs neither.
+func (s Step) cover() error {
+	var st unix.Stat_t
+	err := unix.Lstat(s.Target, &st)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if s.Op == Protect {
+		if err := unix.Mount(s.Target, s.Target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return err
+		}
+		return setAttributes(s.Target, unix.MOUNT_ATTR_RDONLY)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return unix.Mount("tmpfs", s.Target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_RDONLY, "mode=0555,size=4k")
+	}
+	return unix.Mount("dev/null", s.Target, "", unix.MS_BIND, "")
+}
+
+// pivot makes the current directory the root, read-only, and forgets the old one.
+func pivot() error {
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return &setupError{"changing the root", err}
+	}
+	// The old root now lies over the new one.
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return &setupError{"unmounting the old root", err}
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return &setupError{"entering the root", err}
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return &setupError{"protecting the root", err}
+	}
+	return nil
+}
+
+// pollInterval is how long a command may exceed its memory where no cgroup
+// watches; reading a few hundred small files takes a small part of it.
+const pollInterval = 25 * time.Millisecond
+
+// watchMemory ends the box when its processes, and what they wrote to memory,
+// exceed the plan's bound.
+func watchMemory(p *Plan) {
+	page := uint64(os.Getpagesize())
+	for range time.Tick(pollInterval) {
+		total := writtenBytes(p.WorkRoot) + writtenBytes("/tmp") + writtenBytes("/dev/shm")
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			exit(Report{Kind: SetupFailed, Text: "watching memory: " + err.Error()})
+		}
+		for _, e := range entries {
+			if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == "1" {
+				continue
+			}
+			b, err := os.ReadFile("/proc/" + e.Name() + "/statm")
+			if err != nil { // it ended meanwhile
+				continue
+			}
+			if f := strings.Fields(string(b)); len(f) > 2 {
+				resident, _ := strconv.ParseUint(f[1], 10, 64)
+				shared, _ := strconv.ParseUint(f[2], 10, 64)
+				total += (resident - min(shared, resident)) * page
+			}
+		}
+		if total > p.PollBytes {
+			exit(Report{Kind: MemoryOver})
+		}
+	}
+}
+
+// writtenBytes is what was written to the tmpfs at dir, or below the overlay there.
+func writtenBytes(dir string) uint64 {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return (st.Blocks - st.Bfree) * uint64(st.Bsize)
+}

@@ -1,0 +1,135 @@
+package box
+
+import (
+	"errors"
+	"math"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// HostUID is the user, and group, of the machine that a command is when the
+// worker is root: far above accounts, and below what subordinate ids reach on no usual machine.
+const HostUID = 200000
+
+// insideUID is what that user is called inside.
+const insideUID = 65534
+
+// boxCapabilities are what the first process needs, in its own user namespace,
+// until it drops them all before the command: mounts and host name, loopback,
+// dropping, and writing below directories it does not own.
+var boxCapabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_DAC_OVERRIDE}
+
+// serve clones a box for each request until the worker is gone.
+func serve(socket int) {
+	// Twice: the worker asked for it before exec, and a socket without peer below.
+	if unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) != nil {
+		unix.Exit(1)
+	}
+	if closeOnExec(SpawnerRequestFD) != nil {
+		unix.Exit(1)
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		unix.Exit(1)
+	}
+	var body [64]byte
+	rights := make([]byte, unix.CmsgSpace((requestFDs+maxExtraFDs)*4))
+	for {
+		n, rn, _, _, err := unix.Recvmsg(socket, body[:], rights, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 { // the worker closed its end, or is dead
+			return
+		}
+		fds := receivedFDs(rights[:rn])
+		q, err := DecodeRequest(body[:n])
+		if err == nil && len(fds) >= requestFDs {
+			spawn(q, null, fds)
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+}
+
+// closeOnExec keeps descriptors from first on from every program started later.
+// Whoever started the worker may have left some open in it, and a directory of
+// the machine among them would be a way out of the sandbox.
+func closeOnExec(first uint) error {
+	return unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// spawn clones one box and reports to its control socket.
+func spawn(q Request, null int, fds []int) {
+	control, log := fds[0], fds[1]
+	files := []uintptr{uintptr(null), uintptr(log), uintptr(log), uintptr(control)}
+	for _, fd := range fds[requestFDs:] {
+		files = append(files, uintptr(fd))
+	}
+	pidfd := -1
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{boxName, strconv.Itoa(len(fds) - requestFDs)}, &syscall.ProcAttr{
+		Env:   []string{"GOGC=off"}, // a box allocates a few kilobytes in its life
+		Files: files,
+		Sys:   boxAttributes(q, &pidfd),
+	})
+	if err != nil {
+		var errno syscall.Errno
+		errors.As(err, &errno)
+		// A failing send means that the runner is gone: nobody waits for this box.
+		_ = Report{Kind: SpawnFailed, Errno: errno}.send(control, -1)
+		return
+	}
+	// The thread of Wait4 is what a command costs here; it is the runner that bounds them.
+	go func() {
+		for {
+			if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
+				return
+			}
+		}
+	}()
+	if (Report{Kind: Spawned}).send(control, pidfd) != nil {
+		// ESRCH: it ended meanwhile. Without a runner it must not run.
+		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	}
+	unix.Close(pidfd)
+}
+
+func boxAttributes(q Request, pidfd *int) *syscall.SysProcAttr {
+	uid, gid := os.Getuid(), os.Getgid()
+	sys := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
+			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Pdeathsig:   syscall.SIGKILL,
+		AmbientCaps: boxCapabilities,
+		PidFD:       pidfd,
+	}
+	if q.Network {
+		sys.Cloneflags &^= syscall.CLONE_NEWNET
+	}
+	if uid == 0 {
+		uid, gid = HostUID, HostUID
+		sys.Credential = &syscall.Credential{Uid: insideUID, Gid: insideUID, Groups: []uint32{}}
+		sys.GidMappingsEnableSetgroups = true
+	}
+	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: uid, Size: 1}}
+	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: gid, Size: 1}}
+	return sys
+}
+
+func receivedFDs(rights []byte) []int {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return nil
+	}
+	var fds []int
+	for _, m := range messages {
+		if got, err := unix.ParseUnixRights(&m); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds
+}

@@ -1,0 +1,195 @@
+package native
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"gavel/sandbox"
+	"gavel/sandbox/native/box"
+)
+
+// How much a sandbox may keep in the file systems of its own that Limits do not name.
+const (
+	sharedMemoryBytes = 64 << 20 // /dev/shm, as container engines give
+	maxInodes         = 1 << 20  // of each tmpfs: a kilobyte of kernel memory each
+)
+
+// readOnly are the attributes of everything that is shown and not the build's own.
+const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+
+// hiddenProc are files and directories of /proc that tell of the whole machine,
+// or reach it, where permissions alone would not hide them.
+var hiddenProc = []string{"kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "sysrq-trigger", "acpi", "scsi"}
+
+// Sources lie on the tmpfs that the overlay of WorkRoot will cover, in the new root.
+const (
+	workRoot  = "build"
+	inputTree = workRoot + "/inputs"
+	imageTree = workRoot + "/image"
+)
+
+// planFor compiles a Spec, with defaults filled in, to what the box does.
+func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
+	p := &box.Plan{
+		Hostname: sandbox.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
+		WorkRoot: sandbox.WorkRoot, Dir: filepath.Join(sandbox.WorkRoot, s.WorkDir),
+		Argv: s.Argv, Umask: sandbox.Umask,
+		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes,
+	}
+	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
+	if s.Root == sandbox.HostRoot {
+		p.Env = sandbox.Environment(s, r.goroot.pathTail()...)
+		p.Steps = append(p.Steps, r.hostRoot(s.Network)...)
+	} else {
+		p.Env = sandbox.Environment(s)
+		image, err := r.imageRoot(s)
+		if err != nil {
+			return nil, err
+		}
+		p.Steps = append(p.Steps, image...)
+	}
+	p.Steps = append(p.Steps, r.ownMounts(s)...)
+	return p, nil
+}
+
+func directory(target string) box.Step {
+	return box.Step{Op: box.Directory, Target: target, Flags: 0o755}
+}
+
+// tree shows a directory of the worker's own, which the build's user may not be able to reach by path.
+func tree(source, target string) box.Step {
+	return box.Step{Op: box.Tree, FD: -1, Source: source, Target: target, Flags: readOnly}
+}
+
+// hostRoot shows the machine's programs.
+func (r *Runner) hostRoot(network bool) []box.Step {
+	var steps []box.Step
+	for _, d := range hostDirs {
+		if target, err := os.Readlink("/" + d); err == nil {
+			steps = append(steps, box.Step{Op: box.Symlink, Source: target, Target: d})
+		} else if info, err := os.Stat("/" + d); err == nil && info.IsDir() {
+			steps = append(steps, directory(d), box.Step{Op: box.Bind, Source: "/" + d, Target: d, Flags: readOnly})
+		}
+	}
+	steps = append(steps, directory("etc"), tree(r.etcDir(), "etc"))
+	for _, d := range etcBound {
+		if info, err := os.Lstat(filepath.Join(r.etcDir(), d)); err == nil && info.IsDir() {
+			steps = append(steps, box.Step{Op: box.Bind, Source: "/etc/" + d, Target: "etc/" + d, Flags: readOnly})
+		}
+	}
+	if network {
+		steps = append(steps, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
+	}
+	if r.goroot.inside == shownGoroot {
+		inside := strings.TrimPrefix(shownGoroot, "/")
+		steps = append(steps, directory(inside), tree(r.goroot.outside, inside))
+	}
+	return steps
+}
+
+// imageRoot shows an unpacked image, entry by entry, so that the mount points
+// that it may lack can lie beside them.
+func (r *Runner) imageRoot(s sandbox.Spec) ([]box.Step, error) {
+	dir := r.imageDir(s.Root)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+	}
+	steps := []box.Step{directory(imageTree), tree(dir, imageTree)}
+	for _, e := range entries {
+		name := e.Name()
+		switch name {
+		case "proc", "sys", "dev", "tmp", workRoot:
+			continue
+		}
+		part := box.Step{Op: box.Bind, Source: imageTree + "/" + name, Target: name, Flags: readOnly}
+		switch {
+		case e.Type()&os.ModeSymlink != 0:
+			target, err := os.Readlink(filepath.Join(dir, name))
+			if err != nil {
+				return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+			}
+			steps = append(steps, box.Step{Op: box.Symlink, Source: target, Target: name})
+		case e.IsDir():
+			steps = append(steps, directory(name), part)
+		case e.Type().IsRegular():
+			steps = append(steps, box.Step{Op: box.File, Target: name}, part)
+		}
+	}
+	shown := map[string]string{"hosts": filepath.Join(r.etcDir(), "hosts")}
+	if s.Network {
+		shown[resolvConf] = filepath.Join(r.dir, resolvConf)
+	}
+	for name, source := range shown {
+		// Only over a regular file: a link could lead the mount elsewhere.
+		if info, err := os.Lstat(filepath.Join(dir, "etc", name)); err == nil && info.Mode().IsRegular() {
+			steps = append(steps, tree(source, "etc/"+name))
+		}
+	}
+	return steps, nil
+}
+
+// ownMounts are the parts of every sandbox that are not its root's: devices,
+// memory to write to, the inputs, and /proc.
+func (r *Runner) ownMounts(s sandbox.Spec) []box.Step {
+	inputs := box.Overlay
+	if r.copies {
+		inputs = box.Copy
+	}
+	steps := []box.Step{directory("dev/shm"), directory("dev/pts"), directory("proc"), directory("tmp"), directory(inputTree)}
+	for _, d := range []string{"null", "zero", "full", "random", "urandom"} {
+		steps = append(steps, box.Step{Op: box.File, Target: "dev/" + d},
+			box.Step{Op: box.Bind, Source: "/dev/" + d, Target: "dev/" + d, Flags: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC})
+	}
+	for _, l := range [][2]string{{"fd", ""}, {"stdin", "/0"}, {"stdout", "/1"}, {"stderr", "/2"}} {
+		steps = append(steps, box.Step{Op: box.Symlink, Source: "/proc/self/fd" + l[1], Target: "dev/" + l[0]})
+	}
+	steps = append(steps,
+		tmpfs("dev/shm", "1777", sharedMemoryBytes),
+		tmpfs("tmp", "1777", s.Limits.DiskBytes),
+		tree(s.InputDir, inputTree),
+		box.Step{Op: inputs, Source: inputTree, Target: workRoot},
+		box.Step{Op: box.Proc, Target: "proc"},
+	)
+	for _, p := range hiddenProc {
+		steps = append(steps, box.Step{Op: box.Mask, Target: "proc/" + p})
+	}
+	return append(steps, box.Step{Op: box.Protect, Target: "proc/sys"})
+}
+
+func tmpfs(target, mode string, size int64) box.Step {
+	return box.Step{Op: box.Tmpfs, Target: target, Options: fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, maxInodes)}
+}
+
+// openTrees opens, as root, what a plan's user could not reach by path, and
+// names the descriptors in the plan. Without root the user is the worker's own.
+func openTrees(p *box.Plan) ([]int, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	var fds []int
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if s.Op != box.Tree {
+			continue
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, s.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			closeAll(fds)
+			return nil, fmt.Errorf("opening %s: %w: %w", s.Source, sandbox.ErrUnavailable, err)
+		}
+		s.FD = int32(len(fds))
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,266 @@
+// Package native runs commands in Linux namespaces, without an engine or a
+// daemon: it owns the policy of what a sandbox shows and bounds, and a small
+// spawner process that makes it (package box). It never interprets what a command
+// does, never touches the network, and needs no root where the kernel lets users
+// make namespaces. When Run returns, every process, mount and cgroup of it is gone,
+// and after kill -9 of the worker the kernel ends the processes and the next New sweeps the rest.
+package native
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"gavel/sandbox"
+	"gavel/sandbox/native/box"
+)
+
+// MaybeInit plays the spawner or a sandbox's first process, and never returns,
+// if this process was started as one. A program that uses New without the
+// embedded init must call it first thing in main, and so must its tests.
+func MaybeInit() {
+	if box.IsRole() {
+		box.Main()
+	}
+}
+
+// Config is what a Runner is made with.
+type Config struct {
+	// ScratchDir is an existing directory for the runner's own small files. What
+	// killed runners left there is swept by New.
+	ScratchDir string
+	// ImageDir holds unpacked images, each in a directory named after the 64 hex
+	// digits of its config digest; empty for none.
+	ImageDir string
+}
+
+// Runner is the native sandbox.Runner.
+type Runner struct {
+	config  Config
+	dir     string   // of this runner, below ScratchDir
+	lock    *os.File // held as long as the runner lives
+	goroot  goroot
+	cgroups *cgroups // nil where the machine refuses them
+	spawner *spawner
+	copies  bool // inputs are copied: this kernel's tmpfs cannot be an overlay's upper layer
+	notes   []string
+
+	mu      sync.Mutex // guards closed against running.Add, and spare
+	closed  bool
+	running sync.WaitGroup
+	spare   chan *command // delivers the box that waits for the next Run; nil when there is none
+}
+
+var _ sandbox.Runner = (*Runner)(nil)
+
+// dirPrefix names the runner's directories in ScratchDir and in the cgroup file systems.
+const dirPrefix = "gavel-"
+
+// New starts a runner and tries it once. Its errors wrap ErrUnavailable and say
+// what the operator of the machine can do.
+func New(ctx context.Context, c Config) (*Runner, error) {
+	r := &Runner{config: c, goroot: findGoroot(os.Getenv)}
+	if err := r.open(ctx, initBinary); err != nil {
+		return nil, errors.Join(err, r.release())
+	}
+	r.makeSpare()
+	return r, nil
+}
+
+func (r *Runner) open(ctx context.Context, binary []byte) error {
+	unavailable := func(err error) error { return fmt.Errorf("%w: %w", sandbox.ErrUnavailable, err) }
+	// First, while this process is small.
+	var err error
+	if r.spawner, err = startSpawner(binary); err != nil {
+		return err
+	}
+	if len(binary) == 0 {
+		r.notes = append(r.notes, "sandboxes start slower: this gavel was built without its small init binary; build it with `make build`")
+	}
+	if r.copies = !tmpfsKeepsAttributes(); r.copies {
+		r.notes = append(r.notes, "inputs are copied to memory for each command and count against its disk limit: before Linux 6.6 an overlay cannot lie on a tmpfs")
+	}
+	if err := sweep(r.config.ScratchDir); err != nil {
+		r.notes = append(r.notes, "what a killed worker left could not be removed: "+err.Error())
+	}
+	if err := r.makeDir(); err != nil {
+		return unavailable(err)
+	}
+	if r.cgroups, err = openCgroups(filepath.Base(r.dir)); err == nil {
+		if err = r.try(ctx); err == nil {
+			return nil
+		}
+		// It may be the cgroups that do not work, which only trying shows.
+		_ = r.cgroups.close() // what cannot be removed now is swept by a later New
+		r.cgroups = nil
+	}
+	r.notes = append(r.notes, "limits are weaker: this machine refuses cgroups ("+err.Error()+"), so memory is polled and can be exceeded for a moment, processes are bounded by a resource limit, and CPU is not bounded")
+	return r.try(ctx)
+}
+
+// tmpfsKeepsAttributes says whether an overlay in a user namespace can mark
+// removed directories on a tmpfs. A file in memory is of the same file system.
+func tmpfsKeepsAttributes() bool {
+	fd, err := unix.MemfdCreate("gavel-attributes", unix.MFD_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Fsetxattr(fd, "user.gavel", []byte("1"), 0) == nil
+}
+
+// makeDir makes and locks the runner's own directory.
+func (r *Runner) makeDir() error {
+	var id [6]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	r.dir = filepath.Join(r.config.ScratchDir, dirPrefix+hex.EncodeToString(id[:]))
+	if err := os.Mkdir(r.dir, 0o755); err != nil {
+		return fmt.Errorf("making the runner's directory: %w", err)
+	}
+	lock, err := lockDir(r.dir)
+	if err != nil {
+		return err
+	}
+	r.lock = lock
+	if err := writeEtc(r.etcDir(), "/etc"); err != nil {
+		return fmt.Errorf("copying /etc: %w", err)
+	}
+	// A machine without one has no names to offer, and an empty file says so.
+	if err := copyFile("/etc/"+resolvConf, filepath.Join(r.dir, resolvConf)); errors.Is(err, os.ErrNotExist) {
+		err = os.WriteFile(filepath.Join(r.dir, resolvConf), nil, 0o644)
+		if err != nil {
+			return fmt.Errorf("copying /etc/%s: %w", resolvConf, err)
+		}
+	} else if err != nil {
+		return err
+	}
+	return os.Mkdir(filepath.Join(r.dir, "empty"), 0o755)
+}
+
+func (r *Runner) etcDir() string { return filepath.Join(r.dir, "etc") }
+
+// try builds a sandbox and runs nothing in it.
+func (r *Runner) try(ctx context.Context) error {
+	s := sandbox.Spec{Root: sandbox.HostRoot, InputDir: filepath.Join(r.dir, "empty"), Limits: sandbox.Limits{}.WithDefaults()}
+	_, err := r.run(ctx, s)
+	return err
+}
+
+// imageDir is where an image must be unpacked.
+func (r *Runner) imageDir(root string) string {
+	return filepath.Join(r.config.ImageDir, strings.TrimPrefix(root, "sha256:"))
+}
+
+// serves says whether a valid root can be run here, as an error that says what to do.
+func (r *Runner) serves(root string) error {
+	if root == sandbox.HostRoot {
+		return nil
+	}
+	if r.config.ImageDir != "" {
+		if info, err := os.Stat(r.imageDir(root)); err == nil && info.IsDir() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: image %s needs a worker started with --sandbox docker, or with the image unpacked", sandbox.ErrRefused, root)
+}
+
+// Roots lists HostRoot and the unpacked images.
+func (r *Runner) Roots(context.Context) ([]string, error) {
+	roots := []string{sandbox.HostRoot}
+	if r.config.ImageDir == "" {
+		return roots, nil
+	}
+	entries, err := os.ReadDir(r.config.ImageDir)
+	if err != nil {
+		return nil, fmt.Errorf("listing unpacked images: %w: %w", sandbox.ErrUnavailable, err)
+	}
+	for _, e := range entries {
+		if root := "sha256:" + e.Name(); e.IsDir() && sandbox.ValidRoot(root) {
+			roots = append(roots, root)
+		}
+	}
+	slices.Sort(roots)
+	return roots, nil
+}
+
+// Describe says who owns inputs and what is weak on this machine.
+func (r *Runner) Describe() sandbox.Description {
+	d := sandbox.Description{Name: "native", InputUID: -1, InputGID: -1, Notes: slices.Clone(r.notes)}
+	if os.Getuid() == 0 {
+		d.InputUID, d.InputGID = box.HostUID, box.HostUID
+	}
+	return d
+}
+
+// PathTail is what the runner appends to PATH for HostRoot: GOROOT's bin, if the
+// machine has Go. Which directory it is belongs to the host's fingerprint.
+func (r *Runner) PathTail() []string { return r.goroot.pathTail() }
+
+// Close waits for the commands under way and removes what the runner holds.
+func (r *Runner) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.running.Wait()
+	return errors.Join(r.dropSpare(), r.release())
+}
+
+func (r *Runner) release() error {
+	if r.spawner != nil {
+		r.spawner.close()
+	}
+	var failures []error
+	if r.cgroups != nil {
+		failures = append(failures, r.cgroups.close())
+	}
+	if r.lock != nil {
+		failures = append(failures, os.RemoveAll(r.dir), r.lock.Close())
+	}
+	return errors.Join(failures...)
+}
+
+// lockDir takes the lock that says that dir's runner lives; the kernel drops it with the process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// sweep removes what runners that were killed left in scratch and in the cgroup
+// file systems. Their processes died with them.
+func sweep(scratch string) error {
+	dirs, err := filepath.Glob(filepath.Join(scratch, dirPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, dir := range dirs {
+		lock, err := lockDir(dir)
+		if err != nil { // alive, or not a runner's
+			continue
+		}
+		// The directory goes last: it is what names the rest.
+		if err = sweepCgroups(filepath.Base(dir)); err == nil {
+			err = os.RemoveAll(dir)
+		}
+		failures = append(failures, err, lock.Close())
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,229 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+func validSpec() Spec {
+	return Spec{Root: HostRoot, Argv: []string{"make"}, InputDir: "/in", OutputDir: "/out", Outputs: []string{"bin/app"}}
+}
+
+func TestValidate(t *testing.T) {
+	if err := validSpec().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Spec)
+		says   string
+	}{
+		"root":               {func(s *Spec) { s.Root = "debian:12" }, "config digest"},
+		"upper case digest":  {func(s *Spec) { s.Root = "sha256:" + strings.Repeat("A", 64) }, "lowercase"},
+		"short digest":       {func(s *Spec) { s.Root = "sha256:abcd" }, "64"},
+		"no argv":            {func(s *Spec) { s.Argv = nil }, "no command"},
+		"empty name":         {func(s *Spec) { s.Argv = []string{""} }, "no command"},
+		"NUL in argument":    {func(s *Spec) { s.Argv = []string{"a", "b\x00"} }, "argument 1 holds a NUL"},
+		"long argument":      {func(s *Spec) { s.Argv = []string{strings.Repeat("x", 1<<17)} }, "put it in a file"},
+		"many arguments":     {func(s *Spec) { s.Argv = slices.Repeat([]string{strings.Repeat("x", 1<<16)}, 40) }, "put some in a file"},
+		"env without =":      {func(s *Spec) { s.Env = []string{"A"} }, "NAME=value"},
+		"env without name":   {func(s *Spec) { s.Env = []string{"=A"} }, "NAME=value"},
+		"env with NUL":       {func(s *Spec) { s.Env = []string{"A=\x00"} }, "NUL"},
+		"long env":           {func(s *Spec) { s.Env = []string{"A=" + strings.Repeat("x", 1<<17)} }, "variable A"},
+		"empty output":       {func(s *Spec) { s.Outputs = []string{""} }, "empty"},
+		"absolute output":    {func(s *Spec) { s.Outputs = []string{"/a"} }, "absolute"},
+		"escaping output":    {func(s *Spec) { s.Outputs = []string{"../a"} }, "below"},
+		"everything":         {func(s *Spec) { s.Outputs = []string{"."} }, "below"},
+		"unclean output":     {func(s *Spec) { s.Outputs = []string{"a//b"} }, "write it as a/b"},
+		"climbing output":    {func(s *Spec) { s.Outputs = []string{"a/../b"} }, "write it as b"},
+		"trailing slash":     {func(s *Spec) { s.Outputs = []string{"a/"} }, "write it as a"},
+		"NUL in output":      {func(s *Spec) { s.Outputs = []string{"a\x00"} }, "NUL"},
+		"long output":        {func(s *Spec) { s.Outputs = []string{strings.Repeat("a/", 3000) + "a"} }, "longer"},
+		"output twice":       {func(s *Spec) { s.Outputs = []string{"a", "a"} }, "twice"},
+		"too many outputs":   {func(s *Spec) { s.Outputs = make([]string, maxOutputs+1) }, "declare their directory"},
+		"work dir":           {func(s *Spec) { s.WorkDir = "../x" }, "working directory"},
+		"relative input dir": {func(s *Spec) { s.InputDir = "in" }, "input directory"},
+		"no output dir":      {func(s *Spec) { s.OutputDir = "" }, "output directory"},
+		"negative time":      {func(s *Spec) { s.Limits.TimeMillis = -1 }, "time limit"},
+		"endless time":       {func(s *Spec) { s.Limits.TimeMillis = 1 << 50 }, "time limit"},
+		"little memory":      {func(s *Spec) { s.Limits.MemoryBytes = 1 }, "memory limit"},
+		"negative pids":      {func(s *Spec) { s.Limits.Pids = -5 }, "process limit"},
+		"little disk":        {func(s *Spec) { s.Limits.DiskBytes = 1 }, "disk limit"},
+		"large log":          {func(s *Spec) { s.Limits.LogBytes = 1 << 60 }, "log limit"},
+		"tiny CPU":           {func(s *Spec) { s.Limits.CPUMillis = 1 }, "CPU limit"},
+		"negative CPU":       {func(s *Spec) { s.Limits.CPUMillis = -1 }, "CPU limit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := validSpec()
+			c.change(&s)
+			err := s.Validate()
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v, want a refusal that says %q", err, c.says)
+			}
+		})
+	}
+}
+
+func FuzzValidatePath(f *testing.F) {
+	for _, p := range []string{"a", "a/b", "..", "a/../..", "/", "a//b", "./a", "a\x00", ""} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		if ValidatePath(p) != nil {
+			return
+		}
+		if !filepath.IsLocal(p) || path.Clean(p) != p || p == "." || strings.ContainsRune(p, 0) {
+			t.Errorf("%q passes", p)
+		}
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	s := Spec{SourceDateEpoch: -5, Env: []string{"A=1", "HOME=/h", "A=2", "B="}}
+	want := []string{"PATH=" + SearchPath + ":/x", "TMPDIR=/tmp", "HOSTNAME=gavel", "TZ=UTC", "LC_ALL=C.UTF-8", "SOURCE_DATE_EPOCH=-5", "HOME=/h", "A=2", "B="}
+	if got := Environment(s, "/x"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestCappedLogKeepsAPrefix(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.Int64Range(1, 50).Draw(t, "limit")
+		parts := rapid.SliceOf(rapid.SliceOf(rapid.Byte())).Draw(t, "parts")
+		var out bytes.Buffer
+		l := NewCappedLog(&out, limit)
+		for _, p := range parts {
+			if n, err := l.Write(p); n != len(p) || err != nil {
+				t.Fatalf("wrote %d of %d, %v", n, len(p), err)
+			}
+		}
+		all := slices.Concat(parts...)
+		want := string(all)
+		if cut := int64(len(all)) > limit; cut {
+			want = string(all[:limit]) + fmt.Sprintf("\ngavel: the log is cut here, after %d bytes\n", limit)
+		}
+		if out.String() != want || l.Truncated() != (int64(len(all)) > limit) {
+			t.Fatalf("log %q truncated %v, want %q", out.String(), l.Truncated(), want)
+		}
+	})
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken") }
+
+func TestABrokenLogReaderStopsNothing(t *testing.T) {
+	l := NewCappedLog(brokenWriter{}, 10)
+	for range 3 {
+		if n, err := l.Write([]byte("abc")); n != 3 || err != nil {
+			t.Errorf("%d %v", n, err)
+		}
+	}
+	if !l.Truncated() {
+		t.Error("a lost log is not told")
+	}
+	if _, err := NewCappedLog(nil, 10).Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLaunchFailure(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+	}{{unix.ENOENT, 127}, {unix.EACCES, 126}, {unix.ENOEXEC, 126}, {unix.E2BIG, 126}} {
+		code, line := LaunchFailure("tool", c.err)
+		if code != c.code || !strings.Contains(line, "tool") || strings.Count(line, "\n") != 1 {
+			t.Errorf("%v: %d %q", c.err, code, line)
+		}
+	}
+}
+
+// TestSymlinksStayInside compares with the kernel: in a tree whose links all pass,
+// no path through them may resolve to above the root.
+func TestSymlinksStayInside(t *testing.T) {
+	base := t.TempDir()
+	rounds := 0
+	rapid.Check(t, func(t *rapid.T) {
+		rounds++
+		// Deep below base, so that an escape stays visible and harmless.
+		root := filepath.Join(base, fmt.Sprint(rounds), "u", "v", "w", "root")
+		for _, d := range []string{"a/b/c", "d/e"} {
+			if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		places := []string{"l1", "a/l2", "a/b/l3", "a/b/c/l4", "d/l5", "d/e/l6"}
+		name := rapid.SampledFrom([]string{"..", "..", ".", "a", "b", "c", "d", "e", "l1", "l2", "l3", "l4", "l5", "l6", ""})
+		for _, p := range places {
+			target := strings.Join(rapid.SliceOfN(name, 1, 5).Draw(t, p), "/")
+			if staysInside(p, target) {
+				if err := os.Symlink(target, filepath.Join(root, p)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, p := range places {
+			real, err := filepath.EvalSymlinks(filepath.Join(root, p))
+			if err == nil && real != root && !strings.HasPrefix(real, root+"/") {
+				t.Fatalf("%s leads to %s", p, real)
+			}
+		}
+	})
+	for _, absolute := range []string{"/", "/etc/passwd", "//x", ""} {
+		if staysInside("a/l", absolute) {
+			t.Errorf("%q stays inside", absolute)
+		}
+	}
+}
+
+func TestCollectRefusesWhatIsNoOutput(t *testing.T) {
+	work := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(work, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(socket)
+	// Through the current directory, because a socket's path must be short.
+	t.Chdir(work)
+	if err := unix.Bind(socket, &unix.SockaddrUnix{Name: "socket"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("big", make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("file", []byte("x"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	s := Spec{Outputs: []string{"fifo", "socket", "big", "absent", "file"}, OutputDir: t.TempDir(), Limits: Limits{DiskBytes: 1 << 20}}
+	missing, detail, err := CollectOutputs(dir, s)
+	if err != nil || !slices.Equal(missing, []string{"fifo", "socket", "big", "absent"}) {
+		t.Errorf("missing %q, %v", missing, err)
+	}
+	for _, want := range []string{`"fifo" is a fifo`, `"socket" is a socket`, `"big" exceeds the disk limit`} {
+		if !strings.Contains(detail, want) {
+			t.Errorf("detail %q does not say %q", detail, want)
+		}
+	}
+	s.WorkDir = "gone"
+	if missing, detail, err := CollectOutputs(dir, s); err != nil || len(missing) != len(s.Outputs) || !strings.Contains(detail, "gone") {
+		t.Errorf("missing %q, %q, %v", missing, detail, err)
+	}
+}
