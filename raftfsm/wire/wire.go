@@ -140,7 +140,9 @@ func (c *Coder) U64(v *uint64) {
 func (c *Coder) I64(v *int64) {
 	u := uint64(*v)
 	c.U64(&u)
-	*v = int64(u)
+	if c.decoding { // encoding only reads: two readers may encode one record
+		*v = int64(u)
+	}
 }
 
 // Bool codes 0 or 1; any other byte is refused.

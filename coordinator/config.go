@@ -1,0 +1,182 @@
+// Package coordinator is one node of a farm's cluster, put together: Raft, the
+// duties of a coordinator, and the gRPC service. It owns the node's configuration
+// and files, its connections to its peers, and the order in which things start
+// and stop; it decides nothing itself and never touches the replicated state. It
+// keeps two invariants: nothing is served before what it is served from runs, and
+// nothing is closed before what uses it has ended.
+package coordinator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"gavel/raftfsm"
+	"gavel/raftfsm/wire"
+)
+
+// Config says what a node is. It is read from a JSON file; unknown keys are
+// refused, and relative paths are relative to that file.
+type Config struct {
+	// Name is this node's, one of the coordinators of the genesis and of Peers.
+	Name string `json:"name"`
+	// Dir is this node's own directory: Raft's log and snapshots, its share of the
+	// beacon, its archive. One process at a time may use it.
+	Dir string `json:"dir"`
+	// Genesis is the file with the signed genesis, the same on every node.
+	Genesis string `json:"genesis"`
+	// Key is this node's signing key: a file, or a KMS key by its URI.
+	Key string `json:"key"`
+	// SealKey is the file with this node's X25519 key, to which openings and
+	// shares are encrypted.
+	SealKey string `json:"seal_key"`
+	// Store is the directory with the farm's blobs and logs. The coordinators of
+	// one machine share it.
+	Store string `json:"store"`
+	// Listen is the HOST:PORT that gRPC listens on; empty is the address in Peers.
+	Listen string `json:"listen,omitempty"`
+	// RaftListen is the HOST:PORT that Raft listens on; empty is the address in Peers.
+	RaftListen string `json:"raft_listen,omitempty"`
+	// Peers are all coordinators, this one among them.
+	Peers []Peer `json:"peers"`
+	// LogFile takes the node's log, appended; empty is node.log in Dir.
+	LogFile string `json:"log_file,omitempty"`
+}
+
+// Peer is where a coordinator is reached.
+type Peer struct {
+	// Name is the coordinator's in the genesis.
+	Name string `json:"name"`
+	// Address is the HOST:PORT of its gRPC.
+	Address string `json:"address"`
+	// RaftAddress is the HOST:PORT of its Raft.
+	RaftAddress string `json:"raft_address"`
+}
+
+// LoadConfig reads and checks a configuration file.
+func LoadConfig(path string) (Config, error) {
+	var c Config
+	raw, err := readBounded(path, maxConfigBytes)
+	if err != nil {
+		return c, fmt.Errorf("reading configuration: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("reading configuration %s: %w", path, err)
+	}
+	if d.More() {
+		return c, fmt.Errorf("reading configuration %s: something follows the configuration", path)
+	}
+	base := filepath.Dir(path)
+	for _, p := range []*string{&c.Dir, &c.Genesis, &c.SealKey, &c.Store, &c.LogFile} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(base, *p)
+		}
+	}
+	// A key that is no file is a KMS URI.
+	if file := filepath.Join(base, c.Key); c.Key != "" && !filepath.IsAbs(c.Key) && exists(file) {
+		c.Key = file
+	}
+	if err := c.validate(); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > limit {
+		err = fmt.Errorf("%s has %d bytes, at most %d", path, info.Size(), limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+func (c *Config) validate() error {
+	for _, f := range []struct{ key, value string }{
+		{"name", c.Name}, {"dir", c.Dir}, {"genesis", c.Genesis}, {"key", c.Key}, {"seal_key", c.SealKey}, {"store", c.Store},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("%q is missing", f.key)
+		}
+	}
+	self := false
+	for _, p := range c.Peers {
+		for _, address := range []string{p.Address, p.RaftAddress} {
+			if _, _, err := net.SplitHostPort(address); err != nil {
+				return fmt.Errorf("peer %q: %q is not HOST:PORT", p.Name, address)
+			}
+		}
+		self = self || p.Name == c.Name
+	}
+	if !self {
+		return fmt.Errorf("%q is not among the peers", c.Name)
+	}
+	return nil
+}
+
+// self is this node's own entry in Peers; validate has made sure of it.
+func (c *Config) self() Peer {
+	for _, p := range c.Peers {
+		if p.Name == c.Name {
+			return p
+		}
+	}
+	return Peer{}
+}
+
+// LoadGenesis reads a genesis file, the canonical bytes, and checks its signature.
+func LoadGenesis(path string) (*raftfsm.Genesis, error) {
+	raw, err := readBounded(path, maxGenesisBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading genesis: %w", err)
+	}
+	g := new(raftfsm.Genesis)
+	if err := wire.Decode(raw, g); err != nil {
+		return nil, fmt.Errorf("reading genesis %s: %w", path, err)
+	}
+	if err := g.Validate(); err != nil {
+		return nil, fmt.Errorf("reading genesis %s: %w", path, err)
+	}
+	return g, nil
+}
+
+// WriteGenesis writes a genesis file that is not there yet: a cluster has one
+// genesis for ever. A crash leaves either no file at path or all of it.
+func WriteGenesis(path string, g *raftfsm.Genesis) (err error) {
+	if err := g.Validate(); err != nil {
+		return fmt.Errorf("writing genesis: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".genesis-*")
+	if err != nil {
+		return fmt.Errorf("writing genesis: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(wire.Encode(g))
+	if err == nil {
+		err = errors.Join(f.Chmod(0o644), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+	}
+	if err != nil {
+		return fmt.Errorf("writing genesis: %w", err)
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("writing genesis: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,92 @@
+package duty
+
+import (
+	"slices"
+
+	"gavel/raftfsm"
+	"gavel/raftfsm/beacon"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
+)
+
+// Source is the applied state, as far as it concerns one coordinator.
+type Source interface {
+	// Changed is closed at the next change. Take it before looking.
+	Changed() <-chan struct{}
+	// Look returns what is asked of the coordinator now. The caller owns it.
+	Look() Look
+	// Build returns a copy of a live or retained build.
+	Build(id ID) (*build.Build, bool)
+	// Settled returns copies of at most limit settled builds that known, given
+	// their ids and versions, does not have yet.
+	Settled(limit int, known func(id ID, version uint64) bool) []*build.Build
+}
+
+// Look is what the applied state asks of a coordinator.
+type Look struct {
+	FarmMillis int64
+	Ceremony   beacon.Ceremony
+	Key        raftfsm.KeyDuty
+	Justified  [][]byte     // canonical beacon.Justifications
+	Group      beacon.Group // once Key.Done
+	Demands    []raftfsm.Demand
+	Acts       []build.Auctioneer
+	Openings   []raftfsm.OpeningDuty
+}
+
+// NewSource looks at the state machine with the eyes of coordinator self.
+func NewSource(fsm *raftfsm.FSM, self ID) Source { return source{fsm, self} }
+
+type source struct {
+	fsm  *raftfsm.FSM
+	self ID
+}
+
+func (s source) Changed() <-chan struct{} { return s.fsm.Changed() }
+
+// Look copies the lists; what their elements point to, the state never changes in place.
+func (s source) Look() (look Look) {
+	s.fsm.Read(func(st *raftfsm.State) {
+		look = Look{
+			FarmMillis: st.Now(), Ceremony: st.Ceremony(), Key: st.KeyDuty(s.self), Demands: st.Demands(),
+			Acts: st.AuctioneerDuties(s.self), Openings: st.Openings(),
+		}
+		look.Key.Deals = slices.Clone(look.Key.Deals)
+		look.Key.Qualified = slices.Clone(look.Key.Qualified)
+		look.Justified = slices.Clone(st.Keys().Justified)
+		look.Group = st.Keys().Group
+		look.Group.Shares = slices.Clone(look.Group.Shares)
+	})
+	return look
+}
+
+func (s source) Build(id ID) (out *build.Build, ok bool) {
+	s.fsm.Read(func(st *raftfsm.State) {
+		var b *build.Build
+		if b, ok = st.Build(id); ok {
+			out = clone(b)
+		}
+	})
+	return out, ok
+}
+
+func (s source) Settled(limit int, known func(id ID, version uint64) bool) (out []*build.Build) {
+	s.fsm.Read(func(st *raftfsm.State) {
+		builds := st.Builds()
+		for i := len(builds) - 1; i >= 0 && len(out) < limit; i-- { // the oldest leave first
+			if b := builds[i]; b.State == build.Settled && !known(b.ID, b.Version) {
+				out = append(out, clone(b))
+			}
+		}
+	})
+	return out
+}
+
+// clone copies a record by way of its encoding.
+func clone(b *build.Build) *build.Build {
+	out := new(build.Build)
+	if err := wire.Decode(wire.Encode(b), out); err != nil {
+		panic("duty: a build's record does not survive its own encoding: " + err.Error())
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+package service
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gavel/api/action"
+	gavelv1 "gavel/api/gavel/v1"
+	"gavel/cas"
+	"gavel/raftfsm"
+	"gavel/raftfsm/build"
+	"gavel/verify/attest"
+	"gavel/verify/keys"
+)
+
+// Attestations returns the signed statements of a decided build, one for each
+// opened first or panel attempt whose result its requester can read. They name
+// command and environment, so they are the requester's and the coordinators'.
+func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) (*gavelv1.AttestationsResponse, error) {
+	caller, err := s.Caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := id32("build", in.Build)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.pending.enter(caller)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	b, err := s.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var who insight
+	s.FSM.Read(func(st *raftfsm.State) { who = s.insight(caller, b, st) })
+	if who != insider {
+		return nil, status.Error(codes.PermissionDenied, "a build's statements are its requester's: they name command and environment")
+	}
+	out := &gavelv1.AttestationsResponse{}
+	if b.Verdict == 0 {
+		return out, nil
+	}
+	a, err := s.Blobs.action(ctx, b.Requester, cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)
+	}
+	for i := range b.Attempts {
+		attempt := &b.Attempts[i]
+		if attempt.Round == build.RoundRecheck || !readable(b, attempt) {
+			continue
+		}
+		shown, err := s.attestation(ctx, a, b, attempt)
+		if err != nil {
+			// An author's signature that fails is its own loss; the others' stand.
+			s.Log.Warn("attestation left out", "build", shortID(b.ID), "worker", shortID(attempt.Worker), "error", err)
+			continue
+		}
+		out.Attestations = append(out.Attestations, shown)
+	}
+	return out, nil
+}
+
+// attestation derives what the author must have signed and bundles it with its signature.
+func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Build, attempt *build.Attempt) (*gavelv1.Attestation, error) {
+	m, err := s.Blobs.manifest(ctx, b.Requester, manifestDigest(attempt))
+	if err != nil {
+		return nil, err
+	}
+	by := action.Author{
+		Cluster: s.cluster, Build: b.ID, Role: attest.RoleValidator,
+		StartedWallMillis: attempt.Opening.StartedWallMillis, FinishedWallMillis: attempt.Opening.FinishedWallMillis,
+	}
+	if attempt.Round == build.RoundFirst && attempt.Seat == 0 {
+		by.Role = attest.RoleBuilder
+	}
+	var pkix []byte
+	s.FSM.Read(func(st *raftfsm.State) {
+		by.Simulated = st.Genesis().Simulated
+		if w, ok := st.Worker(attempt.Worker); ok {
+			worker := *w
+			by.Worker = &worker
+		}
+		if account, ok := st.Account(attempt.Worker); ok {
+			pkix = account.Key
+		}
+	})
+	if by.Worker == nil || pkix == nil {
+		return nil, fmt.Errorf("worker %x is not registered", attempt.Worker)
+	}
+	statement, err := a.Provenance(by, m).Statement()
+	if err != nil {
+		return nil, err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix})
+	public, err := keys.ParsePublic(text)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := attest.Assemble(statement, attempt.Opening.Signature, public)
+	if err != nil {
+		return nil, err
+	}
+	return &gavelv1.Attestation{
+		Name: by.Worker.Name, Role: string(by.Role), Bundle: string(bundle), PublicKey: string(text), Result: raw(attempt.Result()),
+	}, nil
+}

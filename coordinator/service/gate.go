@@ -1,0 +1,44 @@
+package service
+
+import (
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// gate bounds how much is under way, for each account and for all together.
+type gate struct {
+	what           string
+	each, everyone int
+
+	mu    sync.Mutex
+	total int
+	by    map[[32]byte]int
+}
+
+func newGate(what string, each, everyone int) *gate {
+	return &gate{what: what, each: each, everyone: everyone, by: make(map[[32]byte]int)}
+}
+
+// enter takes a place or refuses; leave must be called once.
+func (g *gate) enter(account [32]byte) (leave func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.by[account] >= g.each {
+		return nil, status.Errorf(codes.ResourceExhausted, "this account has %d %s under way: wait for some to end", g.each, g.what)
+	}
+	if g.total >= g.everyone {
+		return nil, status.Errorf(codes.Aborted, "this coordinator has %d %s under way: try another, or later", g.everyone, g.what)
+	}
+	g.total++
+	g.by[account]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.total--
+		if g.by[account]--; g.by[account] == 0 {
+			delete(g.by, account)
+		}
+	}, nil
+}

@@ -1,0 +1,131 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gavel/api"
+	gavelv1 "gavel/api/gavel/v1"
+	"gavel/coordinator/consensus"
+	"gavel/raftfsm"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
+)
+
+// Send has one signed command decided. What this coordinator can refuse by
+// itself never reaches Raft, and its receipt names index 0.
+func (s *Server) Send(ctx context.Context, in *gavelv1.SendRequest) (*gavelv1.Receipt, error) {
+	caller, err := s.Caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.pending.enter(caller)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	var m build.Command
+	if len(in.Command) > maxCommandBytes {
+		return nil, status.Errorf(codes.InvalidArgument, "a command of %d bytes, at most %d", len(in.Command), maxCommandBytes)
+	}
+	if err := wire.Decode(in.Command, &m); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if m.Sender != caller {
+		return nil, status.Error(codes.PermissionDenied, "the command is of another account than the call")
+	}
+	outcome, index := s.precheck(&m), uint64(0)
+	if outcome.Code == build.Done && m.Type == build.TypeSubmit {
+		if outcome, err = s.checkSubmission(ctx, &m); err != nil {
+			return nil, err
+		}
+	}
+	if outcome.Code == build.Done {
+		if outcome, index, err = s.propose(ctx, &m); err != nil {
+			return nil, err
+		}
+	}
+	receipt, err := api.NewReceipt(s.cluster, s.Signer, in.Command, index, outcome)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return receipt, nil
+}
+
+// maxValidAhead is how far ahead of farm time a command may be valid.
+const maxValidAhead = time.Hour
+
+// precheck refuses what Apply would refuse for its form, before anything is
+// written anywhere.
+func (s *Server) precheck(m *build.Command) build.Outcome {
+	if m.Version != build.Version || !m.Type.Signed() {
+		return build.Refuse(build.CodeMalformed, "version %d of %s is not a command of a participant", m.Version, m.Type)
+	}
+	var now int64
+	var key []byte
+	s.FSM.Read(func(st *raftfsm.State) {
+		now = st.Now()
+		if a, ok := st.Account(m.Sender); ok {
+			key = a.Key
+		}
+	})
+	if m.ValidUntilMillis < now {
+		return build.Refuse(build.CodeStale, "the command was valid until farm time %d, it is %d", m.ValidUntilMillis, now)
+	}
+	// This node may be behind the one that told the sender the time: Apply holds
+	// commands to the hour exactly, this only keeps far ones out.
+	if m.ValidUntilMillis > now+2*maxValidAhead.Milliseconds() {
+		return build.Refuse(build.CodeMalformed, "the command is valid for more than an hour ahead")
+	}
+	if key == nil {
+		if key = presentedKey(m); key == nil {
+			return build.Refuse(build.CodeUnknownAccount, "the sender has no account in this farm")
+		}
+	}
+	if build.AccountID(key) != m.Sender {
+		return build.Refuse(build.CodeNotAllowed, "the sender is not the key it presents")
+	}
+	if err := wire.VerifySignature(key, m.SigningBytes(s.cluster), m.Signature); err != nil {
+		return build.Refuse(build.CodeBadSignature, "%v", err)
+	}
+	return build.Outcome{}
+}
+
+// presentedKey is the key in a command that makes its sender's account.
+func presentedKey(m *build.Command) []byte {
+	var open build.Open
+	var register build.Register
+	switch {
+	case m.Type == build.TypeOpen && wire.Decode(m.Payload, &open) == nil:
+		return open.Key
+	case m.Type == build.TypeRegister && wire.Decode(m.Payload, &register) == nil:
+		return register.Key
+	}
+	return nil
+}
+
+// propose gets a command decided, over elections if need be: repeating it under
+// its request id is harmless. Errors are statuses; Aborted says that the caller
+// should repeat it.
+func (s *Server) propose(ctx context.Context, m *build.Command) (build.Outcome, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		outcomes, index, err := s.Consensus.Propose(ctx, []build.Command{*m})
+		switch {
+		case err == nil:
+			return outcomes[0], index, nil
+		case errors.Is(err, consensus.ErrRefused):
+			return build.Outcome{}, 0, status.Error(codes.InvalidArgument, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return build.Outcome{}, 0, status.Errorf(codes.Aborted, "the command was not decided in time (%v): repeat it", err)
+		case <-time.After(proposePause):
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gavel/api/action"
+	"gavel/cas"
+	"gavel/cas/scope"
+	"gavel/raftfsm"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
+)
+
+// checkSubmission checks what Apply cannot: that the action's blobs are there
+// and the requester's own, and that the terms say the same as the action. The
+// error is for the coordinator's own trouble; refusals are outcomes.
+func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.Outcome, error) {
+	var p build.Submit
+	if err := wire.Decode(m.Payload, &p); err != nil {
+		return build.Refuse(build.CodeMalformed, "%v", err), nil
+	}
+	var known bool
+	var lane build.Lane
+	outcome := build.Outcome{}
+	s.FSM.Read(func(st *raftfsm.State) {
+		if _, known = st.Build(build.BuildID(s.cluster, m.Sender, m.Request, &p.Terms)); known {
+			return
+		}
+		if pool, ok := st.Pool(p.Terms.Pool); ok {
+			lane = pool.Lane
+		}
+		outcome = st.CheckSubmit(m.Sender, &p.Terms)
+	})
+	if known || outcome.Code != build.Done {
+		return outcome, nil // a repeated submission names the same build
+	}
+	select {
+	case s.checks <- struct{}{}:
+		defer func() { <-s.checks }()
+	case <-ctx.Done():
+		return outcome, status.FromContextError(ctx.Err()).Err()
+	}
+	a, err := s.Blobs.action(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
+	if err == nil {
+		var set *scope.Set
+		if set, err = s.Blobs.reaches.Of(ctx, m.Sender, a.Digest); err == nil {
+			return matchTerms(&p.Terms, a, set.Totals.Bytes, lane), nil
+		}
+	}
+	return submissionError(ctx, err)
+}
+
+// submissionError tells the requester's mistakes from the coordinator's trouble.
+func submissionError(ctx context.Context, err error) (build.Outcome, error) {
+	var missing *scope.MissingError
+	switch {
+	case ctx.Err() != nil:
+		return build.Outcome{}, status.FromContextError(ctx.Err()).Err()
+	case errors.As(err, &missing), errors.Is(err, cas.ErrNotFound):
+		return build.Refuse(build.CodeRefused, "the build's inputs are not all uploaded: %v", err), nil
+	}
+	// What remains is a malformed or hostile action or tree, or a failing disk;
+	// the sentence says which, and nothing was changed in either case.
+	return build.Refuse(build.CodeRefused, "the build's inputs cannot be used: %v", err), nil
+}
+
+// matchTerms holds the signed terms to the action they name: workers bid on the
+// terms and build the action.
+func matchTerms(t *build.Terms, a *action.Action, inputBytes int64, lane build.Lane) build.Outcome {
+	switch {
+	case a.Root != t.Platform:
+		return build.Refuse(build.CodeRefused, "the terms say platform %q, the action %q", t.Platform, a.Root)
+	case a.TimeoutMillis != t.TimeoutMillis:
+		return build.Refuse(build.CodeRefused, "the terms say a timeout of %d ms, the action %d", t.TimeoutMillis, a.TimeoutMillis)
+	case uint64(inputBytes) != t.InputBytes:
+		return build.Refuse(build.CodeRefused, "the terms say %d bytes of inputs, the tree has %d", t.InputBytes, inputBytes)
+	}
+	if lane == build.LaneHouse {
+		return build.Outcome{}
+	}
+	for _, v := range a.Env {
+		if why := looksSecret(v.Name, v.Value); why != "" {
+			return build.Refuse(build.CodeRefused, "environment variable %s %s: auctioned builds run on strangers' machines and carry no secrets; leave it out or use a house pool", v.Name, why)
+		}
+	}
+	return build.Outcome{}
+}
+
+// action reads an action and its command as an account sees them.
+func (b *Blobs) action(ctx context.Context, account build.ID, digest cas.Digest) (*action.Action, error) {
+	view := scope.NewView(b.store, b.accounts, account)
+	raw, err := readBlob(ctx, view, digest, maxActionBytes)
+	if err != nil {
+		return nil, err
+	}
+	commandDigest, err := action.CommandDigest(raw)
+	if err != nil {
+		return nil, err
+	}
+	command, err := readBlob(ctx, view, commandDigest, maxReapiCommandBytes)
+	if err != nil {
+		return nil, err
+	}
+	return action.Decode(raw, command)
+}
+
+// readBlob reads a whole blob of at most limit bytes.
+func readBlob(ctx context.Context, from cas.Store, d cas.Digest, limit int64) ([]byte, error) {
+	if d.Size > limit {
+		return nil, status.Errorf(codes.InvalidArgument, "blob %s: %v: at most %d bytes", d, cas.ErrTooLarge, limit)
+	}
+	r, err := from.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw := make([]byte, d.Size)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return nil, err
+	}
+	return raw, nil
+}

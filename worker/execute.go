@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gavel/api/action"
+	"gavel/cas"
+	"gavel/raftfsm/build"
+	"gavel/sandbox"
+)
+
+// errUnfit is wrapped by errors that no retry on this worker can mend: the lease
+// is given up.
+var errUnfit = errors.New("this worker cannot build it")
+
+// blobs is the content a lease opens to this worker.
+type blobs interface {
+	// Read returns a small blob, verified.
+	Read(ctx context.Context, d cas.Digest) ([]byte, error)
+	// Tree returns a directory with the tree under root, to be read only, as the
+	// sandbox wants it. It stays until release is called.
+	Tree(ctx context.Context, root cas.Digest) (dir string, release func(), err error)
+	cas.Uploader
+}
+
+// job is a lease being worked on.
+type job struct {
+	Lease, Build build.ID
+	Action       cas.Digest
+	Platform     string
+	Builder      bool
+	Again        bool
+	// Dir is a directory of the job's own; outputs go to Dir/outputs.
+	Dir string
+	// Log takes what the command prints.
+	Log io.Writer
+	// Begin says to the farm that the command begins. It returns at once; wait
+	// returns when the farm has heard.
+	Begin func(ctx context.Context) (wait func() error)
+}
+
+func (j *job) outputs() string { return filepath.Join(j.Dir, outputsName) }
+
+// product is what came of a job.
+type product struct {
+	Action   *action.Action
+	Manifest *build.Manifest
+	// Started and Finished are the wall clock around the command.
+	Started, Finished time.Time
+}
+
+// executor makes a job's product.
+type executor interface {
+	Execute(ctx context.Context, j *job) (*product, error)
+}
+
+// sandboxed executes honestly: it fetches the tree, runs the command and reads
+// what it left.
+type sandboxed struct {
+	blobs  blobs
+	runner sandbox.Runner
+	log    *slog.Logger
+}
+
+// Execute implements executor. Errors that wrap errUnfit are final.
+func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
+	a, err := fetchAction(ctx, s.blobs, j.Action)
+	if err != nil {
+		return nil, err
+	}
+	if a.Root != j.Platform {
+		return nil, fmt.Errorf("%w: the lease is for %s and the action for %s", errUnfit, j.Platform, a.Root)
+	}
+	dir, release, err := s.blobs.Tree(ctx, a.InputRoot)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the input tree: %w", err)
+	}
+	defer release()
+	if err := clearDir(j.outputs()); err != nil {
+		return nil, err
+	}
+	spec := specOf(a, dir, j.outputs())
+	spec.Log = j.Log
+	p := &product{Action: a, Started: time.Now()}
+	s.log.Info("command begins", "build", full(j.Build), "lease", short(j.Lease))
+	heard := j.Begin(ctx)
+	res, err := s.run(ctx, spec)
+	p.Finished = time.Now()
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("command ended", "build", full(j.Build), "lease", short(j.Lease), "status", statuses[res.Status],
+		"exit_code", res.ExitCode, "setup_us", res.SetupNanos/1000, "run_us", res.RunNanos/1000)
+	if res.Detail != "" {
+		fmt.Fprintf(j.Log, "gavel: %s\n", res.Detail)
+	}
+	var note string
+	if p.Manifest, note, err = manifestOf(ctx, res, j.outputs(), spec.Outputs); err != nil {
+		return nil, err
+	}
+	if note != "" {
+		fmt.Fprintf(j.Log, "gavel: %s\n", note)
+	}
+	return p, heard()
+}
+
+// run runs a command. One that no sandbox would run has failed, on every
+// machine alike, so that the requester is told why; one that this machine cannot
+// run is left to others.
+func (s *sandboxed) run(ctx context.Context, spec sandbox.Spec) (sandbox.Result, error) {
+	if err := spec.Validate(); err != nil {
+		return sandbox.Result{Status: sandbox.Exited, ExitCode: sandbox.ExitNotExecutable, Detail: err.Error()}, nil
+	}
+	res, err := s.runner.Run(ctx, spec)
+	if errors.Is(err, sandbox.ErrRefused) {
+		return res, fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	if err != nil {
+		return res, fmt.Errorf("running the command: %w", err)
+	}
+	return res, nil
+}
+
+// clearDir makes dir an empty directory.
+func clearDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("emptying a work directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making a work directory: %w", err)
+	}
+	return nil
+}
