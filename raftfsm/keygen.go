@@ -13,6 +13,9 @@ import (
 // bulletin board: every coordinator deals, then every coordinator confirms or
 // complains, then accused dealers answer in the open or are left out.
 type KeyGeneration struct {
+	// Round counts ceremonies that ended with too few honest dealers; deals are
+	// bound to theirs.
+	Round uint64
 	Deals [][]byte // canonical beacon.Deal of dealer i+1; nil until dealt
 	// Answers are each member's complaints (dealers, ascending); Answered says
 	// that member i+1 has spoken.
@@ -30,6 +33,7 @@ type KeyGeneration struct {
 
 // Code is the canonical encoding.
 func (k *KeyGeneration) Code(c *wire.Coder) {
+	c.U64(&k.Round)
 	wire.List(c, &k.Deals, MaxCoordinators, func(c *wire.Coder, b *[]byte) { c.Blob(b, build.MaxPayloadBytes) })
 	wire.List(c, &k.Answered, MaxCoordinators, (*wire.Coder).Bool)
 	wire.List(c, &k.Answers, MaxCoordinators, func(c *wire.Coder, v *[]uint32) {
@@ -49,7 +53,7 @@ const justifyMillis = 30_000
 
 // Ceremony names the key generation of this cluster.
 func (s *State) Ceremony() beacon.Ceremony {
-	return beacon.Ceremony{Cluster: s.cluster, Round: 0, Members: uint32(len(s.members))}
+	return beacon.Ceremony{Cluster: s.cluster, Round: s.keys.Round, Members: uint32(len(s.members))}
 }
 
 // Threshold is t: how many coordinators make a signature or vouch together.
@@ -204,7 +208,7 @@ func (s *State) concludeKeys() {
 	group, err := s.verify.assemble(s.Ceremony(), s.qualifiedDeals())
 	if err != nil {
 		// Too few dealers were honest: the ceremony starts over.
-		s.keys = KeyGeneration{}
+		s.keys = KeyGeneration{Round: k.Round + 1}
 		return
 	}
 	k.Group, k.Done = *group, true
