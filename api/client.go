@@ -108,7 +108,7 @@ func (c *Client) Info(ctx context.Context) (*gavelv1.InfoResponse, error) {
 		return nil, fmt.Errorf("asking the farm for its particulars: %w", err)
 	}
 	if len(info.Cluster) != 32 {
-		return nil, fmt.Errorf("what answers at %v is no gavel coordinator: its cluster id has %d bytes", c.conn.endpoints, len(info.Cluster))
+		return nil, fmt.Errorf("what answers is no gavel coordinator: its cluster id has %d bytes; check the endpoints", len(info.Cluster))
 	}
 	id := [32]byte(info.Cluster)
 	c.mu.Lock()

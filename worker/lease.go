@@ -200,7 +200,7 @@ func (w *workshop) conclude(l lease, j *job, p *product, r *attemptRecord) error
 		Build: j.Build, Action: j.Action.Sum(), Builder: j.Builder, Commitment: commitment, Lodged: lodged,
 		Opening: o, LeaseMillis: l.leaseMillis, WallMillis: time.Now().UnixMilli(),
 	}
-	_ = w.journal.Put(shelfAttempts, j.Lease, r); return nil
+	return w.journal.Put(shelfAttempts, j.Lease, r)
 }
 
 // commit sends the commitment until the farm has taken or refused it.

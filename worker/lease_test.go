@@ -102,6 +102,9 @@ func TestLeaseIsTakenUpAfterRestart(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			b.farm.answer = func(kind build.Type, m wire.Record) error {
 				if kind == build.TypeCommit {
+					if f.fails {
+						t.Error("a commitment was sent although its record failed")
+					}
 					cancel()
 					return lost
 				}
