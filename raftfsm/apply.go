@@ -294,10 +294,10 @@ func (s *State) changed(b *build.Build, before build.State) {
 	}
 }
 
-// forgetSettled drops the oldest settled builds beyond MaxSettled; by then every
+// forgetSettled drops the oldest settled builds beyond what is retained; by then every
 // node has archived them.
 func (s *State) forgetSettled() {
-	for len(s.settled) > MaxSettled {
+	for len(s.settled) > s.retained {
 		old := s.builds[s.settled[0]]
 		if key := build.CacheKey(old.Requester, &old.Terms); s.verified[key] == old.ID {
 			delete(s.verified, key)

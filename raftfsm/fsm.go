@@ -119,6 +119,7 @@ func (f *FSM) Restore(r io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s.retained = f.state.retained
 	f.state = s
 	f.announce()
 	return nil

@@ -87,6 +87,7 @@ type farm struct {
 	applied    int
 	sign       func(key, msg []byte) []byte
 	verify     verifier
+	retained   int
 }
 
 // key is the PKIX DER of a participant's Ed25519 key, the same at every run.
@@ -116,6 +117,7 @@ type farmOptions struct {
 	stake     escrow.Credits
 	seed      uint64
 	operators int  // 0: one per worker
+	retained  int  // settled builds that stay; 0 is MaxSettled
 	real      bool // real signatures of participants; beacons stay cheap
 }
 
@@ -128,7 +130,7 @@ func (halfReal) signature(pkix, msg, sig []byte) error {
 
 func newFarm(t testing.TB, o farmOptions) *farm {
 	t.Helper()
-	f := &farm{t: t, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}}
+	f := &farm{t: t, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled)}
 	if o.real {
 		f.sign, f.verify = realSign, halfReal{}
 	}
@@ -201,6 +203,7 @@ func (f *farm) startReplica() *FSM {
 	f.t.Helper()
 	s, err := foundState(f.genesis, f.verify)
 	check(f.t, err)
+	s.retained = f.retained
 	return &FSM{genesis: f.genesis, state: s, changed: make(chan struct{})}
 }
 

@@ -35,7 +35,7 @@ type chaos struct {
 	*farm
 	lane    build.Lane
 	nonces  map[ID]build.Reveal // by auction and worker
-	checked map[ID]bool         // settled builds held against the oracle
+	checked uint64              // settlements held against the oracle
 	codes   map[build.Code]int
 	ends    map[build.State]int
 }
@@ -45,11 +45,11 @@ func randomFarm(t *testing.T, seed uint64, commands int) {
 	if seed%4 == 0 {
 		lane = build.LaneHouse
 	}
-	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed}
+	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed, retained: 60}
 	if lane == build.LaneHouse {
 		o.drop, o.stake = 0, 0
 	}
-	c := &chaos{farm: newFarm(t, o), lane: lane, nonces: map[ID]build.Reveal{}, checked: map[ID]bool{}, codes: map[build.Code]int{}, ends: map[build.State]int{}}
+	c := &chaos{farm: newFarm(t, o), lane: lane, nonces: map[ID]build.Reveal{}, codes: map[build.Code]int{}, ends: map[build.State]int{}}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d, after %d commands", seed, c.applied)
@@ -327,15 +327,14 @@ func (c *chaos) settleAll() {
 // to having a way out.
 func (c *chaos) oracle() {
 	s := c.state()
-	for _, id := range s.settled {
-		if b := s.builds[id]; b != nil && !c.checked[id] {
-			c.checked[id] = true
-			c.ends[b.Verdict]++
-			if err := settlementOracle(s, b); err != nil {
-				c.t.Errorf("build %x, %v: %v", id[:4], b.Verdict, err)
-			}
+	for i := len(s.settled) - int(s.settlements-c.checked); i < len(s.settled); i++ {
+		b := s.builds[s.settled[i]]
+		c.ends[b.Verdict]++
+		if err := settlementOracle(s, b); err != nil {
+			c.t.Errorf("build %x, %v: %v", b.ID[:4], b.Verdict, err)
 		}
 	}
+	c.checked = s.settlements
 	for _, b := range s.live {
 		_, deadline := b.NextDeadline()
 		_, draw := b.Demand(c.lane == build.LaneHouse)

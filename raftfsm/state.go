@@ -101,6 +101,7 @@ type State struct {
 	deadlines deadlineQueue
 	tree      *stateTree
 	touched   map[recordKey]struct{}
+	retained  int // settled builds that stay: MaxSettled, but in tests
 	verify    verifier
 }
 
@@ -151,7 +152,7 @@ func (s *State) drop(account ID) error {
 
 func emptyState(g *Genesis, v verifier) *State {
 	s := &State{
-		genesis: g, cluster: g.Digest(), members: map[ID]int{}, verify: v,
+		genesis: g, cluster: g.Digest(), members: map[ID]int{}, verify: v, retained: MaxSettled,
 		accounts: map[ID]*Account{}, operators: map[string]*build.Admit{}, workers: map[ID]*build.Worker{},
 		builds: map[ID]*build.Build{}, requests: map[ID]*request{}, touched: map[recordKey]struct{}{},
 	}
