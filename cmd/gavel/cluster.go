@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	gavelv1 "gavel/api/gavel/v1"
+)
+
+// clusterReport is what cluster status prints as JSON.
+type clusterReport struct {
+	Leader string              `json:"leader"`
+	Term   uint64              `json:"term"`
+	Nodes  []clusterNodeReport `json:"nodes"`
+}
+
+type clusterNodeReport struct {
+	Name      string `json:"name"`
+	State     string `json:"state"` // leader, follower, candidate, unreachable
+	Index     uint64 `json:"index"` // the last entry it applied
+	StateHash string `json:"state_hash"`
+}
+
+func clusterCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cluster",
+		Short: "look at the coordinators",
+		Long:  "Looks at the coordinators: see gavel cluster status.",
+		Args:  cobra.NoArgs,
+		RunE: action(func(context.Context, *cobra.Command, []string) error {
+			return usage("say status")
+		}),
+	}
+	c.AddCommand(clusterStatusCommand())
+	return c
+}
+
+func clusterStatusCommand() *cobra.Command {
+	var dir string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "show who leads and how far each coordinator is",
+		Long: `Shows who leads, and of each coordinator what it last applied and the hash of its
+state. Nodes at the same index must have the same hash.
+
+  gavel cluster status --farm farm --json`,
+		Args: wants(),
+		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
+			f, err := connect(ctx, dir)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			answer, err := f.Farm().Cluster(ctx, &gavelv1.ClusterRequest{})
+			if err != nil {
+				return fmt.Errorf("asking the coordinators: %w", plain(err))
+			}
+			r := clusterReport{Leader: answer.Leader, Term: answer.Term, Nodes: []clusterNodeReport{}}
+			for _, n := range answer.Nodes {
+				r.Nodes = append(r.Nodes, clusterNodeReport{Name: n.Name, State: n.State, Index: n.Index, StateHash: hex.EncodeToString(n.StateHash)})
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(r)
+			}
+			return r.write(c.OutOrStdout())
+		}),
+	}
+	farmFlag(c, &dir)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (r *clusterReport) write(out io.Writer) error {
+	leader := r.Leader
+	if leader == "" {
+		leader = "nobody"
+	}
+	fmt.Fprintf(out, "%s leads in term %d\n", leader, r.Term)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, n := range r.Nodes {
+		hash := n.StateHash
+		if len(hash) > 16 {
+			hash = hash[:16]
+		}
+		fmt.Fprintf(w, "%s\t%s\tindex %d\t%s\n", n.Name, n.State, n.Index, hash)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"gavel/api"
+)
+
+// The exit statuses.
+const (
+	exitDone       = 0
+	exitFailed     = 1 // the build's command failed, or the subcommand did
+	exitUsage      = 2 // bad usage, or refused before anything ran
+	exitUnverified = 3 // a build without a verified result
+	exitNoFarm     = 4
+)
+
+// exit is an error that knows the exit status it deserves. Without err there is
+// nothing to say: the output has said it.
+type exit struct {
+	code   int
+	err    error
+	manual bool // point at the manual
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is the error of somebody who must call differently.
+func usage(format string, args ...any) *exit {
+	return &exit{code: exitUsage, err: fmt.Errorf(format, args...), manual: true}
+}
+
+// refused is the error of a call that is well-formed but cannot be carried out;
+// nothing was changed.
+func refused(err error) *exit { return &exit{code: exitUsage, err: err} }
+
+// action makes a subcommand's function of ours into one of cobra's.
+func action(f func(ctx context.Context, c *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		err := f(c.Context(), c, args)
+		var e *exit
+		if err == nil || errors.As(err, &e) {
+			return err
+		}
+		return &exit{code: codeOf(err), err: err}
+	}
+}
+
+// codeOf is the exit status of an error that has none of its own.
+func codeOf(err error) int {
+	var refusal *api.RefusedError
+	switch {
+	case errors.Is(err, api.ErrNoCluster):
+		return exitNoFarm
+	case errors.As(err, &refusal):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// wants checks the number of arguments, naming what is missing.
+func wants(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usage("%s is missing: %s", names[len(args)], c.UseLine())
+		case len(args) > len(names):
+			return usage("%q is one argument too many: %s", args[len(names)], c.UseLine())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	gavelv1 "gavel/api/gavel/v1"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+)
+
+// narrator turns the views of one build into lines, each event once. Views may
+// be missing between two, so it compares and does not count.
+type narrator struct {
+	prefix string
+	told   map[string]bool
+}
+
+func newNarrator(prefix string) *narrator {
+	return &narrator{prefix: prefix, told: make(map[string]bool)}
+}
+
+// tell returns what is new in b, in the order of a build's life.
+func (n *narrator) tell(b *gavelv1.Build) (lines []string) {
+	once := func(key, format string, args ...any) {
+		if !n.told[key] {
+			n.told[key] = true
+			lines = append(lines, n.prefix+fmt.Sprintf(format, args...))
+		}
+	}
+	if b.State == build.Queued.String() {
+		once("queued", "waits for its turn")
+	}
+	n.auction(b, once)
+	for _, name := range b.Defaulted {
+		once("defaulted "+name, "%s did not keep its promise: the next one takes over", name)
+	}
+	if b.Winner != "" {
+		if b.StartedMillis > 0 {
+			once("started "+b.Winner, "%s builds", b.Winner)
+		}
+		if b.CommittedMillis > 0 {
+			once("committed", "%s has committed to a result, sealed until others have too", b.Winner)
+		}
+	}
+	n.rounds(b, once)
+	if b.Verdict != "" {
+		once("verdict", "verdict: %s", b.Verdict)
+		for _, name := range b.Slashed {
+			once("slashed "+name, "%s is slashed", name)
+		}
+		if b.Delivered {
+			once("delivered", "the outputs are stored")
+		}
+	}
+	if b.State == build.Settled.String() {
+		n.payments(b, once)
+		once("settled", "settled")
+	}
+	return lines
+}
+
+// auction tells who bid and won, and in a house pool only the latter.
+func (n *narrator) auction(b *gavelv1.Build, once func(key, format string, args ...any)) {
+	if b.House {
+		if b.Winner != "" {
+			once("winner "+b.Winner, "%s was drawn to build", b.Winner)
+		}
+		return
+	}
+	if b.State == build.Bidding.String() && b.Auctioneer != "" {
+		once("bidding", "sealed bids are taken by %s", b.Auctioneer)
+	}
+	if b.State == build.Revealing.String() {
+		once("revealing", "%d sealed bids, now opened", b.Bids)
+	}
+	if b.Winner != "" {
+		once("winner "+b.Winner, "%s won among %d sealed bids: it asked for %s and is to get the next best price, %s", b.Winner, b.Bids,
+			escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
+	}
+}
+
+// rounds tells who was drawn, and how far they are.
+func (n *narrator) rounds(b *gavelv1.Build, once func(key, format string, args ...any)) {
+	var seats, panel []string
+	for _, a := range b.Attempts {
+		switch {
+		case a.Round == build.RoundFirst.String() && a.Seat > 0:
+			seats = append(seats, a.Worker)
+		case a.Round == build.RoundPanel.String():
+			panel = append(panel, a.Worker)
+		}
+	}
+	if len(seats) > 0 {
+		once("seats "+strings.Join(seats, " "), "drawn to build it again: %s", strings.Join(seats, ", "))
+	}
+	for _, a := range b.Attempts {
+		if a.Round == build.RoundFirst.String() && a.Seat > 0 && a.CommittedMillis > 0 {
+			once("seat committed "+a.Worker, "%s has committed", a.Worker)
+		}
+	}
+	if b.State == build.Recheck.String() {
+		once("recheck", "the results differ: everyone builds once more")
+	}
+	if len(panel) > 0 {
+		once("panel "+strings.Join(panel, " "), "they still differ: a panel decides: %s", strings.Join(panel, ", "))
+	}
+}
+
+// payments tells where the money went.
+func (n *narrator) payments(b *gavelv1.Build, once func(key, format string, args ...any)) {
+	if b.House {
+		return
+	}
+	for _, t := range b.Transfers {
+		once("transfer "+string(t.Id), "  %-14s %s → %s (%s)", escrow.Credits(t.Amount), orUnnamed(t.From), orUnnamed(t.To), t.Purpose)
+	}
+}
+
+func orUnnamed(name string) string {
+	if name == "" {
+		return "?"
+	}
+	return name
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	gavelv1 "gavel/api/gavel/v1"
+	"gavel/cas"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// buildReport is what submit and status print as JSON. Amounts are
+// micro-credits; a house pool's builds have none.
+type buildReport struct {
+	Build   string `json:"build"`
+	State   string `json:"state"`
+	Verdict string `json:"verdict"`
+	// Status is how the delivered result's command ended: exited, signaled,
+	// timeout, out-of-memory or missing-output; empty without a result.
+	Status       string         `json:"status"`
+	Reason       string         `json:"reason"`
+	Winner       string         `json:"winner"`
+	Price        *int64         `json:"price,omitempty"`
+	Payment      *int64         `json:"payment,omitempty"`
+	Reference    *int64         `json:"reference,omitempty"`
+	Auctioneer   *string        `json:"auctioneer,omitempty"`
+	Validators   []seatReport   `json:"validators"`
+	Panel        []seatReport   `json:"panel"`
+	Outputs      []outputReport `json:"outputs"`
+	ExitCode     uint32         `json:"exit_code"`
+	Attestations []string       `json:"attestations"`
+
+	slashed []string
+}
+
+// seatReport is a validator or a panel's seat.
+type seatReport struct {
+	Worker   string `json:"worker"`
+	Operator string `json:"operator"`
+	Digest   string `json:"digest"` // of its result, empty where it opened none
+	Agreed   bool   `json:"agreed"` // with the delivered result
+}
+
+// outputReport is one file of the delivered result.
+type outputReport struct {
+	Path   string `json:"path"`
+	Digest string `json:"digest"`
+	Size   uint64 `json:"size"`
+}
+
+// newReport fills what the farm's view of a build tells.
+func newReport(b *gavelv1.Build) *buildReport {
+	r := &buildReport{
+		Build: hex.EncodeToString(b.Id), State: b.State, Verdict: b.Verdict, Reason: b.Reason, Status: b.Status, Winner: b.Winner,
+		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: b.ExitCode,
+		Attestations: []string{}, slashed: b.Slashed,
+	}
+	if r.Verdict == build.TooFew.String() {
+		r.Verdict = build.Unverified.String()
+	}
+	if !b.House {
+		r.Price, r.Payment, r.Reference, r.Auctioneer = &b.Price, &b.Payment, &b.Reference, &b.Auctioneer
+	}
+	return r
+}
+
+// seats lists a round's seats but the builder's; where one was replaced, who took
+// it last.
+func seats(b *gavelv1.Build, round build.Round) []seatReport {
+	bySeat := make(map[uint32]seatReport)
+	var order []uint32
+	for _, a := range b.Attempts {
+		if a.Round != round.String() || a.Seat == 0 {
+			continue
+		}
+		if _, known := bySeat[a.Seat]; !known {
+			order = append(order, a.Seat)
+		}
+		s := seatReport{Worker: a.Worker, Operator: a.Operator, Agreed: a.Agreed}
+		if len(a.Result) > 0 {
+			s.Digest = sha256Text(a.Result)
+		}
+		bySeat[a.Seat] = s
+	}
+	slices.Sort(order)
+	out := make([]seatReport, 0, len(order))
+	for _, seat := range order {
+		out = append(out, bySeat[seat])
+	}
+	return out
+}
+
+func sha256Text(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+
+// exitCode is the exit status that submit ends with.
+func (r *buildReport) exitCode(warn bool) int {
+	switch r.Verdict {
+	case build.Agreed.String(), build.Judged.String(), build.Unsampled.String():
+		if r.Status != build.StatusExited.String() || r.ExitCode != 0 {
+			return exitFailed
+		}
+		return exitDone
+	}
+	if warn {
+		return exitDone
+	}
+	return exitUnverified
+}
+
+// gather completes a settled build's report with what lies in the store:
+// outputs, attestations, and why results differed.
+func gather(ctx context.Context, f *farm, b *gavelv1.Build) (*buildReport, error) {
+	r := newReport(b)
+	store, err := f.blobs()
+	if err != nil {
+		return nil, err
+	}
+	var delivered *build.Manifest
+	if b.Delivered {
+		if delivered, err = readManifest(ctx, store, b.Manifest, b.ManifestBytes); err != nil {
+			return nil, err
+		}
+		for _, o := range delivered.Outputs {
+			if o.Type == build.OutputFile {
+				r.Outputs = append(r.Outputs, outputReport{Path: o.Path, Digest: sha256Text(o.Digest[:]), Size: o.Size})
+			}
+		}
+	}
+	r.explainEnd(b)
+	if text := explain(ctx, store, b); text != "" {
+		r.Reason = sentences(r.Reason, text)
+	}
+	if r.Attestations, err = saveAttestations(ctx, f, b.Id); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// explainEnd says in the reason how a command failed.
+func (r *buildReport) explainEnd(b *gavelv1.Build) {
+	if !b.Delivered {
+		return
+	}
+	switch b.Status {
+	case build.StatusExited.String():
+		if b.ExitCode != 0 {
+			r.Reason = sentences(r.Reason, fmt.Sprintf("the command exited with status %d", b.ExitCode))
+		}
+	case build.StatusTimeout.String():
+		r.Reason = sentences(r.Reason, "the command ran into its timeout: give it longer with --timeout")
+	case build.StatusOOM.String():
+		r.Reason = sentences(r.Reason, "the command ran out of memory: give it more with --memory")
+	case build.StatusMissingOutput.String():
+		r.Reason = sentences(r.Reason, "the command exited and left a declared output unmade: see --output and the log")
+	default:
+		r.Reason = sentences(r.Reason, "the command was ended by a signal")
+	}
+}
+
+// sentences joins two of them.
+func sentences(a, b string) string {
+	a, b = strings.TrimRight(a, ". "), strings.TrimRight(b, ". ")
+	if a == "" {
+		return b
+	}
+	return a + ". " + strings.ToUpper(b[:1]) + b[1:]
+}
+
+// maxManifestBytes bounds what is read into memory: 200,000 outputs.
+const maxManifestBytes = 256 << 20
+
+// readManifest reads a result in full, as the requester may once it is stored.
+func readManifest(ctx context.Context, from cas.Store, sum []byte, size uint64) (*build.Manifest, error) {
+	if len(sum) != 32 || size > maxManifestBytes {
+		return nil, fmt.Errorf("reading the result: its manifest has a digest of %d bytes and %d bytes", len(sum), size)
+	}
+	r, err := from.Open(ctx, cas.OfSum([32]byte(sum), int64(size)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the result: %w", err)
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading the result: %w", err)
+	}
+	m := new(build.Manifest)
+	if err := wire.Decode(raw, m); err != nil {
+		return nil, fmt.Errorf("reading the result: %w", err)
+	}
+	return m, nil
+}
+
+// write prints a report for a person.
+func (r *buildReport) write(term *terminal) error {
+	colour := yellow
+	switch r.exitCode(false) {
+	case exitDone:
+		colour = green
+	case exitFailed:
+		colour = red
+	}
+	verdict := r.Verdict
+	if verdict == "" {
+		verdict = r.State
+	}
+	term.print("%s  %s", term.paint(colour, verdict), r.Build)
+	if r.Reason != "" {
+		term.print("  %s", r.Reason)
+	}
+	if r.Winner != "" {
+		line := "  built by " + r.Winner
+		if r.Payment != nil && r.State == build.Settled.String() {
+			line += fmt.Sprintf(", which asked for %s and was paid %s", escrow.Credits(*r.Price), escrow.Credits(*r.Payment))
+		}
+		term.print("%s", line)
+	}
+	writeSeats(term, "built again by", r.Validators)
+	writeSeats(term, "panel", r.Panel)
+	if len(r.slashed) > 0 {
+		term.print("  slashed: %s", strings.Join(r.slashed, ", "))
+	}
+	for _, o := range r.Outputs {
+		term.print("  %s  %s  %d bytes", o.Path, o.Digest, o.Size)
+	}
+	for _, a := range r.Attestations {
+		term.print("  attested in %s", a)
+	}
+	return nil
+}
+
+func writeSeats(term *terminal, title string, seats []seatReport) {
+	for _, s := range seats {
+		word := "no result"
+		switch {
+		case s.Agreed:
+			word = "the same result"
+		case s.Digest != "":
+			word = "another result"
+		}
+		term.print("  %s %s (%s): %s", title, s.Worker, s.Operator, word)
+	}
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gavel/api"
+	gavelv1 "gavel/api/gavel/v1"
+)
+
+// submitFlags are the flags of submit.
+type submitFlags struct {
+	farm         string
+	json         bool
+	maxPrice     credits
+	budget       credits
+	valueAtRisk  credits
+	validators   uint32
+	verify       string
+	onUnverified string
+	image        string
+	env          []string
+	outputs      []string
+	timeout      time.Duration
+	memory       string
+	cpus         string
+
+	given func(flag string) bool
+}
+
+func submitCommand() *cobra.Command {
+	f := &submitFlags{}
+	c := &cobra.Command{
+		Use:   "submit --output PATH… DIR -- COMMAND…",
+		Short: "have a directory built, and the result verified",
+		Long: `Uploads DIR, has COMMAND run in a copy of it, and waits until the build has settled.
+COMMAND is no shell line: say sh -c '…' for one. What it leaves at each --output,
+relative to DIR, is the result; gavel download fetches it.
+
+  gavel submit --farm farm --output bin/app . -- make bin/app
+  gavel submit --farm farm --output app --env GOFLAGS=-trimpath src -- go build -o app .
+  gavel submit --farm farm --image sha256:… --output out --memory 4GiB . -- ./build.sh
+
+The command runs without a network as user 65534 in /build, a writable copy of DIR,
+with PATH, HOME=/tmp, TMPDIR=/tmp, HOSTNAME=gavel, TZ=UTC, LC_ALL=C.UTF-8,
+SOURCE_DATE_EPOCH and what --env adds. On a farm without Docker it sees this
+machine's own tools (--image host, the default).
+
+The winner of an auction builds it, at most --max-price is paid, and --validators
+machines of other operators, drawn at random, build it again. Differing results are
+built once more, then by a panel; who is found wrong loses its stake, and you get the
+right result all the same. The escrow takes --budget (all that it may cost) and
+returns what is left over. --verify 5% leaves 95 % of builds unverified, by lot.
+
+Auctioned builds run on strangers' machines: put no secrets into them.
+
+Attestations, one of each machine, are left in DIR-OF-FARM/attestations/BUILD.
+
+Exit status: 0 a verified result, and the command succeeded (also: an unsampled
+one); 1 the command failed, timed out, ran out of memory or left an output unmade,
+and all agree; 2 bad usage, or refused before anything ran; 3 not verified (0 with
+--on-unverified warn); 4 no farm answers.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usage("what shall be built? Give DIR -- COMMAND…")
+			case len(args) == 1:
+				return usage("how is %s built? Give the command after --, such as -- make", args[0])
+			}
+			return nil
+		},
+		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
+			f.given = c.Flags().Changed
+			return submit(ctx, newTerminal(c), f, args[0], args[1:])
+		}),
+	}
+	flags := c.Flags()
+	flags.SetInterspersed(true)
+	farmFlag(c, &f.farm)
+	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
+	f.maxPrice = credits{value: defaultMaxPrice}
+	flags.Var(&f.maxPrice, "max-price", "the most that the winner is paid, in credits")
+	flags.Var(&f.budget, "budget", "the most that everything may cost (default: the maximum price and all fees)")
+	flags.Var(&f.valueAtRisk, "value-at-risk", "what a wrong result could be worth to somebody; raises the stakes")
+	flags.Uint32Var(&f.validators, "validators", 2, "how many others build it again")
+	flags.StringVar(&f.verify, "verify", "100%", "the chance that it is built again at all, such as 5%")
+	flags.StringVar(&f.onUnverified, "on-unverified", "fail", "fail (exit status 3) or warn (0) where the result is not verified")
+	flags.StringVar(&f.image, "image", "host", "the root it runs in: an image's `DIGEST` (sha256:…), or host")
+	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
+	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
+	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")
+	flags.StringVar(&f.cpus, "cpus", "", "how many CPUs it may use, such as 1.5 (default: all)")
+	return c
+}
+
+// submit is a build from a directory to its settlement.
+func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, command []string) error {
+	order, err := f.order(dir, command)
+	if err != nil {
+		return err
+	}
+	farm, err := connect(ctx, f.farm)
+	if err != nil {
+		return err
+	}
+	defer farm.Close()
+	id, err := order.send(ctx, farm, term)
+	if err != nil {
+		return refusedUnless(err)
+	}
+	text := hex.EncodeToString(id[:])
+	term.say("build %s", text)
+	report, err := follow(ctx, farm, term, id)
+	if err != nil {
+		return undecided(ctx, farm, text, err)
+	}
+	if err := report.print(term, f.json); err != nil {
+		return err
+	}
+	if code := report.exitCode(f.onUnverified == "warn"); code != exitDone {
+		return &exit{code: code}
+	}
+	return nil
+}
+
+// refusedUnless is the exit of a build that was not taken: 2, unless the farm is away.
+func refusedUnless(err error) error {
+	var e *exit
+	switch {
+	case errors.As(err, &e):
+		return err
+	case errors.Is(err, api.ErrNoCluster):
+		return err
+	case errors.Is(err, api.ErrOutcomeUnknown):
+		return &exit{code: exitUnverified, err: fmt.Errorf("%w. It may have been taken: `gavel account` shows an escrow if so, and it costs nothing to let it run", err)}
+	}
+	return refused(fmt.Errorf("the build was not submitted, and nothing is owed: %w", plain(err)))
+}
+
+// undecided is the exit of somebody who did not learn how a build that was taken ended.
+func undecided(ctx context.Context, f *farm, text string, err error) error {
+	next := fmt.Sprintf("The build goes on: `gavel status %s --farm %s` shows it, `gavel cancel` ends it while nobody has won it", text[:minBuildPrefix+4], f.dir)
+	switch {
+	case ctx.Err() != nil:
+		return &exit{code: exitUnverified, err: fmt.Errorf("stopped waiting for build %s. %s", text, next)}
+	case errors.Is(err, api.ErrNoCluster):
+		return &exit{code: exitNoFarm, err: fmt.Errorf("%w. What it acknowledged is safe. %s", err, next)}
+	}
+	return &exit{code: exitUnverified, err: fmt.Errorf("following build %s: %w. %s", text, plain(err), next)}
+}
+
+// follow shows a build's life until it has settled, and gathers what came of it.
+func follow(ctx context.Context, f *farm, term *terminal, id [32]byte) (*buildReport, error) {
+	var last *gavelv1.Build
+	narrator := newNarrator("")
+	for b, err := range f.WatchBuild(ctx, id) {
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range narrator.tell(b) {
+			term.say("%s", line)
+		}
+		last = b
+	}
+	if last == nil {
+		return nil, errors.New("the farm showed nothing of it")
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return gather(ctx, f, last)
+}
+
+// print shows a report, as JSON or for a person.
+func (r *buildReport) print(term *terminal, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(term.out).Encode(r)
+	}
+	return r.write(term)
+}
+
+// absent says that a directory to build is none.
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return refused(fmt.Errorf("there is no directory %s: nothing was submitted. Name the directory to build before --", dir))
+	case err != nil:
+		return refused(fmt.Errorf("reading the directory to build: %w. Nothing was submitted", err))
+	case !info.IsDir():
+		return refused(fmt.Errorf("%s is no directory: nothing was submitted. Name the directory to build before --", dir))
+	}
+	return nil
+}
+
+// joined is a command for people.
+func joined(command []string) string { return strings.Join(command, " ") }

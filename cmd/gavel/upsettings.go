@@ -1,0 +1,188 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gavel/raftfsm"
+	"gavel/worker"
+)
+
+// upSettings is up.json: what a farm's directory was made with. Written last
+// when a farm is made, it is what makes the directory a farm.
+type upSettings struct {
+	Coordinators int    `json:"coordinators"`
+	Workers      int    `json:"workers"`
+	Private      bool   `json:"private"`
+	Sandbox      string `json:"sandbox"`
+	// Listen is HOST:PORT as asked for; Host and the ports are what came of it.
+	Listen    string `json:"listen"`
+	Host      string `json:"host"`
+	GRPCPorts []int  `json:"grpc_ports"`
+	RaftPorts []int  `json:"raft_ports"`
+	// Misbehave and Stake are by worker, numbered from 1.
+	Misbehave map[int]string        `json:"misbehave,omitempty"`
+	Stake     map[int]worker.Amount `json:"stake,omitempty"`
+}
+
+// maxUpWorkers bounds the processes that one machine is asked to run.
+const maxUpWorkers = 64
+
+var misbehaviours = []string{worker.MisbehaveForge, worker.MisbehaveCopy, worker.MisbehaveWithhold, worker.MisbehaveLazy, worker.MisbehaveCrash, worker.MisbehaveGarble}
+
+func (s *upSettings) validate() error {
+	switch {
+	case s.Coordinators < 1 || s.Coordinators > raftfsm.MaxCoordinators:
+		return usage("%d coordinators: want 1 to %d", s.Coordinators, raftfsm.MaxCoordinators)
+	case s.Workers < 1 || s.Workers > maxUpWorkers:
+		return usage("%d workers: want 1 to %d", s.Workers, maxUpWorkers)
+	case s.Sandbox != worker.SandboxNative && s.Sandbox != worker.SandboxDocker:
+		return usage("sandbox %q: there are %s and %s", s.Sandbox, worker.SandboxNative, worker.SandboxDocker)
+	}
+	for n, kind := range s.Misbehave {
+		if n < 1 || n > s.Workers {
+			return usage("--misbehave %d=%s: the workers are numbered 1 to %d", n, kind, s.Workers)
+		}
+		if !slices.Contains(misbehaviours, kind) {
+			return usage("--misbehave %d=%s: the kinds are %s", n, kind, strings.Join(misbehaviours, ", "))
+		}
+	}
+	return nil
+}
+
+// readSettings returns nil where dir holds no farm.
+func readSettings(dir farmDir) (*upSettings, error) {
+	raw, err := readSmall(dir.settings(), maxFarmFileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the farm's settings: %w", err)
+	}
+	s := new(upSettings)
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", dir.settings(), err)
+	}
+	return s, nil
+}
+
+// resume takes from want what may change between two starts and refuses what may
+// not. given tells whether a flag was.
+func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag string) bool) error {
+	for _, f := range []struct {
+		name      string
+		was, want any
+	}{
+		{"coordinators", s.Coordinators, want.Coordinators}, {"workers", s.Workers, want.Workers},
+		{"private", s.Private, want.Private}, {"sandbox", s.Sandbox, want.Sandbox},
+	} {
+		if given(f.name) && f.was != f.want {
+			return refused(fmt.Errorf("the farm in %s was made with --%s=%v, which cannot change to %v: nothing was done. Leave the flag out, or make another farm with --dir", dir, f.name, f.was, f.want))
+		}
+	}
+	if given("misbehave") {
+		s.Misbehave = want.Misbehave
+	}
+	if given("listen") && want.Listen != s.Listen {
+		s.Listen, s.Host, s.GRPCPorts, s.RaftPorts = want.Listen, "", nil, nil
+	}
+	return s.validate()
+}
+
+// choosePorts settles the addresses, unless they are.
+func (s *upSettings) choosePorts() error {
+	if len(s.GRPCPorts) > 0 {
+		return nil
+	}
+	host, text, err := net.SplitHostPort(s.Listen)
+	port, convErr := strconv.Atoi(text)
+	if err != nil || convErr != nil || port < 0 || port+100+s.Coordinators > 65535 {
+		return usage("--listen %q: want HOST:PORT, with room for Raft's ports above it", s.Listen)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	s.Host = host
+	if port == 0 {
+		return s.pickPorts()
+	}
+	for i := range s.Coordinators {
+		s.GRPCPorts = append(s.GRPCPorts, port+i)
+		s.RaftPorts = append(s.RaftPorts, port+100+i+1)
+	}
+	return nil
+}
+
+// Free ports are looked for below the range from which Linux takes those of
+// outgoing connections, so that a farm finds its ports free again after a restart.
+const (
+	pickFrom = 15_000
+	pickTo   = 32_000
+)
+
+func (s *upSettings) pickPorts() error {
+	s.GRPCPorts, s.RaftPorts = nil, nil
+	start := rand.IntN(pickTo - pickFrom)
+	for i := range pickTo - pickFrom {
+		port := pickFrom + (start+i)%(pickTo-pickFrom)
+		if isFree(s.Host, port) != nil {
+			continue
+		}
+		if len(s.GRPCPorts) < s.Coordinators {
+			s.GRPCPorts = append(s.GRPCPorts, port)
+		} else if s.RaftPorts = append(s.RaftPorts, port); len(s.RaftPorts) == s.Coordinators {
+			return nil
+		}
+	}
+	return fmt.Errorf("no %d ports are free on %s", 2*s.Coordinators, s.Host)
+}
+
+func isFree(host string, port int) error {
+	l, err := net.Listen("tcp", address(host, port))
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+// portPatience is how long a port may stay taken: the system lets go of one a
+// moment after its process has ended.
+const portPatience = 3 * time.Second
+
+// checkPorts fails while somebody else listens on a port of ours.
+func (s *upSettings) checkPorts() error {
+	deadline := time.Now().Add(portPatience)
+	for _, port := range slices.Concat(s.GRPCPorts, s.RaftPorts) {
+		for {
+			err := isFree(s.Host, port)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				return refused(fmt.Errorf("cannot listen on %s: %w. Nothing was started. Stop what uses it, or choose others with --listen HOST:PORT (port 0 picks free ones)", address(s.Host, port), rootCause(err)))
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// rootCause is the system's own words: "address already in use".
+func rootCause(err error) error {
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Err
+	}
+	return err
+}
