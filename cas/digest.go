@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 )
 
@@ -62,6 +64,10 @@ func FromProto(p *repb.Digest) (Digest, error) {
 
 // Proto is d as a REAPI message.
 func (d Digest) Proto() *repb.Digest { return &repb.Digest{Hash: d.Hash, SizeBytes: d.Size} }
+
+// OCI is the hash in the form that images, attestations and people use,
+// "sha256:" and the hex digits. It does not hold the size.
+func (d Digest) OCI() digest.Digest { return digest.NewDigestFromEncoded(digest.SHA256, d.Hash) }
 
 // String is "hash/size".
 func (d Digest) String() string { return d.Hash + "/" + strconv.FormatInt(d.Size, 10) }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Validate says whether any runner could run s; limits are judged after
@@ -130,6 +132,6 @@ func ValidRoot(root string) bool {
 	if root == HostRoot {
 		return true
 	}
-	hex, ok := strings.CutPrefix(root, "sha256:")
-	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
+	d, err := digest.Parse(root)
+	return err == nil && d.Algorithm() == digest.SHA256
 }

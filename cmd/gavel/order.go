@@ -9,7 +9,7 @@ import (
 	"math/big"
 	"path"
 	"path/filepath"
-	"regexp"
+
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +23,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/draw"
 	"gavel/raftfsm/escrow"
+	"gavel/sandbox"
 	"gavel/verify/attest"
 )
 
@@ -86,10 +87,8 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 	return o, nil
 }
 
-var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-
 func parseRoot(text string) (string, error) {
-	if text != "host" && !imageDigest.MatchString(text) {
+	if !sandbox.ValidRoot(text) {
 		return "", usage("--image %q is no image: want host, or a digest sha256: and 64 lower-case hex digits (docker image inspect -f '{{.Id}}' NAME)", text)
 	}
 	return text, nil

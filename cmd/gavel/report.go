@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
 	"gavel/raftfsm/build"
@@ -41,17 +43,17 @@ type buildReport struct {
 
 // seatReport is a validator or a panel's seat.
 type seatReport struct {
-	Worker   string `json:"worker"`
-	Operator string `json:"operator"`
-	Digest   string `json:"digest"` // of its result, empty where it opened none
-	Agreed   bool   `json:"agreed"` // with the delivered result
+	Worker   string        `json:"worker"`
+	Operator string        `json:"operator"`
+	Digest   digest.Digest `json:"digest"` // of its result, empty where it opened none
+	Agreed   bool          `json:"agreed"` // with the delivered result
 }
 
 // outputReport is one file of the delivered result.
 type outputReport struct {
-	Path   string `json:"path"`
-	Digest string `json:"digest"`
-	Size   uint64 `json:"size"`
+	Path   string        `json:"path"`
+	Digest digest.Digest `json:"digest"`
+	Size   uint64        `json:"size"`
 }
 
 // newReport fills what the farm's view of a build tells.
@@ -96,7 +98,9 @@ func seats(b *gavelv1.Build, round build.Round) []seatReport {
 	return out
 }
 
-func sha256Text(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+func sha256Text(sum []byte) digest.Digest {
+	return digest.NewDigestFromBytes(digest.SHA256, sum)
+}
 
 // exitCode is the exit status that submit ends with.
 func (r *buildReport) exitCode(warn bool) int {
