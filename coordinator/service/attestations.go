@@ -74,7 +74,7 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 		return nil, err
 	}
 	by := action.Author{
-		Cluster: s.cluster, Build: b.ID, Role: attest.RoleValidator,
+		Cluster: s.cluster, Build: b.Origin(), Role: attest.RoleValidator,
 		StartedWallMillis: attempt.Opening.StartedWallMillis, FinishedWallMillis: attempt.Opening.FinishedWallMillis,
 	}
 	if attempt.Round == build.RoundFirst && attempt.Seat == 0 {
@@ -85,6 +85,7 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 		by.Simulated = st.Genesis().Simulated
 		if w, ok := st.Worker(attempt.Worker); ok {
 			worker := *w
+			worker.Class = attempt.Class // as it was when it committed
 			by.Worker = &worker
 		}
 		if account, ok := st.Account(attempt.Worker); ok {

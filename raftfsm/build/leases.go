@@ -89,6 +89,9 @@ func (b *Build) Commit(e *Env, worker ID, m *Commit) Outcome {
 		return Refuse(CodeMalformed, "the opening is lodged for %d coordinators, want %d", len(lodged.Sealed), len(e.Coordinators))
 	}
 	a.State, a.CommittedAt, a.Commitment, a.Lodged = AttemptCommitted, e.Now, m.Commitment, m.Lodged
+	if w := e.Worker(worker); w != nil {
+		a.Class = w.Class
+	}
 	e.release(worker)
 	if a.Round == RoundFirst && a.Seat == 0 {
 		b.State = Committed

@@ -83,6 +83,7 @@ type Attempt struct {
 	Worker      ID
 	Ordinal     uint32 // how many attempts at this build the worker had before
 	Domain      string
+	Class       string // the worker's fingerprint class when it committed
 	State       AttemptState
 	Hold        escrow.TransferID // the stake S locked for it; zero where there is none
 	AssignedAt  int64
@@ -105,6 +106,7 @@ func (a *Attempt) Code(c *wire.Coder) {
 	c.Bytes32(&a.Worker)
 	c.U32(&a.Ordinal)
 	c.String(&a.Domain, MaxNameBytes)
+	c.String(&a.Class, MaxClassBytes)
 	c.U8((*uint8)(&a.State))
 	c.Bytes32((*[32]byte)(&a.Hold))
 	for _, v := range []*int64{&a.AssignedAt, &a.StartedAt, &a.CommittedAt, &a.LeaseUntil, &a.BoundUntil} {
