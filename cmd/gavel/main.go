@@ -16,10 +16,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gavel/sandbox/docker/pid1"
 	"gavel/sandbox/native"
 )
 
 func main() {
+	pid1.MaybeRun()    // inside a container of its own this program is PID 1, where no smaller one was built in
 	native.MaybeInit() // a worker starts its sandboxes by starting this program again
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
