@@ -123,7 +123,7 @@ func BenchmarkApply(b *testing.B) {
 				without += applyAll(b, empty, entries)
 				with += applyAll(b, ours, entries)
 			}
-			b.ReportMetric(float64(with)/float64(without), "x_empty_FSM")
+			b.ReportMetric(float64(with)/float64(without), "x-empty-fsm")
 			b.ReportMetric(float64(with.Microseconds())/float64(b.N)/float64(size), "us/command")
 		})
 	}

@@ -53,7 +53,7 @@ func (f *FSM) Apply(l *raft.Log) any {
 
 // announce records the state hash and wakes who waits for a change.
 func (f *FSM) announce() {
-	f.history[f.state.index%hashHistory] = indexHash{f.state.index, f.state.tree.Root()}
+	f.history[f.state.index%hashHistory] = indexHash{f.state.index, f.state.hash}
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
@@ -77,7 +77,7 @@ func (f *FSM) Changed() <-chan struct{} {
 func (f *FSM) Applied() (index uint64, hash ID) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.state.index, f.state.tree.Root()
+	return f.state.index, f.state.hash
 }
 
 // HashAt returns the state hash after the entry at index, if it is still known.

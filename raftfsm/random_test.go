@@ -58,9 +58,9 @@ func randomFarm(t *testing.T, seed uint64, commands int) {
 	for step := 0; c.applied < commands; step++ {
 		c.step()
 		switch {
-		case step%97 == 0:
+		case step%197 == 0:
 			c.snapshotRestore(1)
-		case step%389 == 0:
+		case step%797 == 0:
 			c.snapshotRestore(2)
 		case step%500 == 0:
 			c.same()

@@ -100,6 +100,7 @@ type State struct {
 	verified  map[ID]ID // newest retained build with a verified result, by cache key
 	deadlines deadlineQueue
 	tree      *stateTree
+	hash      ID // the tree's root after the last entry
 	touched   map[recordKey]struct{}
 	retained  int // settled builds that stay: MaxSettled, but in tests
 	verify    verifier

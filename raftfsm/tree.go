@@ -18,16 +18,28 @@ type treeNode struct {
 	left, right *treeNode // both nil in a leaf
 	key         [32]byte  // of a leaf
 	hash        [32]byte
+	stale       bool // hash is to be made again: something below has changed
 }
 
 func newStateTree() *stateTree { return &stateTree{} }
 
-// Root is the hash of all records.
+// Root is the hash of all records. Nodes above several changed records are
+// hashed once, here.
 func (t *stateTree) Root() [32]byte { return nodeHash(t.root) }
+
+const nodeTag = "gavel/v1/state-node\x00"
 
 func nodeHash(n *treeNode) [32]byte {
 	if n == nil {
 		return [32]byte{}
+	}
+	if n.stale {
+		left, right := nodeHash(n.left), nodeHash(n.right)
+		var b [len(nodeTag) + 64]byte // as wire.NewHasher("state-node") would, but on the stack
+		copy(b[:], nodeTag)
+		copy(b[len(nodeTag):], left[:])
+		copy(b[len(nodeTag)+32:], right[:])
+		n.hash, n.stale = sha256.Sum256(b[:]), false
 	}
 	return n.hash
 }
@@ -40,8 +52,8 @@ func newLeaf(key, value [32]byte) *treeNode {
 
 func (n *treeNode) leaf() bool { return n.left == nil && n.right == nil }
 
-func (n *treeNode) seal() *treeNode {
-	n.hash = wire.NewHasher("state-node").Fixed(nodeHash(n.left)).Fixed(nodeHash(n.right)).Sum()
+func (n *treeNode) changed() *treeNode {
+	n.stale = true
 	return n
 }
 
@@ -66,7 +78,7 @@ func insert(n, leaf *treeNode, depth int) *treeNode {
 	} else {
 		n.right = insert(n.right, leaf, depth+1)
 	}
-	return n.seal()
+	return n.changed()
 }
 
 // split makes the inner nodes down to where two leaves part.
@@ -83,7 +95,7 @@ func split(a, b *treeNode, depth int) *treeNode {
 	default:
 		n.left, n.right = b, a
 	}
-	return n.seal()
+	return n.changed()
 }
 
 func remove(n *treeNode, key *[32]byte, depth int) *treeNode {
@@ -107,7 +119,7 @@ func remove(n *treeNode, key *[32]byte, depth int) *treeNode {
 	case n.right == nil && n.left.leaf():
 		return n.left
 	}
-	return n.seal()
+	return n.changed()
 }
 
 // recordKind tells the state's records apart in the tree.
@@ -157,4 +169,5 @@ func (s *State) rehash() {
 		}
 	}
 	clear(s.touched)
+	s.hash = s.tree.Root() // made here, where the state may change: readers share the lock
 }

@@ -107,14 +107,27 @@ func (l *logStream) run(ctx context.Context, resume bool) {
 	}
 }
 
-// gather lets lines that follow each other closely travel together.
+// gather lets lines that follow each other closely travel together, but lets the
+// end of the log, for which the build waits, wait for nothing.
 func (l *logStream) gather(ctx context.Context) {
-	l.mu.Lock()
-	enough := l.closed || len(l.pending) >= logChunkBytes
-	l.mu.Unlock()
-	if !enough {
-		pause(ctx, logGather)
+	t := time.NewTimer(logGather)
+	defer t.Stop()
+	for !l.enough() {
+		select {
+		case <-l.ready: // more is there, or the end
+		case <-t.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// enough says whether there is no reason to wait for more.
+func (l *logStream) enough() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed || len(l.pending) >= logChunkBytes
 }
 
 // take returns the next chunks, in plain, and whether nothing can follow them.

@@ -65,6 +65,24 @@ func TestLogArrivesWholeAndInOrder(t *testing.T) {
 	})
 }
 
+// Every build that printed something just before it ended once waited here for
+// lines that could not come: a tenth of a second, half of the time from the end
+// of a command to its settlement.
+func TestLogEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeFarm()
+		l := plainLog(t.Context(), f, false)
+		fmt.Fprintln(l, "first")
+		synctest.Wait() // it is waiting for others
+		fmt.Fprintln(l, "last")
+		end := time.Now()
+		l.finish(t.Context())
+		if waited := time.Since(end); waited != 0 || f.text() != "first\nlast\n" {
+			t.Errorf("after waiting %v the farm has %q", waited, f.text())
+		}
+	})
+}
+
 // A cluster that is away for a moment costs nothing; one that is away for long
 // costs the log, which then says so, but never the build.
 func TestLogNeverHoldsUpTheBuild(t *testing.T) {

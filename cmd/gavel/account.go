@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -40,7 +42,19 @@ func (f *farm) ledger(ctx context.Context) (*ledgerReport, *gavelv1.AccountsResp
 	for _, a := range answer.Accounts {
 		r.Accounts = append(r.Accounts, accountReport{Name: accountName(a), Role: a.Role, Available: a.Available, Held: a.Held, Stake: a.Stake})
 	}
+	slices.SortFunc(r.Accounts, compareAccounts)
 	return r, answer, nil
+}
+
+// accountRoles is the order in which accounts are listed.
+var accountRoles = []escrow.Role{escrow.Requester, escrow.Worker, escrow.Coordinator, escrow.Treasury, escrow.Admin, escrow.Escrow}
+
+// compareAccounts orders by role, then "worker-2" before "worker-10".
+func compareAccounts(a, b accountReport) int {
+	role := func(r accountReport) int {
+		return slices.IndexFunc(accountRoles, func(role escrow.Role) bool { return role.String() == r.Role })
+	}
+	return cmp.Or(cmp.Compare(role(a), role(b)), cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name))
 }
 
 // accountName is an account's own, or, of a build's escrow, its role and id.

@@ -10,28 +10,50 @@ import (
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm"
+	"gavel/raftfsm/build"
 )
+
+// fetchAttestations asks for a build's attestations. Where results differ it
+// waits, as long as patience lasts, until those who differ have uploaded theirs.
+func fetchAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]*gavelv1.Attestation, error) {
+	for {
+		answer, err := f.Farm().Attestations(ctx, &gavelv1.GetBuildRequest{Build: b.Id})
+		if err != nil {
+			return nil, fmt.Errorf("fetching the attestations: %w", plain(err))
+		}
+		if len(answer.Attestations) >= expectedAttestations(b) || !pauseForEvidence(patience) {
+			return answer.Attestations, nil
+		}
+	}
+}
+
+// expectedAttestations counts the opened results but rechecks'.
+func expectedAttestations(b *gavelv1.Build) (n int) {
+	for _, a := range b.Attempts {
+		if len(a.Result) > 0 && a.Round != build.RoundRecheck.String() {
+			n++
+		}
+	}
+	return n
+}
 
 // saveAttestations fetches a build's attestations and writes each as
 // NAME.sigstore.json with NAME.pub beside, so that they outlive the farm. It
 // returns the bundles' paths. Doing it again changes nothing.
-func saveAttestations(ctx context.Context, f *farm, id []byte) ([]string, error) {
-	answer, err := f.Farm().Attestations(ctx, &gavelv1.GetBuildRequest{Build: id})
-	if err != nil {
-		return nil, fmt.Errorf("fetching the attestations: %w", plain(err))
-	}
+func saveAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]string, error) {
 	paths := []string{}
-	if len(answer.Attestations) == 0 {
-		return paths, nil
+	list, err := fetchAttestations(ctx, patience, f, b)
+	if err != nil || len(list) == 0 {
+		return paths, err
 	}
-	abs, err := filepath.Abs(f.dir.attestations(hex.EncodeToString(id)))
+	abs, err := filepath.Abs(f.dir.attestations(hex.EncodeToString(b.Id)))
 	if err == nil {
 		err = os.MkdirAll(abs, 0o755)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("saving the attestations: %w", err)
 	}
-	for _, a := range answer.Attestations {
+	for _, a := range list {
 		if !raftfsm.ValidName(a.Name) { // it becomes a file's name
 			return nil, fmt.Errorf("saving the attestations: %q is no name of a worker", a.Name)
 		}

@@ -23,6 +23,7 @@ import (
 	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
+	"gavel/verify/keys"
 )
 
 const (
@@ -174,7 +175,11 @@ func (f *benchFarm) trip(ctx context.Context, b *testing.B) time.Duration {
 	if at < 0 {
 		b.Fatalf("no leader among %v", cluster.Nodes)
 	}
-	leader, err := connect(ctx, string(f.dir))
+	key, err := keys.Load(ctx, f.file.Requester.Key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	leader, err := api.Dial(ctx, api.Options{Endpoints: []string{cluster.Nodes[at].Address}, Signer: signer{key}, Cluster: f.Cluster()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -182,10 +187,10 @@ func (f *benchFarm) trip(ctx context.Context, b *testing.B) time.Duration {
 	var took []time.Duration
 	for range tripProbes {
 		begin := time.Now()
-		_, err := leader.Do(ctx, build.TypeCancel, &build.Cancel{Build: [32]byte{1}})
+		receipt, err := leader.Do(ctx, build.TypeCancel, &build.Cancel{Build: [32]byte{1}})
 		var refusal *api.RefusedError
-		if !errors.As(err, &refusal) {
-			b.Fatalf("cancelling what is not there: %v", err)
+		if !errors.As(err, &refusal) || receipt.Index == 0 {
+			b.Fatalf("cancelling what is not there should be refused by Apply: %v, %v", receipt, err)
 		}
 		took = append(took, time.Since(begin))
 	}

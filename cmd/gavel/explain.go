@@ -28,48 +28,53 @@ type party struct {
 }
 
 // explain says, down to the first differing file and byte, how the results of a
-// build differ; "" where they do not, or where nobody uploaded what to compare.
+// build differ; "" where they do not, or where nobody uploaded what to compare
+// before ctx ended.
 func explain(ctx context.Context, store cas.Store, b *gavelv1.Build) string {
 	a, others := sides(b)
-	if a == nil || len(others) == 0 {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, evidencePatience)
-	defer cancel()
-	for {
-		if text := compareSides(ctx, store, a, others); text != "" {
+	for len(others) > 0 {
+		if text := compareSides(ctx, store, a, others); text != "" || !pauseForEvidence(ctx) {
 			return text
 		}
-		t := time.NewTimer(evidenceEvery)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ""
-		}
+	}
+	return ""
+}
+
+// pauseForEvidence waits a moment, and says whether there is patience left.
+func pauseForEvidence(ctx context.Context) bool {
+	t := time.NewTimer(evidenceEvery)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
 // sides picks one opened result, the delivered one if there is one, and all that
-// differ from it. Rechecks count only for those that differ from themselves alone.
+// differ from it.
 func sides(b *gavelv1.Build) (a *party, others []*party) {
+	var opened []*party
 	for _, t := range b.Attempts {
-		if len(t.Result) > 0 && (a == nil || !bytes.Equal(a.attempt.Result, b.Result)) && t.Round != build.RoundRecheck.String() {
-			if a == nil || bytes.Equal(t.Result, b.Result) {
-				a = &party{name: t.Worker, attempt: t}
-			}
+		if len(t.Result) == 0 {
+			continue
+		}
+		p := &party{name: t.Worker, attempt: t}
+		if t.Round == build.RoundRecheck.String() {
+			p.name += " (second try)"
+		}
+		opened = append(opened, p)
+		if a == nil && bytes.Equal(t.Result, b.Result) {
+			a = p
 		}
 	}
-	if a == nil {
-		return nil, nil
+	if a == nil && len(opened) > 0 {
+		a = opened[0]
 	}
-	for _, t := range b.Attempts {
-		if len(t.Result) > 0 && !bytes.Equal(t.Result, a.attempt.Result) {
-			name := t.Worker
-			if t.Round == build.RoundRecheck.String() {
-				name += " (second try)"
-			}
-			others = append(others, &party{name: name, attempt: t})
+	for _, p := range opened {
+		if !bytes.Equal(p.attempt.Result, a.attempt.Result) {
+			others = append(others, p)
 		}
 	}
 	return a, others

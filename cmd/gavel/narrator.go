@@ -12,76 +12,77 @@ import (
 // narrator turns the views of one build into lines, each event once. Views may
 // be missing between two, so it compares and does not count.
 type narrator struct {
-	prefix string
-	told   map[string]bool
+	told map[string]bool
+	news []string
 }
 
-func newNarrator(prefix string) *narrator {
-	return &narrator{prefix: prefix, told: make(map[string]bool)}
+func newNarrator() *narrator { return &narrator{told: make(map[string]bool)} }
+
+// once tells of the event named key, if it was not told of before.
+func (n *narrator) once(key, format string, args ...any) {
+	if !n.told[key] {
+		n.told[key] = true
+		n.news = append(n.news, fmt.Sprintf(format, args...))
+	}
 }
 
 // tell returns what is new in b, in the order of a build's life.
-func (n *narrator) tell(b *gavelv1.Build) (lines []string) {
-	once := func(key, format string, args ...any) {
-		if !n.told[key] {
-			n.told[key] = true
-			lines = append(lines, n.prefix+fmt.Sprintf(format, args...))
-		}
-	}
+func (n *narrator) tell(b *gavelv1.Build) []string {
+	n.news = nil
 	if b.State == build.Queued.String() {
-		once("queued", "waits for its turn")
+		n.once("queued", "waits for its turn")
 	}
-	n.auction(b, once)
+	n.auction(b)
 	for _, name := range b.Defaulted {
-		once("defaulted "+name, "%s did not keep its promise: the next one takes over", name)
+		n.once("defaulted "+name, "%s did not keep its promise: the next one takes over", name)
 	}
 	if b.Winner != "" {
 		if b.StartedMillis > 0 {
-			once("started "+b.Winner, "%s builds", b.Winner)
+			n.once("started "+b.Winner, "%s builds", b.Winner)
 		}
 		if b.CommittedMillis > 0 {
-			once("committed", "%s has committed to a result, sealed until others have too", b.Winner)
+			n.once("committed", "%s has committed to a result, sealed until others have too", b.Winner)
 		}
 	}
-	n.rounds(b, once)
+	n.rounds(b)
 	if b.Verdict != "" {
-		once("verdict", "verdict: %s", b.Verdict)
+		n.once("verdict", "verdict: %s", b.Verdict)
 		for _, name := range b.Slashed {
-			once("slashed "+name, "%s is slashed", name)
+			n.once("slashed "+name, "%s is slashed", name)
 		}
 		if b.Delivered {
-			once("delivered", "the outputs are stored")
+			n.once("delivered", "the outputs are stored")
 		}
 	}
 	if b.State == build.Settled.String() {
-		n.payments(b, once)
-		once("settled", "settled")
+		n.payments(b)
+		n.once("settled", "settled")
 	}
-	return lines
+	return n.news
 }
 
 // auction tells who bid and won, and in a house pool only the latter.
-func (n *narrator) auction(b *gavelv1.Build, once func(key, format string, args ...any)) {
+func (n *narrator) auction(b *gavelv1.Build) {
 	if b.House {
 		if b.Winner != "" {
-			once("winner "+b.Winner, "%s was drawn to build", b.Winner)
+			n.once("winner "+b.Winner, "%s was drawn to build", b.Winner)
 		}
 		return
 	}
 	if b.State == build.Bidding.String() && b.Auctioneer != "" {
-		once("bidding", "sealed bids are taken by %s", b.Auctioneer)
+		n.once("bidding", "sealed bids are taken by %s", b.Auctioneer)
 	}
 	if b.State == build.Revealing.String() {
-		once("revealing", "%d sealed bids, now opened", b.Bids)
+		n.once("revealing", "%d sealed bids, now opened", b.Bids)
 	}
 	if b.Winner != "" {
-		once("winner "+b.Winner, "%s won among %d sealed bids: it asked for %s and is to get the next best price, %s", b.Winner, b.Bids,
+		n.once("winner "+b.Winner, "%s won among %d sealed bids: it asked for %s and is to get the next best price, %s", b.Winner, b.Bids,
 			escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
 	}
 }
 
 // rounds tells who was drawn, and how far they are.
-func (n *narrator) rounds(b *gavelv1.Build, once func(key, format string, args ...any)) {
+func (n *narrator) rounds(b *gavelv1.Build) {
 	var seats, panel []string
 	for _, a := range b.Attempts {
 		switch {
@@ -92,28 +93,28 @@ func (n *narrator) rounds(b *gavelv1.Build, once func(key, format string, args .
 		}
 	}
 	if len(seats) > 0 {
-		once("seats "+strings.Join(seats, " "), "drawn to build it again: %s", strings.Join(seats, ", "))
+		n.once("seats "+strings.Join(seats, " "), "drawn to build it again: %s", strings.Join(seats, ", "))
 	}
 	for _, a := range b.Attempts {
 		if a.Round == build.RoundFirst.String() && a.Seat > 0 && a.CommittedMillis > 0 {
-			once("seat committed "+a.Worker, "%s has committed", a.Worker)
+			n.once("seat committed "+a.Worker, "%s has committed", a.Worker)
 		}
 	}
 	if b.State == build.Recheck.String() {
-		once("recheck", "the results differ: everyone builds once more")
+		n.once("recheck", "the results differ: everyone builds once more")
 	}
 	if len(panel) > 0 {
-		once("panel "+strings.Join(panel, " "), "they still differ: a panel decides: %s", strings.Join(panel, ", "))
+		n.once("panel "+strings.Join(panel, " "), "they still differ: a panel decides: %s", strings.Join(panel, ", "))
 	}
 }
 
 // payments tells where the money went.
-func (n *narrator) payments(b *gavelv1.Build, once func(key, format string, args ...any)) {
+func (n *narrator) payments(b *gavelv1.Build) {
 	if b.House {
 		return
 	}
 	for _, t := range b.Transfers {
-		once("transfer "+string(t.Id), "  %-14s %s → %s (%s)", escrow.Credits(t.Amount), orUnnamed(t.From), orUnnamed(t.To), t.Purpose)
+		n.once("transfer "+string(t.Id), "  %-14s %s → %s (%s)", escrow.Credits(t.Amount), orUnnamed(t.From), orUnnamed(t.To), t.Purpose)
 	}
 }
 

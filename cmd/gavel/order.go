@@ -186,7 +186,6 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if err != nil {
 		return id, err
 	}
-	// What the farm would refuse anyway should not be uploaded first.
 	store, err := f.blobs()
 	if err != nil {
 		return id, err

@@ -137,14 +137,30 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build) (*buildReport, error
 		}
 	}
 	r.explainEnd(b)
-	if text := explain(ctx, store, b); text != "" {
+	r.explainLabel()
+	patience, cancel := context.WithTimeout(ctx, evidencePatience)
+	defer cancel()
+	if text := explain(patience, store, b); text != "" {
 		r.Reason = sentences(r.Reason, text)
 	}
-	if r.Attestations, err = saveAttestations(ctx, f, b.Id); err != nil {
+	if r.Attestations, err = saveAttestations(ctx, patience, f, b); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
+
+// explainLabel says what a verdict does not: that nobody reproduced the result.
+func (r *buildReport) explainLabel() {
+	if r.Verdict == build.Unsampled.String() {
+		r.Reason = "unverified (sampled pool): " + r.Reason
+	}
+}
+
+// What POSIX shells, and the sandbox, exit with where a command cannot be run.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
 
 // explainEnd says in the reason how a command failed.
 func (r *buildReport) explainEnd(b *gavelv1.Build) {
@@ -153,8 +169,14 @@ func (r *buildReport) explainEnd(b *gavelv1.Build) {
 	}
 	switch b.Status {
 	case build.StatusExited.String():
-		if b.ExitCode != 0 {
-			r.Reason = sentences(r.Reason, fmt.Sprintf("the command exited with status %d", b.ExitCode))
+		switch b.ExitCode {
+		case 0:
+		case notExecutable:
+			r.Reason = sentences(r.Reason, "the command exited with status 126: something it names cannot be executed; gavel logs shows what")
+		case notFound:
+			r.Reason = sentences(r.Reason, "the command exited with status 127: it, or a command it runs, is not in the build's root or in DIR; gavel logs shows which")
+		default:
+			r.Reason = sentences(r.Reason, fmt.Sprintf("the command exited with status %d; gavel logs shows what it printed", b.ExitCode))
 		}
 	case build.StatusTimeout.String():
 		r.Reason = sentences(r.Reason, "the command ran into its timeout: give it longer with --timeout")

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,7 +160,7 @@ func undecided(ctx context.Context, f *farm, text string, err error) error {
 // follow shows a build's life until it has settled, and gathers what came of it.
 func follow(ctx context.Context, f *farm, term *terminal, id [32]byte) (*buildReport, error) {
 	var last *gavelv1.Build
-	narrator := newNarrator("")
+	narrator := newNarrator()
 	for b, err := range f.WatchBuild(ctx, id) {
 		if err != nil {
 			return nil, err
@@ -188,7 +187,7 @@ func (r *buildReport) print(term *terminal, asJSON bool) error {
 	return r.write(term)
 }
 
-// absent says that a directory to build is none.
+// checkDir refuses what is no directory to build.
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -201,6 +200,3 @@ func checkDir(dir string) error {
 	}
 	return nil
 }
-
-// joined is a command for people.
-func joined(command []string) string { return strings.Join(command, " ") }

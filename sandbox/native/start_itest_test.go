@@ -25,67 +25,99 @@ const startRuns = 150
 // mounts, also from a worker with a large heap. bubblewrap has it easier: this
 // version knows no overlay, and it makes no cgroup, filter or outputs.
 func TestStartIsNoSlowerThanBubblewrap(t *testing.T) {
-	if len(initBinary) == 0 {
-		t.Fatal("built without the init binary: run `make itest`, which builds it and sets the tag gavel_init")
-	}
-	bwrap, err := exec.LookPath("bwrap")
-	if err != nil {
-		t.Fatal("bubblewrap is needed for comparison: apt install bubblewrap")
-	}
 	r := newRunner(t)
 	for _, heapMegabytes := range []int{0, 512} {
-		heap := make([]byte, heapMegabytes<<20)
-		for i := 0; i < len(heap); i += 4096 {
-			heap[i] = 1
+		heap := ballast(heapMegabytes)
+		starts := newStarts(t, r)
+		for range startRuns {
+			starts.turn(t)
 		}
-		compareStarts(t, r, bwrap, heapMegabytes)
 		runtime.KeepAlive(heap)
+		plain, bwrap, native := starts.median()
+		ratio := float64(native) / float64(bwrap)
+		t.Logf("heap %d MB: native %v, bwrap %v, plain %v, until the command runs %v", heapMegabytes, native, bwrap, plain, middle(starts.setup))
+		if ratio > 1 {
+			t.Errorf("heap %d MB: native starts %.2f times as slow as bubblewrap, promised is at most 1", heapMegabytes, ratio)
+		}
 	}
 }
 
-func compareStarts(t *testing.T, r *Runner, bwrap string, heapMegabytes int) {
-	s := sandbox.Spec{Root: sandbox.HostRoot, Argv: []string{"/usr/bin/true"}, InputDir: t.TempDir(), OutputDir: t.TempDir()}
-	var setup []time.Duration
-	ways := []struct {
-		name string
-		run  func() error
-	}{
-		{"plain", func() error { return exec.Command("/usr/bin/true").Run() }},
-		{"bwrap", func() error {
-			out, err := exec.Command(bwrap, bwrapArguments(r, s.InputDir)...).CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%w: %s", err, out)
+// BenchmarkStart is the same comparison, in figures: the median of a whole Run
+// of an empty command as a multiple of bubblewrap's and of fork and exec's.
+func BenchmarkStart(b *testing.B) {
+	for _, heapMegabytes := range []int{0, 512} {
+		b.Run(fmt.Sprintf("heap=%dMB", heapMegabytes), func(b *testing.B) {
+			heap := ballast(heapMegabytes)
+			starts := newStarts(b, newRunner(b))
+			for b.Loop() {
+				starts.turn(b)
 			}
-			return err
-		}},
-		{"native", func() error {
-			res, err := r.Run(context.Background(), s)
-			setup = append(setup, time.Duration(res.SetupNanos))
-			return err
-		}},
+			runtime.KeepAlive(heap)
+			plain, bwrap, native := starts.median()
+			b.ReportMetric(0, "ns/op") // of all three together
+			b.ReportMetric(float64(native.Microseconds())/1e3, "ms/start")
+			b.ReportMetric(float64(native)/float64(bwrap), "x-bwrap")
+			b.ReportMetric(float64(native)/float64(plain), "x-fork+exec")
+		})
 	}
-	took := make([][]time.Duration, len(ways))
-	for range startRuns {
-		for i, w := range ways {
-			start := time.Now()
-			if err := w.run(); err != nil {
-				t.Fatalf("%s: %v", w.name, err)
-			}
-			took[i] = append(took[i], time.Since(start))
+}
+
+// ballast is a heap of that size, all of it touched.
+func ballast(megabytes int) []byte {
+	heap := make([]byte, megabytes<<20)
+	for i := 0; i < len(heap); i += 4096 {
+		heap[i] = 1
+	}
+	return heap
+}
+
+// starts measures three ways to start one empty command.
+type starts struct {
+	runner *Runner
+	spec   sandbox.Spec
+	bwrap  []string
+	took   [3][]time.Duration // plain, bwrap, native
+	setup  []time.Duration    // of native, until the command runs
+}
+
+func newStarts(tb testing.TB, r *Runner) *starts {
+	if len(initBinary) == 0 {
+		tb.Fatal("built without the init binary: run `make itest` or `make bench`, which build it and set the tag gavel_init")
+	}
+	bwrap, err := exec.LookPath("bwrap")
+	if err != nil {
+		tb.Fatal("bubblewrap is needed for comparison: apt install bubblewrap")
+	}
+	s := &starts{runner: r, spec: sandbox.Spec{Root: sandbox.HostRoot, Argv: []string{"/usr/bin/true"}, InputDir: tb.TempDir(), OutputDir: tb.TempDir()}}
+	s.bwrap = append([]string{bwrap}, bwrapArguments(r, s.spec.InputDir)...)
+	return s
+}
+
+// turn starts the command once each way.
+func (s *starts) turn(tb testing.TB) {
+	for i, argv := range [][]string{{"/usr/bin/true"}, s.bwrap} {
+		begin := time.Now()
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			tb.Fatalf("%s: %v: %s", argv[0], err, out)
 		}
+		s.took[i] = append(s.took[i], time.Since(begin))
 	}
-	median := make([]time.Duration, len(ways))
-	for i, w := range ways {
-		slices.Sort(took[i])
-		median[i] = took[i][startRuns/2]
-		t.Logf("heap %d MB: %-6s p50 %v p95 %v", heapMegabytes, w.name, median[i], took[i][startRuns*95/100])
+	begin := time.Now()
+	res, err := s.runner.Run(context.Background(), s.spec)
+	if err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 {
+		tb.Fatalf("native: %+v %v", res, err)
 	}
-	slices.Sort(setup)
-	ratio := float64(median[2]) / float64(median[1])
-	t.Logf("heap %d MB: native/bwrap %.2f, native/plain %.2f, until the command runs %v", heapMegabytes, ratio, float64(median[2])/float64(median[0]), setup[len(setup)/2])
-	if ratio > 1 {
-		t.Errorf("heap %d MB: native starts %.2f times as slow as bubblewrap, promised is at most 1", heapMegabytes, ratio)
-	}
+	s.took[2] = append(s.took[2], time.Since(begin))
+	s.setup = append(s.setup, time.Duration(res.SetupNanos))
+}
+
+func (s *starts) median() (plain, bwrap, native time.Duration) {
+	return middle(s.took[0]), middle(s.took[1]), middle(s.took[2])
+}
+
+func middle(of []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[len(sorted)/2]
 }
 
 // bwrapArguments asks bubblewrap for what native shows of the host.

@@ -189,7 +189,7 @@ func TestStatementRefusals(t *testing.T) {
 		"set twice":         func(p *attest.Provenance) { p.Env = append(p.Env, attest.EnvVar{Name: "V"}) },
 		`variable "\xff"`:   func(p *attest.Provenance) { p.Env[0].Value = "\xff" },
 		`argument "\xfe"`:   func(p *attest.Provenance) { p.Argv[0] = "\xfe" },
-		`output "bin/\xff"`: func(p *attest.Provenance) { p.Result.Outputs[2].Path = "bin/\xff" },
+		`output path "bin/`: func(p *attest.Provenance) { p.Result.Outputs[2].Path = "bin/\xff" },
 		"declared output":   func(p *attest.Provenance) { p.Outputs[0] = "\xff" },
 		"working directory": func(p *attest.Provenance) { p.WorkingDirectory = "\xff" },
 		`builder "\xff"`:    func(p *attest.Provenance) { p.Builder.Class = "\xff" },
