@@ -103,6 +103,9 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 		s.touch(kindWorker, id)
 		return build.Outcome{Subject: id}
 	}
+	if s.inPool(m.Pool) >= build.MaxWorkers {
+		return build.Refuse(build.CodeBusy, "pool %q has %d workers, no more are taken", m.Pool, build.MaxWorkers)
+	}
 	if out := s.openAccount(id, m.Key, m.Name, m.Operator, escrow.Worker); out.Code != build.Done {
 		return out
 	}
@@ -121,6 +124,17 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 	}
 	s.touch(kindWorker, id)
 	return build.Outcome{Subject: id}
+}
+
+// inPool counts a pool's workers.
+func (s *State) inPool(pool string) int {
+	n := 0
+	for _, w := range s.workers { // a count has no order
+		if w.Pool == pool {
+			n++
+		}
+	}
+	return n
 }
 
 // mayJoin holds a registration to its form and to what the pool admits.

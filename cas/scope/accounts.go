@@ -85,7 +85,8 @@ func (a *Accounts) Grant(ctx context.Context, account [32]byte, ds []cas.Digest)
 		if err := errors.Join(ctx.Err(), d.Validate()); err != nil {
 			return fmt.Errorf("granting blobs: %w", err)
 		}
-		f, err := os.OpenFile(filepath.Join(dir, marker(d)), os.O_CREATE|os.O_WRONLY, 0o444)
+		// Read-only: only root may open its own read-only file again for writing.
+		f, err := os.OpenFile(filepath.Join(dir, marker(d)), os.O_CREATE|os.O_RDONLY, 0o444)
 		if err == nil {
 			err = f.Close()
 		}

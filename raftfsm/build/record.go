@@ -258,14 +258,14 @@ func (b *Build) Code(c *wire.Coder) {
 	c.U32(&b.NextName)
 	c.Bool(&b.Panelled)
 	c.U32(&b.PanelSeats)
-	wire.Records(c, &b.Attempts, MaxWorkers)
+	wire.Records(c, &b.Attempts, MaxAttempts)
 	c.Bytes32(&b.CachedFrom)
 	c.Bool(&b.Delivers)
 	c.Bytes32(&b.Delivered)
 	c.U32(&b.Uploader)
 	c.I64((*int64)(&b.Payment))
 	wire.Records(c, &b.Transfers, MaxTransfers)
-	wire.List(c, &b.Used, MaxTransfers*8, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
+	wire.List(c, &b.Used, MaxTransfers, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
 }
 
 func (b *Build) codeAuction(c *wire.Coder) {
