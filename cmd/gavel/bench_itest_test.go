@@ -43,7 +43,9 @@ const (
 	// submits how many there are.
 	inFlight = 16
 	submits  = 64
-	// patience bounds all of a benchmark.
+	// idleFor is how long the processor time of a farm without work is watched.
+	idleFor = 5 * time.Second
+	// benchPatience bounds all of a benchmark.
 	benchPatience = 3 * time.Minute
 )
 
@@ -204,6 +206,34 @@ func median(of []time.Duration) time.Duration {
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
+// idle is the share of a processor that the farm's nodes take while there is
+// nothing to do, in thousandths.
+func (f *benchFarm) idle(b *testing.B) float64 {
+	before := f.ticks(b)
+	time.Sleep(idleFor)        // what is measured
+	const ticksPerSecond = 100 // USER_HZ of every Linux that Go runs on
+	return float64(f.ticks(b)-before) / ticksPerSecond / idleFor.Seconds() * 1e3
+}
+
+// ticks is the processor time of all nodes so far; see proc_pid_stat(5).
+func (f *benchFarm) ticks(b *testing.B) (sum int64) {
+	for _, n := range f.file.Nodes {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.PID))
+		if err != nil {
+			b.Fatalf("%s: %v", n.Name, err)
+		}
+		_, behindName, _ := strings.Cut(string(raw), ") ")
+		for _, text := range strings.Fields(behindName)[11:13] { // utime, stime
+			ticks, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				b.Fatalf("%s: %v", n.Name, err)
+			}
+			sum += ticks
+		}
+	}
+	return sum
+}
+
 // BenchmarkIdleFarm holds the promise that on an idle farm with the default
 // windows a command starts within a second of its submit, uploading included,
 // and has settled within a second of its end, rebuilds included. Reported, next
@@ -230,6 +260,7 @@ func BenchmarkIdleFarm(b *testing.B) {
 	rebuild := of(func(l *lifetime) time.Duration { return l.ended.Sub(l.began) })
 	b.ReportMetric(0, "ns/op") // the mean of whole builds says less than the medians
 	b.ReportMetric(millis(trip), "ms/round-trip")
+	b.ReportMetric(f.idle(b), "idle-cpu-ms/s")
 	b.ReportMetric(millis(start), "ms/submit-to-start")
 	b.ReportMetric(float64(start)/float64(window+startTrips*trip), "x-start-limit")
 	b.ReportMetric(millis(settle), "ms/end-to-settled")

@@ -123,7 +123,10 @@ func demo(ctx context.Context, term *terminal, f *demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	watching, unwatch := context.WithCancel(ctx)
 	defer up.stop()
+	defer unwatch() // what stop ends is no news
+	go up.watch(watching)
 	if d.farm, err = connect(ctx, string(d.place.farm)); err != nil {
 		return err
 	}
@@ -163,7 +166,6 @@ func (d *demonstration) startFarm(ctx context.Context, sandbox string) (*upFarm,
 		up.stop()
 		return nil, err
 	}
-	go up.watch(ctx)
 	d.screen.step("ready", "after %.1f s", time.Since(d.began).Seconds())
 	d.screen.because("The coordinators made one key together, of which each holds only a share: no one of them can steer a draw.")
 	return up, nil
@@ -204,6 +206,9 @@ type demoBuild struct {
 
 // build submits a project, tells its story while it lasts, and downloads it.
 func (d *demonstration) build(ctx context.Context, p *demoProject) (*demoBuild, error) {
+	if err := p.ready(); err != nil {
+		return nil, err
+	}
 	order, err := p.order(d.root)
 	if err != nil {
 		return nil, err
@@ -214,7 +219,7 @@ func (d *demonstration) build(ctx context.Context, p *demoProject) (*demoBuild, 
 		return nil, err
 	}
 	b := &demoBuild{demoProject: p}
-	d.story.begin(func(build []byte) []openedBid { return openedBids(d.place.farm, build) })
+	d.story.begin(func(v *gavelv1.Build) []openedBid { return awaitBids(ctx, d.place.farm, v) })
 	for view, err := range d.farm.WatchBuild(ctx, id) {
 		if err != nil {
 			return nil, err

@@ -21,12 +21,18 @@ import (
 )
 
 func main() {
-	pid1.MaybeRun()    // inside a container of its own this program is PID 1, where no smaller one was built in
-	native.MaybeInit() // a worker starts its sandboxes by starting this program again
+	maybeInit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// maybeInit plays the inside of a sandbox, and never returns, if this process
+// was started as that.
+func maybeInit() {
+	pid1.MaybeRun()    // inside a container of its own this program is PID 1, where no smaller one was built in
+	native.MaybeInit() // a worker starts its sandboxes by starting this program again
 }
 
 // run is main without the process around it; it returns the exit status.

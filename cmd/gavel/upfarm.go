@@ -52,6 +52,11 @@ const (
 
 // openFarm makes the farm in dir, or readies the one that is there; it starts nothing.
 func openFarm(dir farmDir, want *upSettings, given func(flag string) bool, say func(format string, args ...any)) (_ *upFarm, err error) {
+	if there, err := readSettings(dir); err == nil && there == nil {
+		if err := want.validate(); err != nil { // before anything is made
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(string(dir), 0o700); err != nil {
 		return nil, refused(fmt.Errorf("making the farm's directory: %w. Nothing was started. Name another with --dir", err))
 	}
@@ -72,17 +77,15 @@ func openFarm(dir farmDir, want *upSettings, given func(flag string) bool, say f
 		err = f.settings.resume(dir, want, given)
 	} else {
 		f.settings = want
-		if err = want.validate(); err == nil {
-			err = checkNew(dir)
-		}
+		err = checkNew(dir)
+	}
+	if err == nil {
+		err = f.settings.choosePorts()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.settings.choosePorts()); err != nil {
-		return nil, err
-	}
-	if err := f.settings.checkPorts(); err != nil {
+	if err := f.settings.checkPorts(portPatience); err != nil {
 		return nil, err
 	}
 	if !made {

@@ -48,6 +48,9 @@ func (s *upSettings) validate() error {
 	case s.Sandbox != worker.SandboxNative && s.Sandbox != worker.SandboxDocker:
 		return usage("sandbox %q: there are %s and %s", s.Sandbox, worker.SandboxNative, worker.SandboxDocker)
 	}
+	if _, _, err := s.parseListen(); err != nil {
+		return err
+	}
 	for n, kind := range s.Misbehave {
 		if n < 1 || n > s.Workers {
 			return usage("--misbehave %d=%s: the workers are numbered 1 to %d", n, kind, s.Workers)
@@ -103,13 +106,9 @@ func (s *upSettings) choosePorts() error {
 	if len(s.GRPCPorts) > 0 {
 		return nil
 	}
-	host, text, err := net.SplitHostPort(s.Listen)
-	port, convErr := strconv.Atoi(text)
-	if err != nil || convErr != nil || port < 0 || port+100+s.Coordinators > 65535 {
-		return usage("--listen %q: want HOST:PORT, with room for Raft's ports above it", s.Listen)
-	}
-	if host == "" {
-		host = "127.0.0.1"
+	host, port, err := s.parseListen()
+	if err != nil {
+		return err
 	}
 	s.Host = host
 	if port == 0 {
@@ -120,6 +119,19 @@ func (s *upSettings) choosePorts() error {
 		s.RaftPorts = append(s.RaftPorts, port+100+i+1)
 	}
 	return nil
+}
+
+// parseListen reads --listen.
+func (s *upSettings) parseListen() (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(s.Listen)
+	port, convErr := strconv.Atoi(text)
+	if err != nil || convErr != nil || port < 0 || port+100+s.Coordinators > 65535 {
+		return "", 0, usage("--listen %q: want HOST:PORT, with room for Raft's ports above it", s.Listen)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return host, port, nil
 }
 
 // Free ports are looked for below the range from which Linux takes those of
@@ -161,8 +173,8 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 const portPatience = 3 * time.Second
 
 // checkPorts fails while somebody else listens on a port of ours.
-func (s *upSettings) checkPorts() error {
-	deadline := time.Now().Add(portPatience)
+func (s *upSettings) checkPorts(patience time.Duration) error {
+	deadline := time.Now().Add(patience)
 	for _, port := range slices.Concat(s.GRPCPorts, s.RaftPorts) {
 		for {
 			err := isFree(s.Host, port)

@@ -134,7 +134,7 @@ func (d *Duties) TakePartial(from ID, demand raftfsm.Demand, p beacon.Partial) e
 }
 
 // answerDemand makes this node's partial of a demanded signature, hands it to
-// every peer, and combines and proposes when t are there.
+// every peer, and, in its turn, combines and proposes when t are there.
 func (d *Duties) answerDemand(ctx context.Context, demand raftfsm.Demand) {
 	share, group, err := d.keys.wait(ctx)
 	if err != nil {
@@ -147,8 +147,11 @@ func (d *Duties) answerDemand(ctx context.Context, demand raftfsm.Demand) {
 	}
 	d.partials.add(demand, own)
 	d.spread(ctx, demand, own)
+	if !d.turn(ctx) { // before combining: that costs more than all else here, and one is enough
+		return
+	}
 	sig, err := d.combine(ctx, group, demand, msg)
-	if err != nil || !d.turn(ctx) {
+	if err != nil {
 		return
 	}
 	d.insist(ctx, build.TypeBeacon, &build.Beacon{Purpose: demand.Purpose, Build: demand.Build, Round: demand.Round, Signature: sig})
