@@ -55,13 +55,12 @@ func (s *State) apply(m *build.Command, proven map[[48]byte]bool) build.Outcome 
 	if r, ok := s.requests[key]; ok {
 		return r.Outcome
 	}
-	if !s.roomForRequest() {
-		return build.Refuse(build.CodeBusy, "%d requests are remembered already: try again later", MaxRequests)
+	if out := s.roomForRequest(m.Sender); out.Code != build.Done {
+		return out
 	}
 	out := s.applySigned(m)
 	if out.Code == build.Done {
-		s.requests[key] = &request{ValidUntil: m.ValidUntilMillis, Outcome: out}
-		s.touch(kindRequest, key)
+		s.addRequest(key, &request{Sender: m.Sender, ValidUntil: m.ValidUntilMillis, Outcome: out})
 	}
 	return out
 }
@@ -70,7 +69,7 @@ func (s *State) apply(m *build.Command, proven map[[48]byte]bool) build.Outcome 
 // carrying them out again would change something. All others find their work done.
 func once(t build.Type) bool {
 	switch t {
-	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeUpdate, build.TypeStake:
+	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit:
 		return true
 	}
 	return false
@@ -78,20 +77,6 @@ func once(t build.Type) bool {
 
 func requestKey(m *build.Command) ID {
 	return wire.NewHasher("request").Fixed(m.Sender).Var(m.Request[:]).Sum()
-}
-
-// roomForRequest forgets requests that could not be repeated any more when
-// the table is half full.
-func (s *State) roomForRequest() bool {
-	if len(s.requests) >= MaxRequests/2 {
-		for _, id := range wire.SortedKeys(s.requests, wire.Compare32) {
-			if s.requests[id].ValidUntil < s.now {
-				delete(s.requests, id)
-				s.touch(kindRequest, id)
-			}
-		}
-	}
-	return len(s.requests) < MaxRequests
 }
 
 // admissible checks a signed command's time and signature.
@@ -163,7 +148,7 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 		return s.applyAdmin(m)
 	case build.TypeOpen:
 		return decoded(m, func(p *build.Open) build.Outcome {
-			return s.openAccount(sender, p.Key, p.Name, "", escrow.Requester)
+			return s.openAccount(sender, p.Key, p.Name, s.operatorOf(sender), escrow.Requester)
 		})
 	case build.TypeRegister:
 		return decoded(m, func(p *build.Register) build.Outcome { return s.register(sender, p) })

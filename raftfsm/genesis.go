@@ -125,6 +125,13 @@ func (g *Genesis) Validate() error {
 			return fmt.Errorf("genesis: pool %q has a bad name, lane, domain or unsorted operators", p.Name)
 		}
 	}
+	for i := range g.Operators {
+		a := &g.Operators[i]
+		sorted := slices.IsSortedFunc(a.Members, func(x, y build.Member) int { return wire.Compare32(x.Account, y.Account) })
+		if !ValidName(a.Operator) || !sorted || i > 0 && g.Operators[i-1].Operator >= a.Operator {
+			return fmt.Errorf("genesis: operator %q is out of order, or its members are", a.Operator)
+		}
+	}
 	if g.Drop < 0 || g.Drop > 1<<50 {
 		return fmt.Errorf("genesis: a drop of %s credits is out of range", g.Drop)
 	}

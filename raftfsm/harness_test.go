@@ -173,8 +173,8 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 			g.Operators = append(g.Operators, build.Admit{Operator: operator})
 			at = len(g.Operators) - 1
 		}
-		g.Operators[at].Machines = append(g.Operators[at].Machines, fmt.Sprintf("m-%03d", i))
-		slices.Sort(g.Operators[at].Machines)
+		g.Operators[at].Members = append(g.Operators[at].Members, build.Member{Account: build.AccountID(f.workers[i]), Machine: fmt.Sprintf("m-%03d", i)})
+		g.Operators[at].SortMembers()
 	}
 	slices.SortFunc(g.Operators, func(a, b build.Admit) int { return cmp.Compare(a.Operator, b.Operator) })
 	d := g.Digest()

@@ -76,6 +76,7 @@ func (k *KeyGeneration) sized(n int) {
 func (s *State) deal(sender ID, m *build.Deal) build.Outcome {
 	i := int(s.ShareIndex(sender)) - 1
 	s.keys.sized(len(s.members))
+	s.touch(kindKeys, ID{})
 	if s.keys.Deals[i] != nil {
 		if bytes.Equal(s.keys.Deals[i], m.Deal) {
 			return build.Outcome{}
@@ -106,6 +107,9 @@ func (s *State) complain(sender ID, m *build.Complain) build.Outcome {
 	n := len(s.members)
 	i := int(s.ShareIndex(sender)) - 1
 	k := &s.keys
+	if m.Round != k.Round {
+		return build.Refuse(build.CodeStale, "this is round %d of key generation, not %d", k.Round, m.Round)
+	}
 	if !k.dealt(n) {
 		return build.Refuse(build.CodeWrongState, "not every coordinator has dealt")
 	}

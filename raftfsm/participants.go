@@ -6,6 +6,7 @@ import (
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
 )
 
 // openAccount makes a participant; the same again is no matter.
@@ -18,6 +19,9 @@ func (s *State) openAccount(id ID, key []byte, name, operator string, role escro
 	}
 	if !ValidName(name) {
 		return build.Refuse(build.CodeMalformed, "the name %q: want 1 to 64 letters, digits, '.', '_', '-', beginning with none of the last three but '_'", name)
+	}
+	if name == "treasury" || name == "escrow" {
+		return build.Refuse(build.CodeExists, "the name %q is the farm's own", name)
 	}
 	for _, a := range s.accounts { // any match refuses: the order does not matter
 		if a.Name == name {
@@ -44,21 +48,46 @@ func (s *State) applyAdmin(m *build.Command) build.Outcome {
 	return decoded(m, func(p *build.Money) build.Outcome { return s.money(m.Type, requestKey(m), p) })
 }
 
-// admit lets an operator take part, or changes its machines.
+// admit lets an operator take part, or changes its members. Nobody belongs to
+// two operators, and no machine either.
 func (s *State) admit(m *build.Admit) build.Outcome {
-	if !ValidName(m.Operator) || !slices.IsSorted(m.Machines) {
-		return build.Refuse(build.CodeMalformed, "an operator needs a name, and its machines sorted")
+	if !ValidName(m.Operator) {
+		return build.Refuse(build.CodeMalformed, "an operator needs a name of letters, digits, '.', '_' and '-'")
 	}
-	for other, a := range s.operators { // any clash refuses: the order does not matter
-		for _, machine := range m.Machines {
-			if _, taken := slices.BinarySearch(a.Machines, machine); taken && other != m.Operator {
-				return build.Refuse(build.CodeExists, "machine %q belongs to another operator", machine)
-			}
+	for i := range m.Members {
+		if i > 0 && wire.Compare32(m.Members[i-1].Account, m.Members[i].Account) >= 0 {
+			return build.Refuse(build.CodeMalformed, "an operator's members must be sorted by account, none twice")
+		}
+		if other := s.operatorOf(m.Members[i].Account); other != "" && other != m.Operator {
+			return build.Refuse(build.CodeExists, "account %x belongs to operator %q", m.Members[i].Account[:8], other)
+		}
+		if other := s.machineOwner(m.Members[i].Machine); other != "" && other != m.Operator {
+			return build.Refuse(build.CodeExists, "machine %q belongs to operator %q", m.Members[i].Machine, other)
 		}
 	}
 	s.operators[m.Operator] = m
 	s.touch(kindOperator, operatorID(m.Operator))
 	return build.Outcome{Subject: operatorID(m.Operator)}
+}
+
+// operatorOf is the operator that the admin listed an account under, or "".
+func (s *State) operatorOf(account ID) string {
+	for name, a := range s.operators { // at most one matches: the order does not matter
+		if _, ok := a.Member(account); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// machineOwner is the operator that has a machine, or "".
+func (s *State) machineOwner(machine string) string {
+	for name, a := range s.operators { // at most one matches: the order does not matter
+		if machine != "" && slices.ContainsFunc(a.Members, func(m build.Member) bool { return m.Machine == machine }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // money mints to, burns from, or grants out of the treasury to an account.
@@ -105,6 +134,9 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 	}
 	if s.inPool(m.Pool) >= build.MaxWorkers {
 		return build.Refuse(build.CodeBusy, "pool %q has %d workers, no more are taken", m.Pool, build.MaxWorkers)
+	}
+	if a, _ := s.ledger.Account(id); m.Stake > a.Available {
+		return build.Refuse(build.CodeFunds, "the stake of %s credits is not available: the balance is %s", m.Stake, a.Available)
 	}
 	if out := s.openAccount(id, m.Key, m.Name, m.Operator, escrow.Worker); out.Code != build.Done {
 		return out
@@ -155,8 +187,9 @@ func (s *State) mayJoin(pool *build.Pool, m *build.Register) build.Outcome {
 	if len(pool.Operators) > 0 && !slices.Contains(pool.Operators, m.Operator) {
 		return build.Refuse(build.CodeNotAllowed, "pool %q does not take operator %q", pool.Name, m.Operator)
 	}
-	if _, known := slices.BinarySearch(admitted.Machines, m.Machine); !known && (pool.Domain == build.DomainMachine || m.Machine != "") {
-		return build.Refuse(build.CodeNotAllowed, "machine %q is not admitted for operator %q", m.Machine, m.Operator)
+	member, ok := admitted.Member(build.AccountID(m.Key))
+	if !ok || member.Machine != m.Machine {
+		return build.Refuse(build.CodeNotAllowed, "this key is not admitted for operator %q on machine %q: the admin must list it (gavel account admit)", m.Operator, m.Machine)
 	}
 	if pool.Class != "" && m.Class != pool.Class && !strings.HasPrefix(m.Class, pool.Class+"/") {
 		return build.Refuse(build.CodeNotAllowed, "pool %q admits the class %q, this worker is %q", pool.Name, pool.Class, m.Class)
@@ -197,6 +230,15 @@ func (s *State) stake(request, account ID, amount escrow.Credits) build.Outcome 
 		must(s.ledger.Retire(id))
 		return build.Outcome{Subject: account}
 	}
+	own := 0
+	for i := range s.unbonds {
+		if s.unbonds[i].Account == account {
+			own++
+		}
+	}
+	if own >= maxUnbonds {
+		return build.Refuse(build.CodeBusy, "%d withdrawals of this account are under way: wait for one to end", own)
+	}
 	if len(s.unbonds) >= MaxAccounts {
 		return build.Refuse(build.CodeBusy, "too much stake is being withdrawn at once: try again later")
 	}
@@ -220,13 +262,9 @@ func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcom
 	}
 	pool, _ := s.Pool(t.Pool)
 	if hit, ok := s.cached(sender, t); ok {
-		b := hit.Answer(s.env(pool), sender, s.accounts[sender].Operator, request, t, s.sequence)
-		s.sequence++
-		s.builds[b.ID] = b
-		s.changed(b, build.Queued)
-		return build.Outcome{Subject: b.ID}
+		return build.Outcome{Subject: hit.ID} // nothing moves and nothing is recorded
 	}
-	b, out := build.New(s.env(pool), sender, s.accounts[sender].Operator, request, t, s.sequence)
+	b, out := build.New(s.env(pool), sender, s.operatorOf(sender), request, t, s.sequence)
 	if out.Code != build.Done {
 		return out
 	}

@@ -437,7 +437,7 @@ func winnerOracle(b *build.Build, got map[string]escrow.Credits) error {
 	best := escrow.Credits(0)
 	for i := range b.Bids {
 		bid := &b.Bids[i]
-		if bid.Revealed && !bid.Defaulted && bid.Worker != w.Worker && bid.Domain != w.Domain {
+		if bid.Revealed && !bid.Defaulted && !bid.Skipped && bid.Worker != w.Worker && bid.Domain != w.Domain {
 			best = max(best, b.Terms.Reserve-bid.Price)
 		}
 	}

@@ -413,17 +413,11 @@ func TestCached(t *testing.T) {
 	f.run(first, honest)
 	f.deliver(first)
 	before := f.balance(build.AccountID(f.requesters[0]))
-	id := f.submit(0, terms)
-	b := f.build(id)
-	if id == first || b.State != build.Settled || b.CachedFrom != first || b.Delivered != f.build(first).Delivered {
-		t.Fatalf("state %v, cached from %x", b.State, b.CachedFrom[:4])
+	if id := f.submit(0, terms); id != first {
+		t.Fatalf("build %x was made instead of answering with %x", id[:4], first[:4])
 	}
-	if f.left(0, before) != 0 || len(b.Transfers) != 0 {
+	if f.left(0, before) != 0 {
 		t.Error("a cached answer moved money")
-	}
-	again := f.submit(0, terms)
-	if got := f.build(again).CachedFrom; got != first {
-		t.Errorf("an answer of an answer names %x, want the build itself", got[:4])
 	}
 	for name, change := range map[string]func(*build.Terms){
 		"not asked for":  func(t *build.Terms) { t.Cached = false },
@@ -432,13 +426,118 @@ func TestCached(t *testing.T) {
 	} {
 		other := terms
 		change(&other)
-		if b := f.build(f.submit(0, other)); b.State == build.Settled {
+		if id := f.submit(0, other); id == first {
 			t.Errorf("%s: answered from the cache", name)
 		}
 	}
-	if b := f.build(f.submit(1, terms)); b.State == build.Settled {
+	if id := f.submit(1, terms); id == first {
 		t.Error("another requester was answered from the cache")
 	}
 	f.snapshotRestore(1)
+	f.same()
+}
+
+// Nobody speaks for an operator whose admission does not list its key: otherwise
+// one machine could be every domain.
+func TestRegisterNeedsAdmission(t *testing.T) {
+	f, _ := spot(t)
+	mallory := key("mallory", 0)
+	register := func(k []byte, operator, machine string) build.Command {
+		return f.command(k, build.TypeRegister, &build.Register{Key: k, Name: "mallory", Pool: "pool", Operator: operator, Machine: machine,
+			Platforms: []string{"host"}, Slots: 1})
+	}
+	f.refused(build.CodeNotAllowed, register(mallory, "op-000", "m-000"))
+	admit := &build.Admit{Operator: "op-m", Members: []build.Member{{Account: build.AccountID(mallory), Machine: "m-m"}}}
+	f.refused(build.CodeNotAllowed, f.command(f.requesters[0], build.TypeAdmit, admit))
+	f.must(f.command(f.admin, build.TypeAdmit, admit))
+	f.refused(build.CodeNotAllowed, register(mallory, "op-m", "m-000"))
+	f.must(register(mallory, "op-m", "m-m"))
+	taken := &build.Admit{Operator: "op-n", Members: []build.Member{{Account: build.AccountID(key("other", 0)), Machine: "m-m"}}}
+	f.refused(build.CodeExists, f.command(f.admin, build.TypeAdmit, taken))
+}
+
+// A submission is carried out once, even when its build has left the state.
+func TestSubmitAfterForgetting(t *testing.T) {
+	f := newFarm(t, farmOptions{lane: build.LaneSpot, workers: 8, replicas: 2, drop: 10_000 * credit, stake: 1_000 * credit, seed: 7, retained: 1})
+	first := f.command(f.requesters[0], build.TypeSubmit, &build.Submit{Terms: f.terms(build.LaneSpot)})
+	id := f.must(first)
+	f.must(f.command(f.requesters[0], build.TypeCancel, &build.Cancel{Build: id}))
+	for range 2 {
+		other := f.submit(0, f.terms(build.LaneSpot))
+		f.must(f.command(f.requesters[0], build.TypeCancel, &build.Cancel{Build: other}))
+	}
+	if _, ok := f.state().Build(id); ok {
+		t.Fatal("the build is still there")
+	}
+	before := f.balance(build.AccountID(f.requesters[0]))
+	if again := f.must(first); again != id || f.left(0, before) != 0 {
+		t.Errorf("a repeated submission made build %x and took %v", again[:4], f.left(0, before))
+	}
+	f.tick(61_000)
+	f.refused(build.CodeStale, first)
+	f.same()
+}
+
+// A worker that has won meanwhile is passed over: nobody is engaged beyond its slots.
+func TestBusyBidderIsPassedOver(t *testing.T) {
+	f, _ := spot(t)
+	var ids []ID
+	for range 3 {
+		ids = append(ids, f.submit(0, f.terms(build.LaneSpot)))
+	}
+	f.duties()
+	nonce := ID{9}
+	for _, id := range ids {
+		for w, p := range prices(8) {
+			a := f.build(id).Auction()
+			f.must(f.command(f.workers[w], build.TypeBid, &build.PlaceBid{Build: id, Auction: a,
+				Commitment: build.BidCommitment(f.state().Cluster(), a, build.AccountID(f.workers[w]), p, 1000, ID{}, nonce)}))
+		}
+	}
+	f.tick(300)
+	f.duties()
+	for _, id := range ids {
+		for w, p := range prices(8) {
+			f.must(f.command(f.workers[w], build.TypeReveal, &build.Reveal{Build: id, Auction: f.build(id).Auction(), Price: p, FinishMillis: 1000, Nonce: nonce}))
+		}
+	}
+	f.duties()
+	won := map[ID]bool{}
+	for _, id := range ids {
+		w := f.build(id).Builder()
+		if w == nil || won[w.Worker] {
+			t.Fatalf("build %x: state %v, a worker with one slot won twice", id[:4], f.build(id).State)
+		}
+		won[w.Worker] = true
+	}
+	f.same()
+}
+
+// Bidders that never open send a build round the queue; what it holds stays bounded.
+func TestEndlessAuctions(t *testing.T) {
+	f, _ := spot(t)
+	busy := f.submit(0, f.terms(build.LaneSpot))
+	f.auctioned(busy, credit)
+	lease := f.build(busy).Builder().Lease(busy)
+	id := f.submit(1, f.terms(build.LaneSpot))
+	for range 15 {
+		f.duties()
+		b := f.build(id)
+		for w := 1; w < 8; w++ {
+			f.must(f.command(f.workers[w], build.TypeBid, &build.PlaceBid{Build: id, Auction: b.Auction(), Commitment: ID{1}}))
+		}
+		f.tick(300)
+		f.duties()
+		for range 11 { // until the reveals are over and the retry is due
+			f.must(f.command(f.workers[0], build.TypeHeartbeat, &build.LeaseRef{Build: busy, Lease: lease}))
+			f.tick(3000)
+		}
+		if b := f.build(id); b.State != build.Queued {
+			t.Fatalf("state %v", b.State)
+		}
+	}
+	if b := f.build(id); len(b.Used) != 0 || len(b.Transfers) != 1+15*7 {
+		t.Errorf("%d ids are remembered, %d transfers recorded", len(b.Used), len(b.Transfers))
+	}
 	f.same()
 }

@@ -16,8 +16,8 @@ const (
 	MaxSettled = 4096
 	// MaxLive bounds builds that have not settled; beyond it Submit answers CodeBusy.
 	MaxLive = 16384
-	// MaxRequests bounds remembered request ids; each lives for at most an hour of farm time.
-	MaxRequests = 65536
+	// maxUnbonds bounds one account's withdrawals under way.
+	maxUnbonds = 16
 	// MaxAccounts bounds participants.
 	MaxAccounts = 1 << 17
 	// maxValidAheadMillis is how far ahead of farm time a command may be valid.
@@ -33,6 +33,7 @@ type Account struct {
 	Name     string
 	Operator string
 	Role     escrow.Role
+	Founder  bool // named in genesis
 }
 
 // Code is the canonical encoding.
@@ -42,19 +43,7 @@ func (a *Account) Code(c *wire.Coder) {
 	c.String(&a.Name, build.MaxNameBytes)
 	c.String(&a.Operator, build.MaxNameBytes)
 	c.U8((*uint8)(&a.Role))
-}
-
-// request is a remembered command that must not be carried out twice.
-type request struct {
-	ValidUntil int64
-	Outcome    build.Outcome
-}
-
-func (r *request) Code(c *wire.Coder) {
-	c.I64(&r.ValidUntil)
-	c.U32((*uint32)(&r.Outcome.Code))
-	c.String(&r.Outcome.Detail, 4096)
-	c.Bytes32(&r.Outcome.Subject)
+	c.Bool(&a.Founder)
 }
 
 // unbonding is stake on its way back to its owner.
@@ -95,15 +84,17 @@ type State struct {
 	unbonds     []unbonding // in order of At
 
 	// Derived from the above; rebuilt at restore.
-	live      map[ID]*build.Build
-	settled   []ID      // retained settled builds, oldest first
-	verified  map[ID]ID // newest retained build with a verified result, by cache key
-	deadlines deadlineQueue
-	tree      *stateTree
-	hash      ID // the tree's root after the last entry
-	touched   map[recordKey]struct{}
-	retained  int // settled builds that stay: MaxSettled, but in tests
-	verify    verifier
+	live       map[ID]*build.Build
+	settled    []ID      // retained settled builds, oldest first
+	verified   map[ID]ID // newest retained build with a verified result, by cache key
+	deadlines  deadlineQueue
+	expiry     deadlineHeap // of requests, by ValidUntil
+	requestsBy map[ID]int   // remembered requests, by sender
+	tree       *stateTree
+	hash       ID // the tree's root after the last entry
+	touched    map[recordKey]struct{}
+	retained   int // settled builds that stay: MaxSettled, but in tests
+	verify     verifier
 }
 
 // foundState is the state before the first entry of a genesis that is valid.
@@ -119,6 +110,7 @@ func foundState(g *Genesis, v verifier) (*State, error) {
 		if out := s.openAccount(id, key, name, operator, role); out.Code != build.Done {
 			return build.Failure(out)
 		}
+		s.accounts[id].Founder = true
 		if role == escrow.Admin {
 			return nil
 		}
@@ -134,7 +126,7 @@ func foundState(g *Genesis, v verifier) (*State, error) {
 		}
 	}
 	for i := range g.Founders {
-		if err := found(g.Founders[i].Key, g.Founders[i].Name, "", g.Founders[i].Role); err != nil {
+		if err := found(g.Founders[i].Key, g.Founders[i].Name, s.operatorOf(build.AccountID(g.Founders[i].Key)), g.Founders[i].Role); err != nil {
 			return nil, err
 		}
 	}
@@ -181,6 +173,10 @@ func (s *State) rebuild() {
 			s.settled = append(s.settled, b.ID)
 			s.remember(b)
 		}
+	}
+	s.expiry, s.requestsBy = nil, map[ID]int{}
+	for key, r := range s.requests { // order does not matter: a heap and counts
+		s.indexRequest(key, r)
 	}
 	s.tree = newStateTree()
 	s.touchAll()
@@ -358,11 +354,14 @@ func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
 	if !ok {
 		return build.Refuse(build.CodeUnknownAccount, "the requester has no account")
 	}
+	if pool.Lane == build.LaneHouse && s.operatorOf(requester) == "" && !a.Founder {
+		return build.Refuse(build.CodeNotAllowed, "this pool is its owner's own: the admin must list the requester under an operator (gavel account admit)")
+	}
 	if _, hit := s.cached(requester, t); hit {
 		return build.Outcome{}
 	}
 	if len(s.live) >= MaxLive {
 		return build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))
 	}
-	return build.Acceptable(s.env(pool), requester, a.Operator, t)
+	return build.Acceptable(s.env(pool), requester, s.operatorOf(requester), t)
 }

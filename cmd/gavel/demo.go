@@ -12,6 +12,7 @@ import (
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
 	"gavel/worker"
 )
 
@@ -154,7 +155,8 @@ func (d *demonstration) startFarm(ctx context.Context, sandbox string) (*upFarm,
 	}
 	d.screen.heading("A farm on this machine")
 	d.screen.step("nodes", "%d coordinators and %d workers, each a process of its own and a party of its own", demoCoordinators, demoWorkers)
-	d.screen.step("cheat", "%s forges whatever it wins, and bids a tenth of the others to win it; it staked %s", workerName(demoForger), stake)
+	d.screen.step("prices", "%s asks %s credits a build, and so on, up to %s of %s", workerName(1), askOf(d.place.farm, s, 1), askOf(d.place.farm, s, demoForger-1), workerName(demoForger-1))
+	d.screen.step("cheat", "%s forges whatever it wins, and asks a tenth of its price to win it; it staked %s", workerName(demoForger), stake)
 	up, err := openFarm(d.place.farm, s, func(string) bool { return false }, d.screen.warn)
 	if err != nil {
 		return nil, err
@@ -167,8 +169,13 @@ func (d *demonstration) startFarm(ctx context.Context, sandbox string) (*upFarm,
 		return nil, err
 	}
 	d.screen.step("ready", "after %.1f s", time.Since(d.began).Seconds())
-	d.screen.because("The coordinators made one key together, of which each holds only a share: no one of them can steer a draw.")
+	d.screen.because("Together the coordinators made a key that none of them has: none can steer a draw.")
 	return up, nil
+}
+
+// askOf is what worker i asks for a build.
+func askOf(dir farmDir, s *upSettings, i int) escrow.Credits {
+	return escrow.Credits(*workerConfig(dir, s, i).Price)
 }
 
 // runAll builds one project after another, so that the story can be followed;
@@ -219,7 +226,7 @@ func (d *demonstration) build(ctx context.Context, p *demoProject) (*demoBuild, 
 		return nil, err
 	}
 	b := &demoBuild{demoProject: p}
-	d.story.begin(func(v *gavelv1.Build) []openedBid { return awaitBids(ctx, d.place.farm, v) })
+	d.story.begin()
 	for view, err := range d.farm.WatchBuild(ctx, id) {
 		if err != nil {
 			return nil, err

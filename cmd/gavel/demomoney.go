@@ -1,15 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"time"
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
@@ -84,72 +76,4 @@ func (s *story) end(b *demoBuild) {
 	if len(b.proven) > 0 {
 		s.once("proven", "attested", "Anyone can check these signatures offline: gavel verify.", "by %s", enumerate(b.proven))
 	}
-}
-
-// openedBid is a bid as it was opened.
-type openedBid struct {
-	worker string
-	price  escrow.Credits
-}
-
-// openedLine is how a worker logs that it opened its bid.
-var openedLine = regexp.MustCompile(`msg="bid opened" build=([0-9a-f]{64}) .*price=([0-9.]+)`)
-
-const (
-	// bidsPatience is how long a worker may take to log what it has opened.
-	bidsPatience = 300 * time.Millisecond
-	bidsEvery    = 20 * time.Millisecond
-)
-
-// awaitBids returns what was bid for an awarded build once that is known of all
-// bids that were opened, or as much as is known when patience ends: a worker
-// whose bid was the last to be opened may have moved on without a word.
-func awaitBids(ctx context.Context, dir farmDir, b *gavelv1.Build) []openedBid {
-	ctx, cancel := context.WithTimeout(ctx, bidsPatience)
-	defer cancel()
-	tick := time.NewTicker(bidsEvery)
-	defer tick.Stop()
-	for {
-		bids := openedBids(dir, b.Id)
-		if !slices.ContainsFunc(bids, func(bid openedBid) bool { return bid.worker == b.Winner }) {
-			bids = append(bids, openedBid{b.Winner, escrow.Credits(b.Price)})
-		}
-		if len(bids) >= int(b.Reveals) {
-			return bids
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return bids
-		}
-	}
-}
-
-// openedBids reads what each worker of a local farm asked from its own log: the
-// farm itself shows nobody a bid that lost. A bid that is not found is left out.
-func openedBids(dir farmDir, id []byte) (bids []openedBid) {
-	for i := 1; i <= demoWorkers; i++ {
-		if price, ok := openedPrice(filepath.Join(dir.node(workerName(i)), "log"), hex.EncodeToString(id)); ok {
-			bids = append(bids, openedBid{workerName(i), price})
-		}
-	}
-	return bids
-}
-
-func openedPrice(log, id string) (escrow.Credits, bool) {
-	f, err := os.Open(log)
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	var price escrow.Credits
-	found := false
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if m := openedLine.FindStringSubmatch(lines.Text()); m != nil && m[1] == id {
-			if p, err := escrow.Parse(m[2]); err == nil {
-				price, found = p, true // the last: an auction may have been held again
-			}
-		}
-	}
-	return price, found
 }

@@ -51,6 +51,7 @@ func (p *demoPlace) projects(ctx context.Context, root string) ([]*demoProject, 
 		project.ready = func() error { return nil }
 	}
 	if root != "host" {
+		p.compileForImage(ctx, all[1])
 		return all, nil
 	}
 	if _, err := exec.LookPath("go"); err != nil {
@@ -66,6 +67,25 @@ func (p *demoPlace) projects(ctx context.Context, root string) ([]*demoProject, 
 	go func() { compiled <- p.compileHere(ctx, all[1]) }()
 	all[1].ready = sync.OnceValue(func() error { return <-compiled })
 	return all, nil
+}
+
+// compileForImage fills the cache of a Go project if there is a Go here: it helps
+// where the image holds the same one, and is worth no failure. What this machine
+// makes is no reference for what the image's tools make.
+func (p *demoPlace) compileForImage(ctx context.Context, project *demoProject) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return
+	}
+	compiled := make(chan struct{})
+	go func() {
+		defer close(compiled)
+		_ = p.compileHere(ctx, project) // then the image's Go compiles all of it
+		project.reference = ""
+	}()
+	project.ready = func() error {
+		<-compiled
+		return nil
+	}
 }
 
 // tiny takes the C program's place on a machine that cannot build it.

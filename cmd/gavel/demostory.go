@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	gavelv1 "gavel/api/gavel/v1"
@@ -19,15 +17,12 @@ type story struct {
 	screen    *screen
 	explained map[string]bool // for good
 	told      map[string]bool // of this build
-	bids      func(*gavelv1.Build) []openedBid
 }
 
 func newStory(s *screen) *story { return &story{screen: s, explained: make(map[string]bool)} }
 
-// begin starts the next build's. bids are asked for once they are all open.
-func (s *story) begin(bids func(*gavelv1.Build) []openedBid) {
-	s.told, s.bids = make(map[string]bool), bids
-}
+// begin starts the next build's.
+func (s *story) begin() { s.told = make(map[string]bool) }
 
 // once tells an event, and why it matters if that was never said.
 func (s *story) once(key, label, because, format string, args ...any) {
@@ -75,28 +70,10 @@ func (s *story) auction(b *gavelv1.Build) {
 	if b.Winner == "" {
 		return
 	}
-	if ranking := s.ranking(b); ranking != "" {
-		s.once("ranking", "opened", "", "%s", ranking)
-	}
-	s.once("winner "+b.Winner, "winner", "The second price: what the winner earns does not depend on what it asked, so asking its true cost is best.",
-		"%s asked the least, %s, and is to be paid the next best, %s", b.Winner, escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
-}
-
-// ranking is the opened bids, the cheapest first; "" where they were told.
-func (s *story) ranking(b *gavelv1.Build) string {
-	if s.told["ranking"] {
-		return ""
-	}
-	bids := s.bids(b)
-	slices.SortStableFunc(bids, func(a, b openedBid) int { return cmp.Compare(a.price, b.price) })
-	var words []string
-	for _, bid := range bids {
-		words = append(words, bid.worker+" "+bid.price.String())
-	}
-	if more := int(b.Reveals) - len(bids); more > 0 {
-		words = append(words, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(words, " · ")
+	s.once("winner "+b.Winner, "opened", "", "%d of %d; %s asked the least, %s, and the next best comes to %s",
+		b.Reveals, b.Bids, b.Winner, escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
+	s.once("award "+b.Winner, "award", "What a winner earns does not depend on what it asked: asking the true cost is best.",
+		"%s wins, and is to be paid the second price, %s", b.Winner, escrow.Credits(b.MaximumPrice-b.Reference))
 }
 
 func (s *story) firstBuild(b *gavelv1.Build) {
@@ -185,7 +162,7 @@ func (s *story) openings(b *gavelv1.Build) {
 	for i, digest := range order {
 		label := ""
 		if i == 0 {
-			label = "opened"
+			label = "results"
 		}
 		s.screen.step(label, "%s…  %s", digest[:12], holders[digest])
 	}

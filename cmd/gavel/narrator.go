@@ -84,28 +84,46 @@ func (n *narrator) auction(b *gavelv1.Build) {
 // rounds tells who was drawn, and how far they are.
 func (n *narrator) rounds(b *gavelv1.Build) {
 	var seats, panel []string
+	rechecked := false
 	for _, a := range b.Attempts {
 		switch {
-		case a.Round == build.RoundFirst.String() && a.Seat > 0:
-			seats = append(seats, a.Worker)
 		case a.Round == build.RoundPanel.String():
-			panel = append(panel, a.Worker)
+			panel = n.unnamed(panel, a.Worker)
+		case a.Round == build.RoundRecheck.String():
+			rechecked = true
+		case a.Seat > 0:
+			seats = n.unnamed(seats, a.Worker)
 		}
 	}
 	if len(seats) > 0 {
 		n.once("seats "+strings.Join(seats, " "), "drawn to build it again: %s", strings.Join(seats, ", "))
 	}
 	for _, a := range b.Attempts {
-		if a.Round == build.RoundFirst.String() && a.Seat > 0 && a.CommittedMillis > 0 {
+		if a.Round != build.RoundFirst.String() || a.Seat == 0 {
+			continue
+		}
+		if a.State == build.AttemptSilent.String() {
+			n.once("seat silent "+a.Worker, "%s fell silent: the next name of the draw takes its seat", a.Worker)
+		}
+		if a.CommittedMillis > 0 {
 			n.once("seat committed "+a.Worker, "%s has committed", a.Worker)
 		}
 	}
-	if b.State == build.Recheck.String() {
+	if rechecked {
 		n.once("recheck", "the results differ: everyone builds once more")
 	}
 	if len(panel) > 0 {
 		n.once("panel "+strings.Join(panel, " "), "they still differ: a panel decides: %s", strings.Join(panel, ", "))
 	}
+}
+
+// unnamed adds a worker that was not yet told of as drawn.
+func (n *narrator) unnamed(list []string, name string) []string {
+	if key := "drawn " + name; !n.told[key] {
+		n.told[key] = true
+		return append(list, name)
+	}
+	return list
 }
 
 // payments tells where the money went.

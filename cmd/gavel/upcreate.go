@@ -96,7 +96,7 @@ func foundFarm(dir farmDir, s *upSettings, g *raftfsm.Genesis) error {
 			return err
 		}
 		g.Founders = append(g.Founders, raftfsm.Founder{Key: key.Public, Name: workerName(i), Role: escrow.Worker})
-		g.Operators = append(g.Operators, build.Admit{Operator: operatorName(i), Machines: []string{machineName(i)}})
+		g.Operators = append(g.Operators, build.Admit{Operator: operatorName(i), Members: []build.Member{{Account: key.ID, Machine: machineName(i)}}})
 	}
 	slices.SortFunc(g.Coordinators, func(a, b build.Coordinator) int { return wire.Compare32(a.ID, b.ID) })
 	slices.SortFunc(g.Operators, func(a, b build.Admit) int { return cmp.Compare(a.Operator, b.Operator) })

@@ -109,7 +109,8 @@ func newBench(t *testing.T, coordinators, machines int) *bench {
 	}
 	for i := range machines {
 		b.worker = append(b.worker, newSigner(t))
-		g.Operators[0].Machines = append(g.Operators[0].Machines, fmt.Sprint("m", i))
+		g.Operators[0].Members = append(g.Operators[0].Members, build.Member{Account: build.AccountID(b.worker[i].pkix), Machine: fmt.Sprint("m", i)})
+		g.Operators[0].SortMembers()
 	}
 	if err := g.Sign(admin.Sign); err != nil {
 		t.Fatal(err)

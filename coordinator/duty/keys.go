@@ -178,7 +178,7 @@ func (k *keeper) check(ctx context.Context, look *Look) error {
 			return fmt.Errorf("opening the share from %s: %w", k.d.members[i].Name, err)
 		}
 	}
-	k.d.insist(ctx, build.TypeComplain, &build.Complain{Dealers: bad})
+	k.d.insist(ctx, build.TypeComplain, &build.Complain{Round: look.Ceremony.Round, Dealers: bad})
 	return nil
 }
 

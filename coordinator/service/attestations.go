@@ -29,7 +29,7 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.pending.enter(caller)
+	leave, err := s.enter(s.pending, caller)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 		return nil, err
 	}
 	by := action.Author{
-		Cluster: s.cluster, Build: b.Origin(), Role: attest.RoleValidator,
+		Cluster: s.cluster, Build: b.ID, Role: attest.RoleValidator,
 		StartedWallMillis: attempt.Opening.StartedWallMillis, FinishedWallMillis: attempt.Opening.FinishedWallMillis,
 	}
 	if attempt.Round == build.RoundFirst && attempt.Seat == 0 {

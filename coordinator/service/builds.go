@@ -24,7 +24,7 @@ func (s *Server) GetBuild(ctx context.Context, in *gavelv1.GetBuildRequest) (*ga
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.pending.enter(caller)
+	leave, err := s.enter(s.pending, caller)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *Server) WatchBuild(in *gavelv1.GetBuildRequest, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	leave, err := s.streams.enter(caller)
+	leave, err := s.enter(s.streams, caller)
 	if err != nil {
 		return err
 	}

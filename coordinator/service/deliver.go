@@ -82,7 +82,7 @@ func (s *Server) Deliver(ctx context.Context, in *gavelv1.DeliverRequest) (*gave
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.pending.enter(caller)
+	leave, err := s.enter(s.pending, caller)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"gavel/raftfsm"
 )
 
 // gate bounds how much is under way, for each account and for all together.
@@ -41,4 +43,16 @@ func (g *gate) enter(account [32]byte) (leave func(), err error) {
 			delete(g.by, account)
 		}
 	}, nil
+}
+
+// enter takes a place of g for a caller. Keys cost nothing, so all callers
+// without an account share one account's places: strangers can crowd out each
+// other, but no requester and no worker.
+func (s *Server) enter(g *gate, caller [32]byte) (leave func(), err error) {
+	known := false
+	s.FSM.Read(func(st *raftfsm.State) { _, known = st.Account(caller) })
+	if !known {
+		caller = [32]byte{}
+	}
+	return g.enter(caller)
 }

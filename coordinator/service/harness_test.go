@@ -151,7 +151,7 @@ func (f *farm) genesis() *raftfsm.Genesis {
 	}
 	for i := range workersOfFarm {
 		g.Founders = append(g.Founders, raftfsm.Founder{Key: keyOf(workerName(i)).PublicPKIX(), Name: workerName(i), Role: escrow.Worker})
-		g.Operators = append(g.Operators, build.Admit{Operator: fmt.Sprintf("operator-%d", i+1), Machines: []string{fmt.Sprintf("machine-%d", i+1)}})
+		g.Operators = append(g.Operators, build.Admit{Operator: fmt.Sprintf("operator-%d", i+1), Members: []build.Member{{Account: keyOf(workerName(i)).id(), Machine: fmt.Sprintf("machine-%d", i+1)}}})
 	}
 	slices.SortFunc(g.Operators, func(a, b build.Admit) int { return cmp.Compare(a.Operator, b.Operator) })
 	check(f.t, g.Sign(keyOf("admin").Sign))

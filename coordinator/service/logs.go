@@ -22,7 +22,7 @@ func (s *Server) AppendLog(stream grpc.ClientStreamingServer[gavelv1.AppendLogRe
 	if err != nil {
 		return err
 	}
-	leave, err := s.streams.enter(caller)
+	leave, err := s.enter(s.streams, caller)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (s *Server) ReadLog(in *gavelv1.ReadLogRequest, stream grpc.ServerStreaming
 	if err != nil {
 		return err
 	}
-	leave, err := s.streams.enter(caller)
+	leave, err := s.enter(s.streams, caller)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (s *Server) Send(ctx context.Context, in *gavelv1.SendRequest) (*gavelv1.Re
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.pending.enter(caller)
+	leave, err := s.enter(s.pending, caller)
 	if err != nil {
 		return nil, err
 	}

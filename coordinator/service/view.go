@@ -48,9 +48,6 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 		v.DomainKind = pool.Domain.String()
 	}
 	v.State = shownState(b, who)
-	if b.CachedFrom != (build.ID{}) {
-		v.CachedFrom = raw(b.CachedFrom)
-	}
 	if decided || who == insider {
 		v.Version = b.Version
 	}

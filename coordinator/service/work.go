@@ -18,7 +18,7 @@ func (s *Server) Work(_ *gavelv1.WorkRequest, stream grpc.ServerStreamingServer[
 	if err != nil {
 		return err
 	}
-	leave, err := s.streams.enter(worker)
+	leave, err := s.enter(s.streams, worker)
 	if err != nil {
 		return err
 	}

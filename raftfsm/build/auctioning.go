@@ -23,7 +23,7 @@ func New(e *Env, requester ID, operator string, request [16]byte, t *Terms, sequ
 		d := due{to: esc, amount: amount, purpose: "escrow"}
 		id := b.record(e, requester, d)
 		must(e.Ledger.Transfer(id, requester, esc, amount))
-		b.Used = append(b.Used, id)
+		must(e.Ledger.Retire(id)) // the build's own record keeps it from being made twice
 	}
 	return b, Outcome{Subject: b.ID}
 }
@@ -90,8 +90,7 @@ func (b *Build) wantsAuctioneer() bool {
 func (b *Build) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 	switch d.Purpose {
 	case PurposeAuctioneer:
-		n := draw.NewStream(seed).Below(uint64(len(e.Coordinators)))
-		b.Auctioneer = e.Coordinators[n].ID
+		b.Auctioneer = b.drawAuctioneer(e, seed)
 	case PurposeAward:
 		b.Sigma = signature
 	case PurposeBuilder:
@@ -102,6 +101,25 @@ func (b *Build) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 		b.drawSeats(e, seed)
 	}
 	b.arm(e)
+}
+
+// drawAuctioneer picks uniformly; one whose operator has bid already gives way
+// to the next coordinator whose has not.
+func (b *Build) drawAuctioneer(e *Env, seed [32]byte) ID {
+	n := len(e.Coordinators)
+	first := int(draw.NewStream(seed).Below(uint64(n)))
+	for i := range n {
+		m := &e.Coordinators[(first+i)%n]
+		bids := false
+		for j := range b.Bids {
+			w := e.Worker(b.Bids[j].Worker)
+			bids = bids || w != nil && w.Operator == m.Operator
+		}
+		if !bids {
+			return m.ID
+		}
+	}
+	return e.Coordinators[first].ID
 }
 
 // Act returns what the auctioneer must do now, if anything.
@@ -163,8 +181,21 @@ func (b *Build) open(e *Env) {
 	b.State, b.OpenedAt, b.Deadline = Bidding, e.Now, e.Now+e.Params.BiddingMillis
 }
 
-// requeue sends the build back to wait for its next auction.
+// requeue sends the build back to wait for its next auction. What the ledger had
+// to remember of this one is over; and a build whose bidders never open cannot
+// go on for ever.
 func (b *Build) requeue(e *Env) {
+	for i := range b.Bids {
+		b.void(e, &b.Bids[i].Bond)
+	}
+	b.payPenalties(e, 0)
+	b.Penalties = nil
+	if len(b.Transfers)+2*MaxWorkers > MaxTransfers || len(b.Attempts)+MaxWorkers > MaxAttempts {
+		b.conclude(e, NoBids, "too many auctions ended without a worker that keeps its promise")
+		return
+	}
+	must(e.Ledger.Retire(b.Used...))
+	b.Used = nil
 	b.State, b.Deadline = Queued, b.Terms.DeadlineMillis
 	b.Dispatched, b.NotBefore = false, e.Now+e.Params.RetryMillis
 	b.AuctionNumber++
@@ -288,11 +319,11 @@ func (b *Build) endReveals(e *Env) {
 }
 
 // standing returns the opened bids that may still win, as the auction's own type.
-func (b *Build) standing(e *Env, skip map[ID]bool) []auction.Bid {
+func (b *Build) standing(e *Env) []auction.Bid {
 	var bids []auction.Bid
 	for i := range b.Bids {
 		bid := &b.Bids[i]
-		if !bid.Revealed || bid.Defaulted || skip[bid.Worker] {
+		if !bid.Revealed || bid.Defaulted || bid.Skipped {
 			continue
 		}
 		var operator string
@@ -308,23 +339,30 @@ func (b *Build) standing(e *Env, skip map[ID]bool) []auction.Bid {
 }
 
 // award clears the auction among the standing bids and engages the winner. A
-// bidder that no longer has S free is skipped, and references are computed
-// without it. Penalties of those who defaulted before are now known and paid.
+// bidder that no longer has S free, or that won another auction meanwhile and has
+// no slot left, is skipped, and references are computed without it. Penalties of those who defaulted before are now known and paid.
 func (b *Build) award(e *Env) {
-	skip := map[ID]bool{}
+	for i := range b.Bids {
+		b.Bids[i].Skipped = false
+	}
+	busy := false
 	for {
-		outcome, err := auction.Clear(b.standing(e, skip), b.Terms.Value, b.Sigma[:])
+		outcome, err := auction.Clear(b.standing(e), b.Terms.Value, b.Sigma[:])
 		must(err)
 		winner, ok := outcome.Winner()
 		if !ok {
-			b.unawarded(e)
+			b.unawarded(e, busy)
 			return
 		}
 		index := b.bidOf(winner.Worker)
 		bid := &b.Bids[index]
+		if w := e.Worker(bid.Worker); w == nil || !w.Idle() {
+			bid.Skipped, busy = true, busy || w != nil && !w.Absent
+			continue
+		}
 		if bid.Bond == (escrow.TransferID{}) {
 			if bid.Bond, ok = b.hold(e, bid.Worker, uint64(b.AuctionNumber)<<32|uint64(len(b.Penalties))+1<<48, "bond"); !ok {
-				skip[bid.Worker] = true
+				bid.Skipped = true
 				continue
 			}
 		}
@@ -350,8 +388,13 @@ func (b *Build) bidOf(worker ID) int {
 	panic("build: broken invariant: the winner has not bid")
 }
 
-// unawarded ends the auction where no bid is left that beats the empty solution.
-func (b *Build) unawarded(e *Env) {
+// unawarded ends the auction where no bid is left that beats the empty solution:
+// back to the queue if one did whose bidder is only busy.
+func (b *Build) unawarded(e *Env, busy bool) {
+	if busy {
+		b.requeue(e)
+		return
+	}
 	for i := range b.Bids {
 		b.void(e, &b.Bids[i].Bond)
 	}
@@ -380,7 +423,7 @@ func (b *Build) payPenalties(e *Env, reference escrow.Credits) {
 func (b *Build) engageWinner(e *Env, worker ID, domain string, hold escrow.TransferID) {
 	b.State, b.AwardedAt, b.Deadline = Awarded, e.Now, 0
 	if b.FirstAwardedAt == 0 {
-		b.FirstAwardedAt = e.Now
+		b.FirstAwardedAt, b.Earner = e.Now, b.Auctioneer
 	}
 	b.assign(e, RoundFirst, 0, Candidate{Domain: domain, Worker: worker}, hold)
 }

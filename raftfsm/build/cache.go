@@ -14,14 +14,6 @@ func (b *Build) Verified() bool {
 	return b.State == Settled && (b.Verdict == Agreed || b.Verdict == Judged) && b.Delivers
 }
 
-// Origin is the build that was really built: itself, or the one that answers it.
-func (b *Build) Origin() ID {
-	if b.CachedFrom != (ID{}) {
-		return b.CachedFrom
-	}
-	return b.ID
-}
-
 // Answers says whether b's evidence is at least what terms ask for: as many
 // validators, as much at risk, and as many domains to draw them from.
 func (b *Build) Answers(t *Terms, house bool) bool {
@@ -30,16 +22,4 @@ func (b *Build) Answers(t *Terms, house bool) bool {
 		domains += 3
 	}
 	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains
-}
-
-// Answer makes the record of a submission that b answers: settled at once, with
-// b's parties and result, and without any movement of money.
-func (b *Build) Answer(e *Env, requester ID, operator string, request [16]byte, t *Terms, sequence uint64) *Build {
-	return &Build{
-		ID: BuildID(e.Cluster, requester, request, t), Requester: requester, Operator: operator, Request: request,
-		Terms: *t, Sequence: sequence, State: Settled, Verdict: b.Verdict, Reason: b.Reason,
-		SubmittedAt: e.Now, VerdictAt: e.Now, SettledAt: e.Now, Domains: b.Domains, Stake: b.Stake,
-		PanelSeats: b.PanelSeats, Panelled: b.Panelled, Attempts: b.Clone().Attempts,
-		CachedFrom: b.Origin(), Delivers: true, Delivered: b.Delivered, Uploader: b.Uploader,
-	}
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -182,10 +183,14 @@ func (m *Deal) Code(c *wire.Coder) { c.Blob(&m.Deal, MaxPayloadBytes-8) }
 
 // Complain lists the dealers (share indices from 1, ascending) whose share for
 // the sender was missing or wrong. An empty list confirms all deals.
-type Complain struct{ Dealers []uint32 }
+type Complain struct {
+	Round   uint64 // of the key generation
+	Dealers []uint32
+}
 
 // Code is the canonical encoding.
 func (m *Complain) Code(c *wire.Coder) {
+	c.U64(&m.Round)
 	wire.List(c, &m.Dealers, 64, func(c *wire.Coder, v *uint32) { c.U32(v) })
 }
 
@@ -195,16 +200,46 @@ type Justify struct{ Justification []byte }
 // Code is the canonical encoding.
 func (m *Justify) Code(c *wire.Coder) { c.Blob(&m.Justification, 4096) }
 
-// Admit lets an operator, with the machines named, take part.
+// Admit lets an operator take part, with the accounts named: who holds no key
+// that the admin listed can speak for no operator. A repeated Admit replaces the list.
 type Admit struct {
 	Operator string
-	Machines []string // sorted
+	Members  []Member // sorted by account
+}
+
+// Member is an account of an operator: a worker on one machine, or a requester.
+type Member struct {
+	Account ID
+	Machine string // empty for a requester
+}
+
+// Code is the canonical encoding.
+func (m *Member) Code(c *wire.Coder) {
+	c.Bytes32(&m.Account)
+	c.String(&m.Machine, MaxNameBytes)
 }
 
 // Code is the canonical encoding.
 func (m *Admit) Code(c *wire.Coder) {
 	c.String(&m.Operator, MaxNameBytes)
-	c.Strings(&m.Machines, MaxWorkers, MaxNameBytes)
+	wire.Records(c, &m.Members, maxMembers)
+}
+
+// maxMembers keeps an Admit within MaxPayloadBytes.
+const maxMembers = 512
+
+// Member finds an account among the operator's.
+func (m *Admit) Member(account ID) (Member, bool) {
+	i, ok := slices.BinarySearchFunc(m.Members, account, func(x Member, id ID) int { return wire.Compare32(x.Account, id) })
+	if !ok {
+		return Member{}, false
+	}
+	return m.Members[i], true
+}
+
+// SortMembers brings Members into the order that is asked for.
+func (m *Admit) SortMembers() {
+	slices.SortFunc(m.Members, func(a, b Member) int { return wire.Compare32(a.Account, b.Account) })
 }
 
 // Money is the payload of TypeMint, TypeBurn and TypeGrant: the account and the amount.

@@ -6,7 +6,14 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// assign gives a worker a lease to build once.
+// bound is the longest that building once may take: the timeout, a grace, and a
+// second for each MB of input.
+func (b *Build) bound(e *Env) int64 {
+	return b.Terms.TimeoutMillis + e.Params.GraceMillis + megabytes(b.Terms.InputBytes)*e.Params.MillisPerMB
+}
+
+// assign gives a worker a lease to build once. What it has to do before is given
+// time too: a drawn worker may be busy, and its bound proper begins when it starts.
 func (b *Build) assign(e *Env, round Round, seat uint32, c Candidate, hold escrow.TransferID) {
 	ordinal := uint32(0)
 	for i := range b.Attempts {
@@ -14,10 +21,14 @@ func (b *Build) assign(e *Env, round Round, seat uint32, c Candidate, hold escro
 			ordinal++
 		}
 	}
+	waiting := int64(0)
+	if w := e.Worker(c.Worker); w != nil {
+		waiting = int64(w.Engaged)
+	}
 	b.Attempts = append(b.Attempts, Attempt{
 		Round: round, Seat: seat, Worker: c.Worker, Ordinal: ordinal, Domain: c.Domain, State: AttemptAssigned, Hold: hold,
 		AssignedAt: e.Now, LeaseUntil: e.Now + e.Params.LeaseMillis,
-		BoundUntil: e.Now + b.Terms.TimeoutMillis + e.Params.GraceMillis + megabytes(b.Terms.InputBytes)*e.Params.MillisPerMB,
+		BoundUntil: e.Now + b.bound(e)*(1+waiting),
 	})
 	e.engage(c.Worker)
 }
@@ -32,7 +43,7 @@ func (b *Build) Start(e *Env, worker, lease ID) Outcome {
 		return out
 	}
 	if a.State == AttemptAssigned {
-		a.State, a.StartedAt = AttemptStarted, e.Now
+		a.State, a.StartedAt, a.BoundUntil = AttemptStarted, e.Now, e.Now+b.bound(e)
 		switch {
 		case b.State == Awarded:
 			b.State = Running

@@ -62,6 +62,7 @@ type Bid struct {
 	Price      escrow.Credits
 	Finish     int64
 	Defaulted  bool // won and let the build down
+	Skipped    bool // at the last award: had no slot or no stake left when its turn came
 }
 
 // Code is the canonical encoding.
@@ -74,6 +75,7 @@ func (b *Bid) Code(c *wire.Coder) {
 	c.I64((*int64)(&b.Price))
 	c.I64(&b.Finish)
 	c.Bool(&b.Defaulted)
+	c.Bool(&b.Skipped)
 }
 
 // Attempt is one party building once. Times are farm milliseconds.
@@ -201,6 +203,7 @@ type Build struct {
 	AuctionNumber   uint32
 	Auctioneer      ID     // zero while one must be drawn
 	AuctioneerRound uint32 // replacements in this auction
+	Earner          ID     // the auctioneer of the first award, to whom the fee is due
 	Stake           escrow.Credits
 	Eligible        []Candidate // as it stood before bidding opened, sorted by domain and worker
 	Domains         uint32      // independent parties in Eligible
@@ -225,15 +228,12 @@ type Build struct {
 	Attempts   []Attempt
 
 	// Delivery and money.
-	// CachedFrom is the build whose result and evidence answer this one; zeros
-	// where it was built. Nothing was bid, drawn or paid for it.
-	CachedFrom ID
-	Delivers   bool   // Delivered means something
-	Delivered  ID     // the result digest that is delivered
-	Uploader   uint32 // index in Attempts
-	Payment    escrow.Credits
-	Transfers  []Transfer
-	Used       []escrow.TransferID // ids the ledger must remember until the build has settled
+	Delivers  bool   // Delivered means something
+	Delivered ID     // the result digest that is delivered
+	Uploader  uint32 // index in Attempts
+	Payment   escrow.Credits
+	Transfers []Transfer
+	Used      []escrow.TransferID // ids the ledger must remember until the build has settled
 }
 
 // Code is the canonical encoding.
@@ -259,7 +259,6 @@ func (b *Build) Code(c *wire.Coder) {
 	c.Bool(&b.Panelled)
 	c.U32(&b.PanelSeats)
 	wire.Records(c, &b.Attempts, MaxAttempts)
-	c.Bytes32(&b.CachedFrom)
 	c.Bool(&b.Delivers)
 	c.Bytes32(&b.Delivered)
 	c.U32(&b.Uploader)
@@ -274,6 +273,7 @@ func (b *Build) codeAuction(c *wire.Coder) {
 	c.U32(&b.AuctionNumber)
 	c.Bytes32(&b.Auctioneer)
 	c.U32(&b.AuctioneerRound)
+	c.Bytes32(&b.Earner)
 	c.I64((*int64)(&b.Stake))
 	wire.List(c, &b.Eligible, MaxWorkers, codeCandidate)
 	c.U32(&b.Domains)

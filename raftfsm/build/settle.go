@@ -78,9 +78,12 @@ func (b *Build) fees(e *Env) []due {
 		return nil
 	}
 	var dues []due
-	bidders := b.FirstAwardedAt > 0 || b.Verdict == Cancelled && len(b.Bids) > 0
-	if bidders && b.Auctioneer != (ID{}) {
-		dues = append(dues, due{to: b.Auctioneer, amount: e.Params.AuctioneerFee, purpose: "auctioneer"})
+	earner := b.Earner
+	if earner == (ID{}) && b.Verdict == Cancelled && len(b.Bids) > 0 {
+		earner = b.Auctioneer
+	}
+	if earner != (ID{}) {
+		dues = append(dues, due{to: earner, amount: e.Params.AuctioneerFee, purpose: "auctioneer"})
 	}
 	slashed := map[ID]bool{}
 	for i := range b.Attempts {

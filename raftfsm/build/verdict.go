@@ -108,7 +108,7 @@ func (b *Build) holders() []int {
 		for seat := uint32(0); seat <= max(b.Terms.Validators, b.PanelSeats); seat++ {
 			for i := range b.Attempts {
 				a := &b.Attempts[i]
-				if a.Round == round && a.Seat == seat && a.State == AttemptOpened && a.Result() == b.Delivered {
+				if a.Round == round && a.Seat == seat && a.State == AttemptOpened && !a.Slashed && a.Result() == b.Delivered {
 					out = append(out, i)
 				}
 			}
@@ -116,6 +116,10 @@ func (b *Build) holders() []int {
 	}
 	return out
 }
+
+// maxDelivered is how large an output still lengthens its upload: 4 GiB, an hour
+// and a bit at a second for each MB.
+const maxDelivered = 4 << 30
 
 // nextUploader asks the next holder; where none is left the build has failed.
 func (b *Build) nextUploader(e *Env) {
@@ -128,7 +132,9 @@ func (b *Build) nextUploader(e *Env) {
 		b.Uploader = uint32(i)
 		a.LeaseUntil = e.Now + e.Params.LeaseMillis
 		s := &a.Opening.Summary
-		a.BoundUntil = e.Now + e.Params.UploadMillis + megabytes(s.ManifestBytes+s.OutputBytes)*e.Params.MillisPerMB
+		// The sizes are the uploader's own word: they may not keep a build for ever.
+		size := min(s.ManifestBytes, maxDelivered) + min(s.OutputBytes, maxDelivered)
+		a.BoundUntil = e.Now + e.Params.UploadMillis + megabytes(size)*e.Params.MillisPerMB
 		return
 	}
 	b.Delivers = false
@@ -139,7 +145,7 @@ func (b *Build) nextUploader(e *Env) {
 // uploader's settle the build. The caller has checked the signatures.
 func (b *Build) Stored(e *Env, m *Vouched) Outcome {
 	a := b.Attempt(m.Lease)
-	if a == nil || a.State != AttemptOpened || b.Verdict == 0 {
+	if a == nil || a.Round == RoundRecheck || a.State != AttemptOpened || b.Verdict == 0 {
 		return Refuse(CodeWrongState, "this lease has nothing to deliver now")
 	}
 	if a.Result() != m.Digest {

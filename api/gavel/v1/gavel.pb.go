@@ -664,7 +664,6 @@ type Build struct {
 	MaximumPrice    int64                  `protobuf:"varint,43,opt,name=maximum_price,json=maximumPrice,proto3" json:"maximum_price,omitempty"`
 	DomainKind      string                 `protobuf:"bytes,44,opt,name=domain_kind,json=domainKind,proto3" json:"domain_kind,omitempty"` // "operator" or "machine"
 	RaftIndex       uint64                 `protobuf:"varint,45,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`   // at which the view was taken
-	CachedFrom      []byte                 `protobuf:"bytes,46,opt,name=cached_from,json=cachedFrom,proto3" json:"cached_from,omitempty"` // the build whose verified result answers this one; empty: it was built
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1012,13 +1011,6 @@ func (x *Build) GetRaftIndex() uint64 {
 		return x.RaftIndex
 	}
 	return 0
-}
-
-func (x *Build) GetCachedFrom() []byte {
-	if x != nil {
-		return x.CachedFrom
-	}
-	return nil
 }
 
 // Attempt is one party building once: the builder, a validator, a panel seat, or a recheck.
@@ -3492,7 +3484,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\x9d\v\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\xfc\n" +
+	"\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -3546,9 +3539,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vdomain_kind\x18, \x01(\tR\n" +
 	"domainKind\x12\x1d\n" +
 	"\n" +
-	"raft_index\x18- \x01(\x04R\traftIndex\x12\x1f\n" +
-	"\vcached_from\x18. \x01(\fR\n" +
-	"cachedFrom\"\x91\x04\n" +
+	"raft_index\x18- \x01(\x04R\traftIndex\"\x91\x04\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\tR\x05round\x12\x12\n" +
 	"\x04seat\x18\x02 \x01(\rR\x04seat\x12\x16\n" +

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// testFarm is a `gavel up` of its own, played by this test binary.
+type testFarm struct {
+	t    *testing.T
+	dir  string
+	args []string
+	up   *exec.Cmd
+	said *syncBuffer
+}
+
+// farmPatience bounds everything that a test waits for.
+const farmPatience = 2 * time.Minute
+
+// newTestFarm starts a farm on free ports and waits until it is ready.
+func newTestFarm(t *testing.T, args ...string) *testFarm {
+	t.Helper()
+	f := &testFarm{t: t, dir: filepath.Join(t.TempDir(), "farm"), args: append([]string{"--listen", "127.0.0.1:0"}, args...)}
+	f.start()
+	t.Cleanup(func() {
+		if f.up != nil {
+			f.stop()
+		}
+		if t.Failed() {
+			f.showLogs()
+		}
+	})
+	return f
+}
+
+// play is this binary as gavel.
+func play(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append(os.Environ(), playVariable+"=1")
+	return c
+}
+
+func (f *testFarm) start() {
+	f.t.Helper()
+	f.up, f.said = play(context.Background(), append([]string{"up", "--dir", f.dir}, f.args...)...), &syncBuffer{}
+	f.up.Stderr = f.said
+	out, err := f.up.StdoutPipe()
+	if err == nil {
+		err = f.up.Start()
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	tooLong := time.AfterFunc(farmPatience, func() { _ = f.up.Process.Kill() })
+	defer tooLong.Stop()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	address, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
+	if file := f.file(); !ok || address != file.Endpoints[0] {
+		f.t.Fatalf("gavel up printed %q (%v), want ready and the first of %v; it said %s", line, err, file.Endpoints, f.said)
+	}
+}
+
+// stop ends the farm as an operator does; nothing of it may stay behind.
+func (f *testFarm) stop() {
+	f.t.Helper()
+	nodes := f.file().Nodes
+	if err := errors.Join(f.up.Process.Signal(syscall.SIGTERM), f.up.Wait()); err != nil {
+		f.t.Errorf("gavel up ended with %v; it said %s", err, f.said)
+	}
+	f.up = nil
+	for _, n := range nodes {
+		if err := syscall.Kill(n.PID, 0); !errors.Is(err, syscall.ESRCH) {
+			f.t.Errorf("%s outlives gavel up: %v", n.Name, err)
+		}
+	}
+}
+
+func (f *testFarm) file() (file farmFile) {
+	f.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(f.dir, "farm.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &file)
+	}
+	if err != nil {
+		f.t.Fatalf("%v; gavel up said %s", err, f.said)
+	}
+	return file
+}
+
+func (f *testFarm) node(name string) farmNode {
+	f.t.Helper()
+	for _, n := range f.file().Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	f.t.Fatalf("farm.json names no %s", name)
+	return farmNode{}
+}
+
+// ask runs a subcommand on the farm in this process and decodes its JSON.
+func (f *testFarm) ask(into any, args ...string) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), farmPatience)
+	defer cancel()
+	code, stdout, stderr := call(ctx, append(args, "--farm", f.dir, "--json")...)
+	if code != exitDone {
+		f.t.Fatalf("gavel %s: exit status %d: %s", strings.Join(args, " "), code, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), into); err != nil {
+		f.t.Fatalf("gavel %s printed %q: %v", strings.Join(args, " "), stdout, err)
+	}
+}
+
+// submission is a build under way, by a process of its own.
+type submission struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	build  string
+	stdout bytes.Buffer
+	stderr *syncBuffer
+	lines  chan string
+}
+
+// submit begins a build of a shell script; outputs are "out".
+func (f *testFarm) submit(script string, flags ...string) *submission {
+	f.t.Helper()
+	project := f.t.TempDir()
+	if err := os.WriteFile(filepath.Join(project, "build.sh"), []byte(script), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), farmPatience)
+	f.t.Cleanup(cancel)
+	args := append([]string{"submit", "--farm", f.dir, "--json", "--output", "out"}, flags...)
+	s := &submission{t: f.t, cmd: play(ctx, append(args, project, "--", "sh", "build.sh")...), stderr: &syncBuffer{}, lines: make(chan string, 1)}
+	s.cmd.Stdout = &s.stdout
+	s.stderr.onLine = func(line string) {
+		if id, ok := strings.CutPrefix(line, "build "); ok {
+			s.lines <- id
+		}
+	}
+	s.cmd.Stderr = s.stderr
+	if err := s.cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+// taken waits until the farm has the build, and returns its id.
+func (s *submission) taken() string {
+	s.t.Helper()
+	if s.build == "" {
+		select {
+		case s.build = <-s.lines:
+		case <-time.After(farmPatience):
+			s.t.Fatalf("not submitted: %s", s.stderr)
+		}
+	}
+	return s.build
+}
+
+// report waits for the end, and checks the exit status.
+func (s *submission) report(code int) *buildReport {
+	s.t.Helper()
+	_ = s.cmd.Wait() // its status is looked at below
+	if got := s.cmd.ProcessState.ExitCode(); got != code {
+		s.t.Fatalf("gavel submit: exit status %d, want %d: %s%s", got, code, &s.stdout, s.stderr)
+	}
+	r := new(buildReport)
+	if err := json.Unmarshal(s.stdout.Bytes(), r); err != nil {
+		s.t.Fatalf("gavel submit printed %q: %v", &s.stdout, err)
+	}
+	return r
+}
+
+// until waits until a build is in a state that ok wants.
+func (f *testFarm) until(build string, ok func(*buildReport) bool) *buildReport {
+	f.t.Helper()
+	for deadline := time.Now().Add(farmPatience); time.Now().Before(deadline); {
+		r := new(buildReport)
+		if f.ask(r, "status", build); ok(r) {
+			return r
+		}
+		select {
+		case <-time.After(20 * time.Millisecond): // a poll of another process, not a guess at its speed
+		case <-f.t.Context().Done():
+		}
+	}
+	f.t.Fatalf("build %s never came to the state that was awaited", build)
+	return nil
+}
+
+// balanced checks the invariant, and that no escrow is left over.
+func (f *testFarm) balanced() *ledgerReport {
+	f.t.Helper()
+	r := new(ledgerReport)
+	f.ask(r, "account")
+	if !r.balanced() {
+		f.t.Errorf("the ledger does not balance: %+v", r)
+	}
+	for _, a := range r.Accounts {
+		if a.Role == "escrow" || a.Held != 0 {
+			f.t.Errorf("something is still held: %+v", a)
+		}
+	}
+	return r
+}
+
+func (f *testFarm) showLogs() {
+	for _, n := range f.file().Nodes {
+		for _, name := range []string{"log", "output"} {
+			raw, err := os.ReadFile(filepath.Join(f.dir, n.Name, name))
+			if err == nil && len(raw) > 0 {
+				f.t.Logf("%s/%s:\n%s", n.Name, name, raw[max(0, len(raw)-4000):])
+			}
+		}
+	}
+}
+
+// syncBuffer is a buffer that a process writes to while a test reads it.
+type syncBuffer struct {
+	mu     sync.Mutex
+	text   bytes.Buffer // guarded by mu
+	line   []byte       // guarded by mu; what came after the last newline
+	onLine func(string)
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.line = append(b.line, p...)
+	for b.onLine != nil {
+		line, rest, ok := bytes.Cut(b.line, []byte("\n"))
+		if !ok {
+			break
+		}
+		b.onLine(string(line))
+		b.line = rest
+	}
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
