@@ -101,8 +101,9 @@ micro-credits. A build's escrow is an account until it has settled.
   gavel account mint requester 100 --farm farm     new credits
   gavel account grant requester 100 --farm farm    credits of the treasury
   gavel account burn worker-3 5 --farm farm        take credits out of the world
+  gavel account admit acme w9.pub=rack-1           let an operator and its worker in
 
-The last three need the admin's key, D/keys/admin.`,
+The last four need the admin's key, D/keys/admin.`,
 		Args: wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
 			f, err := connect(ctx, dir)
@@ -126,6 +127,7 @@ The last three need the admin's key, D/keys/admin.`,
 		moneyCommand(&dir, "grant", "move credits from the treasury to an account", build.TypeGrant),
 		moneyCommand(&dir, "mint", "make new credits for an account", build.TypeMint),
 		moneyCommand(&dir, "burn", "take credits of an account out of the world", build.TypeBurn),
+		admitCommand(&dir),
 	)
 	return c
 }

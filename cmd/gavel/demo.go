@@ -64,6 +64,7 @@ neither root nor Docker:
 The image must hold Go, a C compiler and make. With --json the story goes to standard
 error, and standard output is one line:
 {"builds":[… as submit --json prints them …],"slashed":[NAME…],"ledger_ok":BOOL,"elapsed_ms":N}
+The attestations that it names stay only with --dir or --keep.
 
 Exit status: 0 all came true; 1 something did not, and the last lines say what; 2 bad
 usage, or something that it needs is missing.`,
@@ -122,7 +123,7 @@ func demo(ctx context.Context, term *terminal, f *demoFlags) (err error) {
 	}
 	up, err := d.startFarm(ctx, f.sandbox)
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
 	watching, unwatch := context.WithCancel(ctx)
 	defer up.stop()
@@ -134,12 +135,17 @@ func demo(ctx context.Context, term *terminal, f *demoFlags) (err error) {
 	defer d.farm.Close()
 	builds, err := d.runAll(ctx, projects)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause // what the calls say of an ended context is no news
-		}
-		return err
+		return stopped(ctx, err)
 	}
 	return d.conclude(ctx, builds, term.out, f.json)
+}
+
+// stopped is why it ended early: what calls say of an ended context is no news.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("stopped before the end, and the farm with it: %w", context.Cause(ctx))
 }
 
 // startFarm starts the farm and returns once it takes work. The forger's stake

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"gavel/worker"
 )
@@ -17,7 +18,47 @@ import (
 // slow takes long enough to be killed in the middle of.
 const slow = "sleep 2; mkdir -p out; echo hello > out/hello\n"
 
-// verdicts submits until the culprit had its part in a build, as winner or as
+func (f *testFarm) node(name string) farmNode {
+	f.t.Helper()
+	for _, n := range f.file().Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	f.t.Fatalf("farm.json names no %s", name)
+	return farmNode{}
+}
+
+// until waits until a build is in a state that ok wants.
+func (f *testFarm) until(build string, ok func(*buildReport) bool) *buildReport {
+	f.t.Helper()
+	for deadline := time.Now().Add(farmPatience); time.Now().Before(deadline); {
+		r := new(buildReport)
+		if f.ask(r, "status", build); ok(r) {
+			return r
+		}
+		select {
+		case <-time.After(20 * time.Millisecond): // a poll of another process, not a guess at its speed
+		case <-f.t.Context().Done():
+		}
+	}
+	f.t.Fatalf("build %s never came to the state that was awaited", build)
+	return nil
+}
+
+// id waits until the farm has the build.
+func (s *submission) id() string {
+	s.t.Helper()
+	select {
+	case id := <-s.taken:
+		return id
+	case <-time.After(farmPatience):
+		s.t.Fatalf("not submitted: %s", s.stderr)
+		return ""
+	}
+}
+
+// involving submits until the culprit had its part in a build, as winner or as
 // validator, and returns that build.
 func (f *testFarm) involving(t *testing.T, culprit string) *buildReport {
 	t.Helper()
@@ -164,7 +205,7 @@ func TestKillsInTheMiddleOfABuild(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newTestFarm(t)
 			s := f.submit(slow)
-			victim := c.victim(f, f.until(s.taken(), c.when))
+			victim := c.victim(f, f.until(s.id(), c.when))
 			f.kill(victim)
 			r := s.report(exitDone)
 			if r.Verdict != "agreed" || r.Winner == victim || len(r.Validators) != 2 {
@@ -194,7 +235,7 @@ func TestKillsOfEverything(t *testing.T) {
 			f := newTestFarm(t)
 			before := f.submit(honest).report(exitDone)
 			s := f.submit(slow)
-			f.until(s.taken(), func(r *buildReport) bool { return r.State == "running" })
+			f.until(s.id(), func(r *buildReport) bool { return r.State == "running" })
 			nodes := f.file().Nodes
 			if err := f.up.Process.Kill(); err != nil {
 				t.Fatal(err)
@@ -280,7 +321,7 @@ func TestCancel(t *testing.T) {
 	f := newTestFarm(t)
 	// Nobody bids so little: it waits, auction after auction.
 	s := f.submit(honest, "--max-price", "0.5")
-	id := s.taken()
+	id := s.id()
 	for code, stderr := exitUsage, ""; code != exitDone; { // refused only in the moment between two auctions' ends
 		if code, _, stderr = call(t.Context(), "cancel", id, "--farm", f.dir); code != exitDone {
 			r := new(buildReport)

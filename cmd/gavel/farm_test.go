@@ -83,6 +83,10 @@ func (f *testFarm) stop() {
 		if err := syscall.Kill(n.PID, 0); !errors.Is(err, syscall.ESRCH) {
 			f.t.Errorf("%s outlives gavel up: %v", n.Name, err)
 		}
+		// A panic, or what the race detector found.
+		if words, err := os.ReadFile(filepath.Join(f.dir, n.Name, "output")); err != nil || len(words) > 0 {
+			f.t.Errorf("%s printed %s (%v)", n.Name, words, err)
+		}
 	}
 }
 
@@ -96,17 +100,6 @@ func (f *testFarm) file() (file farmFile) {
 		f.t.Fatalf("%v; gavel up said %s", err, f.said)
 	}
 	return file
-}
-
-func (f *testFarm) node(name string) farmNode {
-	f.t.Helper()
-	for _, n := range f.file().Nodes {
-		if n.Name == name {
-			return n
-		}
-	}
-	f.t.Fatalf("farm.json names no %s", name)
-	return farmNode{}
 }
 
 // ask runs a subcommand on the farm in this process and decodes its JSON.
@@ -127,10 +120,9 @@ func (f *testFarm) ask(into any, args ...string) {
 type submission struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	build  string
 	stdout bytes.Buffer
 	stderr *syncBuffer
-	lines  chan string
+	taken  chan string // the build's id, once the farm has it
 }
 
 // submit begins a build of a shell script; outputs are "out".
@@ -143,11 +135,11 @@ func (f *testFarm) submit(script string, flags ...string) *submission {
 	ctx, cancel := context.WithTimeout(context.Background(), farmPatience)
 	f.t.Cleanup(cancel)
 	args := append([]string{"submit", "--farm", f.dir, "--json", "--output", "out"}, flags...)
-	s := &submission{t: f.t, cmd: play(ctx, append(args, project, "--", "sh", "build.sh")...), stderr: &syncBuffer{}, lines: make(chan string, 1)}
+	s := &submission{t: f.t, cmd: play(ctx, append(args, project, "--", "sh", "build.sh")...), stderr: &syncBuffer{}, taken: make(chan string, 1)}
 	s.cmd.Stdout = &s.stdout
 	s.stderr.onLine = func(line string) {
 		if id, ok := strings.CutPrefix(line, "build "); ok {
-			s.lines <- id
+			s.taken <- id
 		}
 	}
 	s.cmd.Stderr = s.stderr
@@ -155,19 +147,6 @@ func (f *testFarm) submit(script string, flags ...string) *submission {
 		f.t.Fatal(err)
 	}
 	return s
-}
-
-// taken waits until the farm has the build, and returns its id.
-func (s *submission) taken() string {
-	s.t.Helper()
-	if s.build == "" {
-		select {
-		case s.build = <-s.lines:
-		case <-time.After(farmPatience):
-			s.t.Fatalf("not submitted: %s", s.stderr)
-		}
-	}
-	return s.build
 }
 
 // report waits for the end, and checks the exit status.
@@ -182,23 +161,6 @@ func (s *submission) report(code int) *buildReport {
 		s.t.Fatalf("gavel submit printed %q: %v", &s.stdout, err)
 	}
 	return r
-}
-
-// until waits until a build is in a state that ok wants.
-func (f *testFarm) until(build string, ok func(*buildReport) bool) *buildReport {
-	f.t.Helper()
-	for deadline := time.Now().Add(farmPatience); time.Now().Before(deadline); {
-		r := new(buildReport)
-		if f.ask(r, "status", build); ok(r) {
-			return r
-		}
-		select {
-		case <-time.After(20 * time.Millisecond): // a poll of another process, not a guess at its speed
-		case <-f.t.Context().Done():
-		}
-	}
-	f.t.Fatalf("build %s never came to the state that was awaited", build)
-	return nil
 }
 
 // balanced checks the invariant, and that no escrow is left over.
