@@ -21,6 +21,10 @@ const (
 	stopGrace = 500 * time.Millisecond
 	// reconnectMax is the longest pause before a peer that was away is tried again.
 	reconnectMax = time.Second
+	// barrierTimeout bounds one try to learn what was committed before this node
+	// started, and barrierPause lies between two: an election takes longer.
+	barrierTimeout = 5 * time.Second
+	barrierPause   = 50 * time.Millisecond
 	// readinessEvery is how often a node looks whether it has a leader.
 	readinessEvery = 500 * time.Millisecond
 )

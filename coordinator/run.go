@@ -62,6 +62,7 @@ type node struct {
 	service  *service.Server
 	fsm      *raftfsm.FSM
 	health   *health.Server
+	currency currency
 	failed   chan error // what ended serving
 	closers  []func() error
 }
@@ -222,16 +223,17 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 		Name: c.Name, Address: c.self().Address, Signer: commandKey{signer}, FSM: n.fsm, Consensus: raft, Duties: duties,
 		Archive: archive, Peers: links.list, Blobs: blobs, Logs: logs, Log: n.log,
 	})
-	n.begin(duties)
+	n.begin(func(ctx context.Context) { n.currency.await(ctx, raft) })
+	n.begin(duties.Run)
 	n.serve(server.New(server.Config{Store: store, Access: blobs.Access(), AccountFrom: n.service.Caller, Log: n.log}))
 	return nil
 }
 
-// begin runs the duties until the node stops.
-func (n *node) begin(duties *duty.Duties) {
+// begin runs a loop until the node stops.
+func (n *node) begin(loop func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { duties.Run(ctx) })
+	running.Go(func() { loop(ctx) })
 	n.onStop(func() error {
 		cancel()
 		running.Wait()
@@ -244,6 +246,7 @@ func (n *node) serve(storage *server.Server) {
 	g := grpc.NewServer(
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes), grpc.MaxSendMsgSize(api.MaxAnswerBytes),
 		grpc.MaxConcurrentStreams(maxStreamsPerConnection),
+		grpc.UnaryInterceptor(n.currency.unary), grpc.StreamInterceptor(n.currency.stream),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}))
 	n.health = health.NewServer()
@@ -270,8 +273,8 @@ func (n *node) serve(storage *server.Server) {
 	})
 }
 
-// watchReadiness keeps the health service true: ready is a known leader and a
-// finished key generation.
+// watchReadiness keeps the health service true: ready is a known leader, a
+// finished key generation, and a state that is not of the past.
 func (n *node) watchReadiness(ctx context.Context) {
 	ready := false
 	look := time.NewTicker(readinessEvery)
@@ -279,7 +282,7 @@ func (n *node) watchReadiness(ctx context.Context) {
 	for {
 		changed := n.fsm.Changed()
 		info, err := n.service.Info(ctx, &gavelv1.InfoRequest{})
-		if now := err == nil && info.Ready; now != ready {
+		if now := err == nil && info.Ready && n.currency.reached.Load(); now != ready {
 			ready = now
 			serving := grpc_health_v1.HealthCheckResponse_NOT_SERVING
 			if ready {

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
@@ -200,6 +202,52 @@ func TestClusterLife(t *testing.T) {
 	}
 	if accounts.Total != accounts.Minted-accounts.Burned {
 		t.Errorf("the ledger does not balance: %v", accounts)
+	}
+}
+
+// A node that was restarted knows what was acknowledged before, entry by entry,
+// only once the others tell it how much of its log is committed. A farm once
+// denied a settled build in that moment: it said how the build stood long ago.
+func TestNodeThatIsBehindAnswersNothing(t *testing.T) {
+	c := newCluster(t, 3)
+	for i := range c.configs {
+		c.start(i)
+	}
+	c.ready(0)
+	key := newKey(t, filepath.Join(t.TempDir(), "requester.key"))
+	client, err := api.Dial(t.Context(), api.Options{Endpoints: c.endpoints(), Signer: commandKey{key}})
+	check(t, err)
+	defer client.Close()
+	_, err = client.Do(t.Context(), build.TypeOpen, &build.Open{Key: key.Public, Name: "late"})
+	check(t, err)
+	for i := range c.configs {
+		c.stops[i]()
+	}
+	c.start(0) // alone, it cannot know
+	conn, err := grpc.NewClient(c.configs[0].self().Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithPerRPCCredentials(api.NewCredentials(c.genesis.Digest(), api.AudienceFarm, commandKey{key})))
+	check(t, err)
+	defer conn.Close()
+	farm := gavelv1.NewFarmClient(conn)
+	info, err := farm.Info(t.Context(), &gavelv1.InfoRequest{}, grpc.WaitForReady(true))
+	check(t, err)
+	if info.Ready {
+		t.Error("a node that is behind says that it is ready")
+	}
+	if answer, err := farm.Accounts(t.Context(), &gavelv1.AccountsRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a node that is behind answered %v, %v", answer, err)
+	}
+	watch, err := farm.WatchBuild(t.Context(), &gavelv1.GetBuildRequest{Build: make([]byte, 32)})
+	check(t, err)
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("a node that is behind streamed: %v", err)
+	}
+	c.start(1)
+	c.ready(0)
+	accounts, err := farm.Accounts(t.Context(), &gavelv1.AccountsRequest{})
+	check(t, err)
+	if !slices.ContainsFunc(accounts.Accounts, func(a *gavelv1.Account) bool { return a.Name == "late" }) {
+		t.Error("a node that has caught up does not know what was acknowledged")
 	}
 }
 

@@ -46,7 +46,8 @@ type reply struct {
 // Propose has commands decided and returns their outcomes and the Raft index at
 // which they were applied, once this node has applied it too. A follower
 // forwards to the leader. Commands of concurrent callers share Raft entries;
-// those of one call are never divided. Errors wrap ErrNoLeader, ErrBusy,
+// those of one call are never divided. A call without commands is a barrier: it
+// returns once this node has applied all that was committed before. Errors wrap ErrNoLeader, ErrBusy,
 // ErrOutcomeUnknown or ErrRefused, or ctx's error where nothing was proposed.
 func (n *Node) Propose(ctx context.Context, commands []build.Command) ([]build.Outcome, uint64, error) {
 	r, err := n.enqueue(ctx, commands, false)
@@ -106,8 +107,8 @@ func (n *Node) enqueue(ctx context.Context, commands []build.Command, direct boo
 
 // measure checks that the commands can be encoded and fit into one entry.
 func (c *call) measure() error {
-	if len(c.commands) == 0 || len(c.commands) > build.MaxBatch {
-		return fmt.Errorf("%d commands in one call, want 1 to %d", len(c.commands), build.MaxBatch)
+	if len(c.commands) > build.MaxBatch {
+		return fmt.Errorf("%d commands in one call, at most %d", len(c.commands), build.MaxBatch)
 	}
 	for i := range c.commands {
 		m := &c.commands[i]

@@ -111,6 +111,28 @@ func TestGatherKeepsLimits(t *testing.T) {
 	}
 }
 
+// A call without commands is a barrier: when it returns at a follower, that
+// follower has applied what was committed before, and no command was made up.
+func TestProposeOfNothingIsABarrier(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	ctx := testContext(t)
+	leader, followers := c.leader(ctx)
+	m := command()
+	if _, _, err := leader.Propose(ctx, []build.Command{m}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range append(followers, leader) {
+		outcomes, index, err := n.Propose(ctx, nil)
+		if err != nil || len(outcomes) != 0 || index == 0 {
+			t.Fatalf("%s: %d outcomes at index %d, %v", n.config.Name, len(outcomes), index, err)
+		}
+		if got := c.fsms[n.config.Name].requests(); !slices.Equal(got, [][16]byte{m.Request}) {
+			t.Errorf("%s has applied %x, want the one command", n.config.Name, got)
+		}
+	}
+}
+
 func TestProposeRefusesWhatCannotBe(t *testing.T) {
 	c := newCluster(t, 1)
 	c.start()
@@ -123,7 +145,7 @@ func TestProposeRefusesWhatCannotBe(t *testing.T) {
 	signed := command()
 	signed.Signature = make([]byte, build.MaxSignatureBytes+1)
 	for name, m := range map[string][]build.Command{
-		"nothing": nil, "too many": commands(build.MaxBatch + 1), "too large": {over}, "signature": {signed},
+		"too many": commands(build.MaxBatch + 1), "too large": {over}, "signature": {signed},
 		"too large together": slices.Repeat([]build.Command{large}, 17), "a tick": {{Version: 1, Type: build.TypeTick, Payload: make([]byte, 16)}},
 	} {
 		for _, propose := range []func(context.Context, []build.Command) ([]build.Outcome, uint64, error){leader.Propose, leader.ProposeHere} {
