@@ -122,11 +122,11 @@ The last four need the admin's key, D/keys/admin.`,
 		}),
 	}
 	c.PersistentFlags().StringVar(&dir, "farm", "", "the farm's directory, as `DIR` of gavel up (default $GAVEL_FARM, else ./farm)")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.PersistentFlags().BoolVar(&asJSON, "json", false, "print all accounts as JSON")
 	c.AddCommand(
-		moneyCommand(&dir, "grant", "move credits from the treasury to an account", build.TypeGrant),
-		moneyCommand(&dir, "mint", "make new credits for an account", build.TypeMint),
-		moneyCommand(&dir, "burn", "take credits of an account out of the world", build.TypeBurn),
+		moneyCommand(&dir, &asJSON, "grant", "move credits from the treasury to an account", build.TypeGrant),
+		moneyCommand(&dir, &asJSON, "mint", "make new credits for an account", build.TypeMint),
+		moneyCommand(&dir, &asJSON, "burn", "take credits of an account out of the world", build.TypeBurn),
 		admitCommand(&dir),
 	)
 	return c
@@ -148,7 +148,7 @@ func (r *ledgerReport) write(term *terminal, currency string) error {
 	return nil
 }
 
-func moneyCommand(dir *string, name, short string, kind build.Type) *cobra.Command {
+func moneyCommand(dir *string, asJSON *bool, name, short string, kind build.Type) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " NAME AMOUNT",
 		Short: short,
@@ -172,7 +172,14 @@ func moneyCommand(dir *string, name, short string, kind build.Type) *cobra.Comma
 				return fmt.Errorf("nothing was moved: %w", plain(err))
 			}
 			newTerminal(c).say("%s: %s credits, %s", name, amount, args[0])
-			return nil
+			if !*asJSON {
+				return nil
+			}
+			r, _, err := f.ledger(ctx)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(c.OutOrStdout()).Encode(r)
 		}),
 	}
 }

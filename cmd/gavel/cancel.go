@@ -11,6 +11,7 @@ import (
 
 func cancelCommand() *cobra.Command {
 	var dir string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "cancel BUILD",
 		Short: "withdraw a build that nobody has won yet",
@@ -33,9 +34,17 @@ auctioneer's fee, and after it is refused: somebody works on it.
 				return fmt.Errorf("the build was not cancelled: %w", plain(err))
 			}
 			newTerminal(c).say("cancelled %x", id)
-			return nil
+			if !asJSON {
+				return nil
+			}
+			r, err := f.report(ctx, id)
+			if err != nil {
+				return err
+			}
+			return r.print(newTerminal(c), true)
 		}),
 	}
 	farmFlag(c, &dir)
+	c.Flags().BoolVar(&asJSON, "json", false, "print what status --json prints")
 	return c
 }

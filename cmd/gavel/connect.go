@@ -64,7 +64,7 @@ func connectAs(ctx context.Context, flag, name string) (*farm, error) {
 	}
 	c, err := api.Dial(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, &exit{code: exitNoFarm, err: plain(err)}
 	}
 	return &farm{Client: c, dir: dir, file: file}, nil
 }

@@ -17,6 +17,7 @@ import (
 
 func downloadCommand() *cobra.Command {
 	var dir, to string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "download BUILD -o DIR",
 		Short: "fetch what a build made",
@@ -41,10 +42,18 @@ checked against its digest, and none is written outside of DIR.
 			if err != nil {
 				return err
 			}
-			return f.download(ctx, newTerminal(c), id, to)
+			if err := f.download(ctx, newTerminal(c), id, to); err != nil || !asJSON {
+				return err
+			}
+			r, err := f.report(ctx, id)
+			if err != nil {
+				return err
+			}
+			return r.print(newTerminal(c), true)
 		}),
 	}
 	farmFlag(c, &dir)
+	c.Flags().BoolVar(&asJSON, "json", false, "print what status --json prints")
 	c.Flags().StringVarP(&to, "output", "o", "", "the `DIR` to write to")
 	return c
 }

@@ -199,9 +199,10 @@ func TestRefusalsCostNothing(t *testing.T) {
 	if a, _ := ledger.find("requester"); a.Available != 10_000_000_000 {
 		t.Errorf("the requester has %d micro-credits left", a.Available)
 	}
-	for _, args := range [][]string{{"mint", "requester", "5"}, {"burn", "worker-3", "2.5"}} {
-		if code, _, stderr := call(t.Context(), append([]string{"account", "--farm", f.dir}, args...)...); code != exitDone {
-			t.Errorf("account %q: %d %s", args, code, stderr)
+	for _, args := range [][]string{{"account", "mint", "requester", "5"}, {"account", "burn", "worker-3", "2.5"}} {
+		r := new(ledgerReport)
+		if f.ask(r, args...); !r.balanced() {
+			t.Errorf("%q: %+v", args, r)
 		}
 	}
 	if code, _, stderr := call(t.Context(), "account", "grant", "requester", "1", "--farm", f.dir); code != exitUsage || !strings.Contains(stderr, "not enough credits") {

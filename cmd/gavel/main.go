@@ -71,7 +71,7 @@ drawn validators build it again, and pays only when the results agree.
   gavel download BUILD --farm farm -o out               fetch what came out
 
 Commands that talk to a farm find it by --farm, else by $GAVEL_FARM, else in
-./farm. Those that print something take --json.
+./farm. All but logs take --json, where they have something to say.
 
 Exit status: 0 it is done; 1 it failed (submit: the command failed, and everybody
 agrees that it does); 2 bad usage, or refused before anything ran; 3 submit: not
