@@ -41,6 +41,9 @@ func TestConcurrentCallersShareEntries(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make(chan error, callers)
 	for i := range callers {
+		if i == 1 {
+			<-fsm.reached // the first is in flight and held there, so all others must wait
+		}
 		wg.Go(func() {
 			mine := commands(1 + i%3)
 			outcomes, index, err := leader.Propose(ctx, mine)
@@ -58,7 +61,7 @@ func TestConcurrentCallersShareEntries(t *testing.T) {
 			errs <- err
 		})
 	}
-	for len(leader.calls) < callers-1 { // the first may be in flight; the rest must wait
+	for len(leader.calls) < callers-1 {
 		time.Sleep(time.Millisecond)
 	}
 	close(fsm.hold)
