@@ -76,7 +76,7 @@ func (e *Env) Field(t *Terms, operator string, stake stakeOf) (Field, Outcome) {
 		members = append(members, w)
 	}
 	if !offered {
-		return Field{}, Refuse(CodePlatform, "no worker of pool %q offers %s; the workers offer: %s", e.Pool.Name, t.Platform, e.offers())
+		return Field{}, Refuse(CodePlatform, "no worker of pool %q offers %s; the workers offer: %s%s", e.Pool.Name, t.Platform, e.offers(), e.platformHint(t.Platform))
 	}
 	for {
 		f := e.fieldOf(members)
@@ -91,6 +91,21 @@ func (e *Env) Field(t *Terms, operator string, stake stakeOf) (Field, Outcome) {
 		}
 		members = rest
 	}
+}
+
+// platformHint says what a person may have mixed up.
+func (e *Env) platformHint(platform string) string {
+	host := false
+	for _, w := range e.Workers() {
+		host = host || w.Offers("host")
+	}
+	switch {
+	case platform == "host":
+		return " (these workers run images only: name one with --image)"
+	case host:
+		return " (these workers use the native sandbox: images need workers started with --sandbox docker)"
+	}
+	return " (load it into the workers' engine: docker load or docker import; its id is what docker image inspect -f '{{.Id}}' prints)"
 }
 
 // offers lists the pool's platforms for a person.
