@@ -71,6 +71,8 @@ func (b *Build) decidePanel(e *Env) {
 		for _, a := range append(b.parties(), seats...) {
 			if a.State == AttemptOpened && a.Result() != j.Result && !a.Opening.Summary.Status.ResourceLimit() {
 				a.Slashed = true
+			}
+			if a.Slashed { // also whose lodged opening matched nothing
 				wrong++
 			}
 		}
