@@ -64,6 +64,9 @@ func (l Limits) WithDefaults() Limits {
 // Timeout is TimeMillis as a duration.
 func (l Limits) Timeout() time.Duration { return time.Duration(l.TimeMillis) * time.Millisecond }
 
+// Validate refuses limits out of range, with ErrRefused. Zero fields mean the defaults.
+func (l Limits) Validate() error { return l.WithDefaults().validate() }
+
 // validate refuses limits out of range; zero was replaced before, except CPUMillis.
 func (l Limits) validate() error {
 	for _, f := range []struct {

@@ -34,7 +34,7 @@ func (s Spec) Validate() error {
 			return refuse("the %s directory %q is not an absolute path", d.name, d.dir)
 		}
 	}
-	return s.Limits.WithDefaults().validate()
+	return s.Limits.Validate()
 }
 
 func (s Spec) validateCommand() error {

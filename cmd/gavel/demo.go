@@ -244,7 +244,7 @@ func (d *demonstration) build(ctx context.Context, p *demoProject) (*demoBuild, 
 		return nil, errors.Join(errors.New("it could not be followed to its end"), err)
 	}
 	b.took = time.Since(began)
-	if b.report, err = gather(ctx, d.farm, b.view); err != nil {
+	if b.report, err = gather(ctx, d.farm, b.view, evidencePatience); err != nil {
 		return nil, err
 	}
 	if err = d.place.download(ctx, d.farm, id, b); err != nil {

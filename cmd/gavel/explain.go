@@ -16,8 +16,11 @@ import (
 
 const (
 	// evidencePatience is how long those who hold a differing result get to upload it.
-	evidencePatience = 10 * time.Second
-	evidenceEvery    = 200 * time.Millisecond
+	evidencePatience = 5 * time.Second
+	// shownPatience is the same for a build that settled some time ago: what is not
+	// there by then hardly comes.
+	shownPatience = time.Second
+	evidenceEvery = 200 * time.Millisecond
 )
 
 // party is one side of a difference.

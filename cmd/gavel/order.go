@@ -81,6 +81,10 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 			return nil, usage("--cpus %q: %v", f.cpus, err)
 		}
 	}
+	bounds := sandbox.Limits{MemoryBytes: a.Limits.MemoryBytes, CPUMillis: a.Limits.CPUMillis}
+	if err := bounds.Validate(); err != nil {
+		return nil, usage("%v", err)
+	}
 	if a.TimeoutMillis <= 0 || a.TimeoutMillis > build.MaxTimeoutMillis {
 		return nil, usage("--timeout %v: want more than 0 and at most 24h", f.timeout)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -60,7 +61,7 @@ type outputReport struct {
 func newReport(b *gavelv1.Build) *buildReport {
 	r := &buildReport{
 		Build: hex.EncodeToString(b.Id), State: b.State, Verdict: b.Verdict, Reason: b.Reason, Status: b.Status, Winner: b.Winner,
-		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: b.ExitCode,
+		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: exitCode(b),
 		Attestations: []string{}, slashed: b.Slashed,
 	}
 	if r.Verdict == build.TooFew.String() {
@@ -119,7 +120,7 @@ func (r *buildReport) exitCode(warn bool) int {
 
 // gather completes a settled build's report with what lies in the store:
 // outputs, attestations, and why results differed.
-func gather(ctx context.Context, f *farm, b *gavelv1.Build) (*buildReport, error) {
+func gather(ctx context.Context, f *farm, b *gavelv1.Build, wait time.Duration) (*buildReport, error) {
 	r := newReport(b)
 	store, err := f.blobs()
 	if err != nil {
@@ -138,7 +139,7 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build) (*buildReport, error
 	}
 	r.explainEnd(b)
 	r.explainLabel()
-	patience, cancel := context.WithTimeout(ctx, evidencePatience)
+	patience, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if text := explain(patience, store, b); text != "" {
 		r.Reason = sentences(r.Reason, text)
@@ -147,6 +148,20 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build) (*buildReport, error
 		return nil, err
 	}
 	return r, nil
+}
+
+// exitCode is the command's own, and for a command that did not exit by itself
+// what a shell and timeout(1) would show: nobody should read success from it.
+func exitCode(b *gavelv1.Build) uint32 {
+	switch b.Status {
+	case build.StatusTimeout.String():
+		return 124
+	case build.StatusOOM.String():
+		return 137
+	case build.StatusSignaled.String():
+		return 128 + b.Signal
+	}
+	return b.ExitCode
 }
 
 // explainLabel says what a verdict does not: that nobody reproduced the result.

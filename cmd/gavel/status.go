@@ -50,7 +50,7 @@ func (f *farm) report(ctx context.Context, id [32]byte) (*buildReport, error) {
 		return nil, fmt.Errorf("asking for build %x: %w", id[:6], plain(err))
 	}
 	if b.State == build.Settled.String() {
-		return gather(ctx, f, b)
+		return gather(ctx, f, b, shownPatience)
 	}
 	return newReport(b), nil
 }

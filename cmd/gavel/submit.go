@@ -137,10 +137,10 @@ func refusedUnless(err error) error {
 	switch {
 	case errors.As(err, &e):
 		return err
+	case errors.Is(err, api.ErrOutcomeUnknown):
+		return &exit{code: exitNoFarm, err: errors.New("the farm has no majority of coordinators, or lost it: whether the build was taken is unknown. If it was, `gavel account` shows its escrow once they are back, and it goes on by itself; submitting again would be a second build")}
 	case errors.Is(err, api.ErrNoCluster):
 		return err
-	case errors.Is(err, api.ErrOutcomeUnknown):
-		return &exit{code: exitUnverified, err: fmt.Errorf("%w. It may have been taken: `gavel account` shows an escrow if so, and it costs nothing to let it run", err)}
 	}
 	return refused(fmt.Errorf("the build was not submitted, and nothing is owed: %w", plain(err)))
 }
@@ -161,7 +161,14 @@ func undecided(ctx context.Context, f *farm, text string, err error) error {
 func follow(ctx context.Context, f *farm, term *terminal, id [32]byte) (*buildReport, error) {
 	var last *gavelv1.Build
 	narrator := newNarrator()
+	outer := ctx
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	go f.watchMajority(ctx, lost)
 	for b, err := range f.WatchBuild(ctx, id) {
+		if err != nil && errors.Is(context.Cause(ctx), api.ErrNoCluster) {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -174,9 +181,39 @@ func follow(ctx context.Context, f *farm, term *terminal, id [32]byte) (*buildRe
 		return nil, errors.New("the farm showed nothing of it")
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
-	return gather(ctx, f, last)
+	ctx = outer
+	return gather(ctx, f, last, evidencePatience)
+}
+
+// How often it is asked whether the farm can decide anything, and for how long it
+// may not before that is said: an election takes a second or two.
+const (
+	majorityInterval = 3 * time.Second
+	majorityPatience = 30 * time.Second
+)
+
+// watchMajority ends a wait that nothing will come of: a coordinator that has
+// lost the others shows the last that it knew, for ever.
+func (f *farm) watchMajority(ctx context.Context, lost context.CancelCauseFunc) {
+	since := time.Now()
+	for ctx.Err() == nil {
+		bounded, cancel := context.WithTimeout(ctx, majorityInterval)
+		c, err := f.Farm().Cluster(bounded, &gavelv1.ClusterRequest{})
+		cancel()
+		switch {
+		case err == nil && c.Leader != "":
+			since = time.Now()
+		case time.Since(since) > majorityPatience:
+			lost(fmt.Errorf("%w: no majority of coordinators has been there for %v", api.ErrNoCluster, majorityPatience))
+			return
+		}
+		select {
+		case <-time.After(majorityInterval):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // print shows a report, as JSON or for a person.

@@ -167,7 +167,7 @@ func showVerdict(v *gavelv1.Build, b *build.Build, d directory) {
 	}
 	summary := &a.Opening.Summary
 	v.Result, v.Manifest, v.ManifestBytes = raw(summary.Digest()), raw(summary.Content), summary.ManifestBytes
-	v.Status, v.ExitCode = summary.Status.String(), summary.ExitCode
+	v.Status, v.ExitCode, v.Signal = summary.Status.String(), summary.ExitCode, summary.Signal
 	v.Delivered = readable(b, a)
 }
 

@@ -78,12 +78,18 @@ func (e *Env) Field(t *Terms, operator string, stake stakeOf) (Field, Outcome) {
 	if !offered {
 		return Field{}, Refuse(CodePlatform, "no worker of pool %q offers %s; the workers offer: %s%s", e.Pool.Name, t.Platform, e.offers(), e.platformHint(t.Platform))
 	}
+	all := e.fieldOf(members).Domains
+	var needed escrow.Credits
 	for {
 		f := e.fieldOf(members)
 		s, out := e.requiredStake(t, f.Domains)
+		if out.Code == CodeTooFew && f.Domains < all {
+			return f, Refuse(CodeTooFew, "too few independent validators: of %d %ss that could serve this build, %d have the stake of %s credits that its price and value at risk demand; lower --max-price or --value-at-risk", all, e.Pool.Domain, f.Domains, needed)
+		}
 		if out.Code != Done {
 			return f, out
 		}
+		needed = s
 		f.Stake = s
 		rest := slices.DeleteFunc(slices.Clone(members), func(w *Worker) bool { return stake(w) < s })
 		if len(rest) == len(members) {

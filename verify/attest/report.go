@@ -16,17 +16,21 @@ import (
 
 // Report is what one verified bundle shows, in words.
 type Report struct {
-	Subjects []string // the names under which the statement speaks of the file
-	SHA256   string   // of the file, in hex
-	Key      string   // the fingerprint of the key that signed
+	Subjects []string `json:"subjects"` // the names under which the statement speaks of the file
+	SHA256   string   `json:"sha256"`   // of the file, in hex
+	Key      string   `json:"key"`      // the fingerprint of the key that signed
 	// BuilderID, BuildType and InvocationID are the signer's claims; of Gavel's
 	// statements the invocation is the build's id.
-	BuilderID, BuildType, InvocationID string
-	Simulated                          bool // the signer's own label
-	LogEntries                         int  // entries that the bundle carries, unchecked
+	BuilderID    string `json:"builder_id"`
+	BuildType    string `json:"build_type"`
+	InvocationID string `json:"invocation_id"`
+	Simulated    bool   `json:"simulated"`   // the signer's own label
+	LogEntries   int    `json:"log_entries"` // entries that the bundle carries, unchecked
 	// Proven holds for whoever trusts SHA-256 and the signature scheme. Claimed
 	// is the signer's word. NotProven is what a reader might take for granted.
-	Proven, Claimed, NotProven []string
+	Proven    []string `json:"proven"`
+	Claimed   []string `json:"claimed"`
+	NotProven []string `json:"not_proven"`
 }
 
 // parsedStatement is a statement with its predicate decoded.

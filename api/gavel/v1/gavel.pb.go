@@ -664,6 +664,7 @@ type Build struct {
 	MaximumPrice    int64                  `protobuf:"varint,43,opt,name=maximum_price,json=maximumPrice,proto3" json:"maximum_price,omitempty"`
 	DomainKind      string                 `protobuf:"bytes,44,opt,name=domain_kind,json=domainKind,proto3" json:"domain_kind,omitempty"` // "operator" or "machine"
 	RaftIndex       uint64                 `protobuf:"varint,45,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`   // at which the view was taken
+	Signal          uint32                 `protobuf:"varint,46,opt,name=signal,proto3" json:"signal,omitempty"`                          // that ended the delivered result's command, where one did
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1009,6 +1010,13 @@ func (x *Build) GetDomainKind() string {
 func (x *Build) GetRaftIndex() uint64 {
 	if x != nil {
 		return x.RaftIndex
+	}
+	return 0
+}
+
+func (x *Build) GetSignal() uint32 {
+	if x != nil {
+		return x.Signal
 	}
 	return 0
 }
@@ -3484,8 +3492,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\xfc\n" +
-	"\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\x94\v\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -3539,7 +3546,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vdomain_kind\x18, \x01(\tR\n" +
 	"domainKind\x12\x1d\n" +
 	"\n" +
-	"raft_index\x18- \x01(\x04R\traftIndex\"\x91\x04\n" +
+	"raft_index\x18- \x01(\x04R\traftIndex\x12\x16\n" +
+	"\x06signal\x18. \x01(\rR\x06signal\"\x91\x04\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\tR\x05round\x12\x12\n" +
 	"\x04seat\x18\x02 \x01(\rR\x04seat\x12\x16\n" +
