@@ -23,7 +23,7 @@ const (
 )
 
 // kept holds the outputs of builds that are committed to, until the farm asks
-// for them or no longer can. DIR/kept/LEASE holds one result; DIR/work/LEASE is
+// for them or no longer can. DIR/kept/LEASE holds one result; "work" in DIR is
 // where it was made. A crash between moving one into place and writing its
 // record leaves an orphan, which the next start removes and builds again.
 type kept struct {
