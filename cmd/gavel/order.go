@@ -38,6 +38,7 @@ type order struct {
 	dir         string
 	action      reapi.Action
 	samplePPM   uint32
+	cached      bool
 	validators  uint32
 	maxPrice    credits
 	budget      credits
@@ -49,7 +50,7 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	o := &order{dir: dir, validators: f.validators, maxPrice: f.maxPrice, budget: f.budget, valueAtRisk: f.valueAtRisk}
+	o := &order{dir: dir, cached: f.cache, validators: f.validators, maxPrice: f.maxPrice, budget: f.budget, valueAtRisk: f.valueAtRisk}
 	if f.onUnverified != "fail" && f.onUnverified != "warn" {
 		return nil, usage("--on-unverified %q: want fail or warn", f.onUnverified)
 	}
@@ -221,7 +222,7 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	}
 	t := &build.Terms{
 		Pool: pool.Name, Platform: o.action.Root, TimeoutMillis: o.action.TimeoutMillis, Validators: o.validators,
-		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(),
+		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(), Cached: o.cached,
 	}
 	if t.SamplePPM == 0 {
 		t.SamplePPM = draw.PPM

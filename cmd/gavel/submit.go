@@ -13,10 +13,12 @@ import (
 
 	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
+	"gavel/raftfsm/build"
 )
 
 // submitFlags are the flags of submit.
 type submitFlags struct {
+	cache        bool
 	farm         string
 	json         bool
 	maxPrice     credits
@@ -95,6 +97,7 @@ and all agree; 2 bad usage, or refused before anything ran; 3 not verified (0 wi
 	flags.StringVar(&f.image, "image", "host", "the root it runs in: an image's `DIGEST` (sha256:…), or host")
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
 	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
+	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
 	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")
 	flags.StringVar(&f.cpus, "cpus", "", "how many CPUs it may use, such as 1.5 (default: all)")
@@ -118,6 +121,11 @@ func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, com
 	}
 	text := hex.EncodeToString(id[:])
 	term.say("build %s", text)
+	if f.cache {
+		if b, err := farm.Farm().GetBuild(ctx, &gavelv1.GetBuildRequest{Build: id[:]}); err == nil && b.State == build.Settled.String() {
+			term.say("this earlier build of yours answers; nothing is built or paid again. It went so:")
+		}
+	}
 	report, err := follow(ctx, farm, term, id)
 	if err != nil {
 		return undecided(ctx, farm, text, err)
