@@ -1,6 +1,13 @@
 package native
 
-import "gavel/sandbox/native/box"
+import (
+	"time"
+
+	"gavel/sandbox/native/box"
+)
+
+// sparePatience is how long Close waits for word of a spare that was just cloned.
+const sparePatience = 2 * time.Second
 
 // A spare is a box that was cloned ahead and waits for a plan, so that a command
 // does not wait for namespaces (half the time of a start). There is at most one:
@@ -57,6 +64,8 @@ func (r *Runner) dropSpare() error {
 		return nil
 	}
 	// Its pidfd lies unread in the socket: without it nobody could await its death.
+	// Where the spawner died before it could send that, nothing ever comes.
+	_ = c.control.SetReadDeadline(time.Now().Add(sparePatience)) // sockets have deadlines
 	if report, fd, err := c.receive(); err == nil && fd >= 0 && report.Kind == box.Spawned {
 		c.adopt(fd)
 	}
