@@ -226,7 +226,13 @@ func TestWinnerDies(t *testing.T) {
 func TestNobodyBids(t *testing.T) {
 	f, before := spot(t)
 	id := f.submit(0, f.terms(build.LaneSpot))
-	f.auctioned(id)
+	for auctions := 1; f.build(id).State != build.Settled; auctions++ {
+		if auctions > 4 {
+			t.Fatalf("after %d auctions without a bid the build is %v", auctions-1, f.build(id).State)
+		}
+		f.auctioned(id)
+		f.tick(1000)
+	}
 	b := f.build(id)
 	if b.Verdict != build.NoBids || f.left(0, before) != 0 {
 		t.Fatalf("verdict %v, %v left escrow", b.Verdict, f.left(0, before))

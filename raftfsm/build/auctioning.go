@@ -251,9 +251,17 @@ func (b *Build) close(e *Env) {
 	b.State, b.Deadline = Revealing, e.Now+e.Params.RevealMillis
 }
 
+// quietAuctions is how many auctions without a single bid end a build: a window
+// is short, and a machine under load may miss one.
+const quietAuctions = 4
+
 // noBids ends an auction without an award: back to the queue while an eligible
-// worker is busy, otherwise the end.
+// worker is busy, or nobody was quick enough a few times; otherwise the end.
 func (b *Build) noBids(e *Env, why string) {
+	if len(b.Bids) == 0 && b.AuctionNumber+1 < quietAuctions {
+		b.requeue(e)
+		return
+	}
 	for i := range b.Eligible {
 		if w := e.Worker(b.Eligible[i].Worker); w != nil && w.Engaged > 0 {
 			b.requeue(e)
