@@ -11,22 +11,12 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// hashHistory is how many state hashes of past indexes are kept for comparison
-// between nodes that have not applied the same number of entries.
-const hashHistory = 1024
-
 // FSM is the state machine as hashicorp/raft drives it.
 type FSM struct {
 	mu      sync.RWMutex
 	genesis *Genesis
 	state   *State
 	changed chan struct{} // closed, and replaced, by every Apply and Restore
-	history [hashHistory]indexHash
-}
-
-type indexHash struct {
-	index uint64
-	hash  ID
 }
 
 // New makes the state machine of a cluster, before its first entry.
@@ -51,9 +41,8 @@ func (f *FSM) Apply(l *raft.Log) any {
 	return out
 }
 
-// announce records the state hash and wakes who waits for a change.
+// announce wakes who waits for a change.
 func (f *FSM) announce() {
-	f.history[f.state.index%hashHistory] = indexHash{f.state.index, f.state.hash}
 	close(f.changed)
 	f.changed = make(chan struct{})
 }
@@ -78,14 +67,6 @@ func (f *FSM) Applied() (index uint64, hash ID) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.state.index, f.state.hash
-}
-
-// HashAt returns the state hash after the entry at index, if it is still known.
-func (f *FSM) HashAt(index uint64) (hash ID, ok bool) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	h := f.history[index%hashHistory]
-	return h.hash, h.index == index
 }
 
 // WaitApplied returns once the entry at index is applied here.

@@ -6,7 +6,6 @@ import (
 	"gavel/raftfsm"
 	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
-	"gavel/raftfsm/wire"
 )
 
 // Source is the applied state, as far as it concerns one coordinator.
@@ -64,7 +63,7 @@ func (s source) Build(id ID) (out *build.Build, ok bool) {
 	s.fsm.Read(func(st *raftfsm.State) {
 		var b *build.Build
 		if b, ok = st.Build(id); ok {
-			out = clone(b)
+			out = b.Clone()
 		}
 	})
 	return out, ok
@@ -75,18 +74,9 @@ func (s source) Settled(limit int, known func(id ID, version uint64) bool) (out 
 		builds := st.Builds()
 		for i := len(builds) - 1; i >= 0 && len(out) < limit; i-- { // the oldest leave first
 			if b := builds[i]; b.State == build.Settled && !known(b.ID, b.Version) {
-				out = append(out, clone(b))
+				out = append(out, b.Clone())
 			}
 		}
 	})
-	return out
-}
-
-// clone copies a record by way of its encoding.
-func clone(b *build.Build) *build.Build {
-	out := new(build.Build)
-	if err := wire.Decode(wire.Encode(b), out); err != nil {
-		panic("duty: a build's record does not survive its own encoding: " + err.Error())
-	}
 	return out
 }
