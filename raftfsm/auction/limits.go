@@ -16,3 +16,12 @@ const (
 	// MaxValidators bounds k: beyond it no odds improve that anyone can pay for.
 	MaxValidators = 64
 )
+
+const (
+	// MaxAsks bounds the standing asks of one clearing.
+	MaxAsks = 1 << 20
+
+	// MaxUnits bounds the units of one ask and of one clearing: with MaxAsks
+	// their sum stays below 2⁶⁰.
+	MaxUnits = 1 << 40
+)
