@@ -32,7 +32,7 @@ func (s *State) applyEntry(index uint64, data []byte) []build.Outcome {
 	}
 	s.dispatch()
 	s.forgetSettled()
-	s.burnIncome()
+	s.spendIncome()
 	s.rehash()
 	return outcomes
 }
@@ -69,7 +69,8 @@ func (s *State) apply(m *build.Command, proven map[[48]byte]bool) build.Outcome 
 // carrying them out again would change something. All others find their work done.
 func once(t build.Type) bool {
 	switch t {
-	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit:
+	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit,
+		build.TypePool, build.TypeLeaseBid, build.TypeTickets, build.TypeCommunity:
 		return true
 	}
 	return false
@@ -144,7 +145,7 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 	switch m.Type {
 	case build.TypeDeal, build.TypeComplain, build.TypeJustify, build.TypeAuctioneer:
 		return s.applyMember(m)
-	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant:
+	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypePool, build.TypeCommunity:
 		return s.applyAdmin(m)
 	case build.TypeOpen:
 		return decoded(m, func(p *build.Open) build.Outcome {
@@ -160,6 +161,9 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 		return decoded(m, func(p *build.Cancel) build.Outcome {
 			return s.onBuild(p.Build, func(e *build.Env, b *build.Build) build.Outcome { return b.Cancel(e, sender) })
 		})
+	}
+	if m.Type == build.TypeLeaseBid || m.Type == build.TypeTickets {
+		return s.applyBuyer(m)
 	}
 	return s.applyWorker(m)
 }
@@ -202,6 +206,14 @@ func (s *State) applyWorker(m *build.Command) build.Outcome {
 	case build.TypeReveal:
 		return decoded(m, func(p *build.Reveal) build.Outcome {
 			return s.onBuild(p.Build, func(e *build.Env, b *build.Build) build.Outcome { return b.Reveal(e, w.ID, p) })
+		})
+	case build.TypeAsk:
+		return decoded(m, func(p *build.PlaceAsk) build.Outcome {
+			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Ask(e, w, p) })
+		})
+	case build.TypeOpenAsk:
+		return decoded(m, func(p *build.OpenAsk) build.Outcome {
+			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.OpenAsk(e, w, p) })
 		})
 	case build.TypeCommit:
 		return decoded(m, func(p *build.Commit) build.Outcome {
@@ -257,11 +269,13 @@ func (s *State) onBuild(id ID, transition func(*build.Env, *build.Build) build.O
 		return build.Refuse(build.CodeUnknownBuild, "no such build here, or it settled long ago")
 	}
 	pool, _ := s.Pool(b.Terms.Pool)
+	e, done := s.env(pool)
 	before := b.State
-	out := transition(s.env(pool), b)
+	out := transition(e, b)
 	if out.Code == build.Done {
 		s.changed(b, before)
 	}
+	done()
 	return out
 }
 
@@ -293,20 +307,6 @@ func (s *State) forgetSettled() {
 	}
 }
 
-// burnIncome destroys what the treasury holds, where genesis says so.
-func (s *State) burnIncome() {
-	if s.genesis.Params.Treasury != build.TreasuryBurn {
-		return
-	}
-	a, _ := s.ledger.Account(s.treasury)
-	if a.Available == 0 {
-		return
-	}
-	id := s.transferID(wire.NewHasher("entry").U64(s.index).Sum(), "burn income", s.treasury, s.treasury)
-	must(s.ledger.Burn(id, s.treasury, a.Available))
-	must(s.ledger.Retire(id))
-}
-
 // tick advances farm time and does all that has become due, in the order of
 // deadlines, ties by build id.
 func (s *State) tick(m *build.Tick) build.Outcome {
@@ -322,10 +322,13 @@ func (s *State) tick(m *build.Tick) build.Outcome {
 		}
 		b := s.builds[id]
 		pool, _ := s.Pool(b.Terms.Pool)
+		e, done := s.env(pool)
 		before := b.State
-		b.Expire(s.env(pool))
+		b.Expire(e)
 		s.changed(b, before)
+		done()
 	}
+	s.expireMarkets()
 	if d := s.keys.Deadline; d > 0 && d <= s.now {
 		s.concludeKeys()
 		s.touch(kindKeys, ID{})
@@ -374,24 +377,46 @@ func provenKey(msg []byte, sig beacon.Signature) [48]byte {
 	return k
 }
 
-// beacon applies a signature that a build's state demands.
+// beacon applies a signature that a build or a market demands.
 func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome {
 	if !s.keys.Done {
 		return build.Refuse(build.CodeNotReady, "there is no group key yet")
 	}
-	return s.onBuild(m.Build, func(e *build.Env, b *build.Build) build.Outcome {
-		d, ok := b.Demand(e.Pool.Lane == build.LaneHouse)
-		if !ok || d.Purpose != m.Purpose || d.Round != m.Round {
-			return build.Refuse(build.CodeStale, "the build does not wait for this draw")
-		}
+	prove := func() build.Outcome {
 		msg, sig := beacon.Message(s.cluster, m.Purpose, m.Build, m.Round), beacon.Signature(m.Signature)
-		if !proven[provenKey(msg, sig)] {
-			if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
-				return build.Refuse(build.CodeBadBeacon, "%v", err)
-			}
+		if proven[provenKey(msg, sig)] {
+			return build.Outcome{Subject: m.Build}
 		}
-		b.Drawn(e, d, m.Signature, beacon.Randomness(sig))
-		return build.Outcome{Subject: b.ID}
+		if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
+			return build.Refuse(build.CodeBadBeacon, "%v", err)
+		}
+		return build.Outcome{Subject: m.Build}
+	}
+	seed := beacon.Randomness(beacon.Signature(m.Signature))
+	stale := build.Refuse(build.CodeStale, "nothing waits for this draw")
+	if pool, ok := s.marketPool(m.Build); ok {
+		return s.onMarket(pool, func(e *build.Env, k *build.Market) build.Outcome {
+			d, ok := k.Demand()
+			if !ok || d.Purpose != m.Purpose || d.Round != m.Round {
+				return stale
+			}
+			out := prove()
+			if out.Code == build.Done {
+				k.Drawn(e, d, m.Signature, seed)
+			}
+			return out
+		})
+	}
+	return s.onBuild(m.Build, func(e *build.Env, b *build.Build) build.Outcome {
+		d, ok := b.Demand(e.Pool.Lane)
+		if !ok || d.Purpose != m.Purpose || d.Round != m.Round {
+			return stale
+		}
+		out := prove()
+		if out.Code == build.Done {
+			b.Drawn(e, d, m.Signature, seed)
+		}
+		return out
 	})
 }
 

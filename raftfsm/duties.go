@@ -1,10 +1,13 @@
 package raftfsm
 
 import (
+	"cmp"
+
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
 )
 
 // Demand is a beacon signature that the state asks for.
@@ -25,8 +28,14 @@ func (s *State) Demands() []Demand {
 	var out []Demand
 	for _, b := range s.Live() {
 		pool, _ := s.Pool(b.Terms.Pool)
-		if d, ok := b.Demand(pool.Lane == build.LaneHouse); ok {
+		if d, ok := b.Demand(pool.Lane); ok {
 			out = append(out, Demand{d.Purpose, b.ID, d.Round})
+		}
+	}
+	for _, name := range wire.SortedKeys(s.markets, cmp.Compare[string]) {
+		k := s.markets[name]
+		if d, ok := k.Demand(); ok {
+			out = append(out, Demand{d.Purpose, k.ID, d.Round})
 		}
 	}
 	return out
@@ -69,6 +78,7 @@ type Assignments struct {
 	Reveals            []RevealDuty
 	Leases             []Lease
 	Uploads            []Upload
+	Asks               []AskDuty
 	// Busy lists builds the worker still has a part in, so that it keeps what it made.
 	Busy []ID
 }
@@ -123,12 +133,14 @@ func (s *State) Assignments(worker ID) Assignments {
 	a, _ := s.ledger.Account(worker)
 	out.FreeStake = a.Stake
 	for _, b := range s.Live() {
-		if b.Terms.Pool == w.Pool {
+		if pool, _ := s.Pool(b.Terms.Pool); w.In(pool) {
 			s.assignBuild(&out, w, b)
 		}
 	}
+	s.assignAsks(&out, w)
 	for i := max(0, len(s.settled)-evidenceBuilds); i < len(s.settled); i++ {
-		if b := s.builds[s.settled[i]]; b.Terms.Pool == w.Pool {
+		b := s.builds[s.settled[i]]
+		if pool, _ := s.Pool(b.Terms.Pool); w.In(pool) {
 			out.Uploads = append(out.Uploads, evidence(b, worker)...)
 		}
 	}
@@ -158,10 +170,10 @@ func (s *State) assignBuild(out *Assignments, w *build.Worker, b *build.Build) {
 	if part {
 		out.Busy = append(out.Busy, b.ID)
 	}
-	if !b.State.Delivering() {
+	if !b.State.Delivering() && b.State != build.Pricing {
 		return
 	}
-	if a := &b.Attempts[b.Uploader]; a.Worker == w.ID && !a.Stored {
+	if a := &b.Attempts[b.Uploader]; b.State.Delivering() && a.Worker == w.ID && !a.Stored {
 		out.Uploads = append(out.Uploads, Upload{Build: b.ID, Lease: a.Lease(b.ID), Result: b.Delivered, Until: min(a.LeaseUntil, a.BoundUntil)})
 	}
 	out.Uploads = append(out.Uploads, evidence(b, w.ID)...)
@@ -175,7 +187,7 @@ func (s *State) assignAuction(out *Assignments, w *build.Worker, b *build.Build)
 		}
 	}
 	for i := range b.Eligible {
-		eligible = eligible || b.Eligible[i].Worker == w.ID
+		eligible = eligible || b.Eligible[i].Worker == w.ID && w.Serves(b.Requester)
 	}
 	for i := range s.genesis.Coordinators {
 		m := &s.genesis.Coordinators[i]

@@ -52,7 +52,6 @@ type Genesis struct {
 // Bounds of a genesis.
 const (
 	MaxCoordinators = 9 // beyond that every commit waits for more disks and gains nothing
-	maxPools        = 64
 )
 
 // Code is the canonical encoding.
@@ -67,7 +66,7 @@ func (g *Genesis) codeSigned(c *wire.Coder) {
 	c.String(&g.Currency, build.MaxNameBytes)
 	c.Bool(&g.Simulated)
 	g.Params.Code(c)
-	wire.Records(c, &g.Pools, maxPools)
+	wire.Records(c, &g.Pools, MaxPools)
 	wire.Records(c, &g.Coordinators, MaxCoordinators)
 	c.Blob(&g.AdminKey, 512)
 	c.Blob(&g.ClusterKey, 512)
@@ -119,10 +118,11 @@ func (g *Genesis) Validate() error {
 	}
 	for i := range g.Pools {
 		p := &g.Pools[i]
-		lane := p.Lane == build.LaneSpot || p.Lane == build.LaneHouse
-		domain := p.Domain == build.DomainOperator || p.Domain == build.DomainMachine
-		if !ValidName(p.Name) || !lane || !domain || !slices.IsSorted(p.Operators) {
-			return fmt.Errorf("genesis: pool %q has a bad name, lane, domain or unsorted operators", p.Name)
+		if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
+			return fmt.Errorf("genesis: pool %q has a bad name or unsorted operators", p.Name)
+		}
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("genesis: %w", err)
 		}
 	}
 	for i := range g.Operators {

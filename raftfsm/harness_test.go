@@ -116,9 +116,11 @@ type farmOptions struct {
 	drop      escrow.Credits
 	stake     escrow.Credits
 	seed      uint64
-	operators int  // 0: one per worker
-	retained  int  // settled builds that stay; 0 is MaxSettled
-	real      bool // real signatures of participants; beacons stay cheap
+	operators int    // 0: one per worker
+	retained  int    // settled builds that stay; 0 is MaxSettled
+	real      bool   // real signatures of participants; beacons stay cheap
+	slots     uint32 // builds a worker runs at once; 0 is 1
+	rules     func(*build.Pool, *build.Params)
 }
 
 // halfReal checks participants' signatures for real.
@@ -139,8 +141,18 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 		Pools:    []build.Pool{{Name: "pool", Lane: o.lane, Domain: build.DomainOperator}},
 		AdminKey: f.admin, ClusterKey: key("cluster", 0),
 	}
-	if o.lane == build.LaneHouse {
+	switch o.lane {
+	case build.LaneHouse:
 		g.Pools[0].Domain = build.DomainMachine
+	case build.LaneBatch:
+		g.Pools[0].Batch = build.BatchRules{EpochMillis: 10_000, Reserve: 10_000_000, Pricing: auction.PricingVCG}
+	case build.LaneLease:
+		g.Pools[0].Lease = build.LeaseRules{PeriodMillis: 60_000, OpeningMillis: 10_000, EndingMillis: 10_000, Samples: 10, Slots: 5, Reserve: 1_000_000}
+	case build.LaneLottery:
+		g.Pools[0].Lottery = build.LotteryRules{Price: 500_000, Rule: auction.TicketAllPay, Lookahead: 2, SlotMillis: 5_000}
+	}
+	if o.rules != nil {
+		o.rules(&g.Pools[0], &g.Params)
 	}
 	seals := map[ID]hpke.PrivateKey{}
 	for i := range 3 {
@@ -193,7 +205,7 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 		}
 		f.must(f.command(k, build.TypeRegister, &build.Register{
 			Key: k, Name: fmt.Sprintf("worker-%d", i+1), Pool: "pool", Operator: operator, Machine: fmt.Sprintf("m-%03d", i),
-			Class: "linux/amd64", Platforms: []string{"host"}, Slots: 1, Stake: o.stake,
+			Class: "linux/amd64", Platforms: []string{"host"}, Slots: cmp.Or(o.slots, 1), Stake: o.stake,
 		}))
 	}
 	return f
@@ -340,8 +352,10 @@ func (f *farm) terms(lane build.Lane) build.Terms {
 	}
 	f.rng.Uint64()
 	seeded{f.rng}.Read(t.ActionDigest[:])
-	if lane == build.LaneSpot {
-		t.Reserve = 10_000_000
+	if lane != build.LaneHouse {
+		if lane != build.LaneLottery {
+			t.Reserve = 10_000_000
+		}
 		t.Value = auction.Constant(t.Reserve)
 		t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, t.Validators)
 	}

@@ -42,8 +42,15 @@ func (s *State) applyAdmin(m *build.Command) build.Outcome {
 	if m.Sender != build.AccountID(s.genesis.AdminKey) {
 		return build.Refuse(build.CodeNotAllowed, "only the admin named in genesis may do this")
 	}
-	if m.Type == build.TypeAdmit {
+	switch m.Type {
+	case build.TypeAdmit:
 		return decoded(m, s.admit)
+	case build.TypePool:
+		return decoded(m, s.makePool)
+	case build.TypeCommunity:
+		return decoded(m, func(p *build.Lend) build.Outcome {
+			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Lend(e, p) })
+		})
 	}
 	return decoded(m, func(p *build.Money) build.Outcome { return s.money(m.Type, requestKey(m), p) })
 }
@@ -264,7 +271,9 @@ func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcom
 	if hit, ok := s.cached(sender, t); ok {
 		return build.Outcome{Subject: hit.ID} // nothing moves and nothing is recorded
 	}
-	b, out := build.New(s.env(pool), sender, s.operatorOf(sender), request, t, s.sequence)
+	e, done := s.env(pool)
+	defer done()
+	b, out := build.New(e, sender, s.operatorOf(sender), request, t, s.sequence)
 	if out.Code != build.Done {
 		return out
 	}
@@ -273,54 +282,4 @@ func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcom
 	s.live[b.ID] = b
 	s.changed(b, build.Queued)
 	return out
-}
-
-// dispatch lets as many queued builds go on as their pools have idle workers
-// that no other auction is about to engage: the highest extra first, then the
-// oldest.
-func (s *State) dispatch() {
-	if !s.keys.Done {
-		return
-	}
-	for i := range s.genesis.Pools {
-		pool := &s.genesis.Pools[i]
-		var waiting []*build.Build
-		open := 0
-		for _, b := range s.live { // sorted below; the count has no order
-			if b.Terms.Pool != pool.Name {
-				continue
-			}
-			switch {
-			case b.State == build.Queued && !b.Dispatched:
-				waiting = append(waiting, b)
-			case b.State == build.Queued, b.State == build.Bidding, b.State == build.Revealing:
-				open++
-			}
-		}
-		if len(waiting) == 0 {
-			continue
-		}
-		slices.SortFunc(waiting, func(a, b *build.Build) int {
-			if a.Before(b) {
-				return -1
-			}
-			return 1
-		})
-		idle := 0
-		for _, w := range s.workers { // a count has no order
-			if w.Pool == pool.Name && w.Idle() {
-				idle++
-			}
-		}
-		for len(waiting) > 0 && open < idle {
-			b := waiting[0]
-			waiting = waiting[1:]
-			if b.NotBefore > s.now {
-				continue
-			}
-			b.Dispatch(waiting)
-			s.changed(b, b.State)
-			open++
-		}
-	}
 }

@@ -3,7 +3,6 @@ package raftfsm
 import (
 	"flag"
 	"fmt"
-	"runtime"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -21,11 +20,11 @@ var randomCommands = flag.Int("commands", 1_000_000, "random commands of TestRan
 // hashes, the ledger in balance, every build with a way out, and every settled
 // build paid as the naive oracle says.
 func TestRandomCommands(t *testing.T) {
-	farms := 2 * runtime.GOMAXPROCS(0)
-	for i := range farms {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
+	lanes := []build.Lane{build.LaneSpot, build.LaneBatch, build.LaneLease, build.LaneHouse, build.LaneSpot, build.LaneLottery}
+	for i, lane := range lanes {
+		t.Run(fmt.Sprint(i+1, lane), func(t *testing.T) {
 			t.Parallel()
-			randomFarm(t, uint64(i+1), *randomCommands/farms+1)
+			randomFarm(t, lane, uint64(i+1), *randomCommands/len(lanes)+1)
 		})
 	}
 }
@@ -40,12 +39,8 @@ type chaos struct {
 	ends    map[build.State]int
 }
 
-func randomFarm(t *testing.T, seed uint64, commands int) {
-	lane := build.LaneSpot
-	if seed%4 == 0 {
-		lane = build.LaneHouse
-	}
-	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed, retained: 60}
+func randomFarm(t *testing.T, lane build.Lane, seed uint64, commands int) {
+	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed, retained: 60, rules: randomRules(seed)}
 	if lane == build.LaneHouse {
 		o.drop, o.stake = 0, 0
 	}
@@ -142,6 +137,8 @@ func (c *chaos) random() (build.Command, bool) {
 		return c.sent[c.rng.IntN(len(c.sent))], true // harmless repetition
 	case p < 97:
 		return c.cancel()
+	case p < 99:
+		return c.buyer()
 	}
 	return build.Command{}, false
 }
@@ -163,7 +160,7 @@ func (c *chaos) randomTerms() build.Terms {
 		t.SamplePPM = 400_000
 	}
 	t.TimeoutMillis = int64(1_000 + c.rng.IntN(20_000))
-	if c.lane == build.LaneSpot {
+	if c.lane != build.LaneHouse {
 		t.Priority = escrow.Credits(c.rng.IntN(3)) * credit / 2
 		t.Budget = build.MinBudget(&c.genesis.Params, t.Reserve, t.Validators) + escrow.Credits(c.rng.IntN(2))*credit
 	}
@@ -261,7 +258,7 @@ func (c *chaos) workerCommand(w int) (build.Command, bool) {
 	case len(a.Auctions) > 0:
 		return c.bid(w, a.Auctions[c.rng.IntN(len(a.Auctions))]), true
 	}
-	return build.Command{}, false
+	return c.ask(w, a.Asks)
 }
 
 // outcome is what a worker makes of a build: the build's own bytes say of what kind it is.
@@ -337,7 +334,13 @@ func (c *chaos) oracle() {
 	c.checked = s.settlements
 	for _, b := range s.live {
 		_, deadline := b.NextDeadline()
-		_, draw := b.Demand(c.lane == build.LaneHouse)
+		_, draw := b.Demand(c.lane)
+		if c.lane == build.LaneBatch && (b.State == build.Committed || b.State == build.Pricing) {
+			k, _ := s.Market("pool")
+			_, sealed := k.Demand()
+			_, timed := k.NextDeadline()
+			draw = sealed || timed
+		}
 		_, act := b.Act()
 		if !deadline && !draw && !act && len(b.OpenNow()) == 0 {
 			c.t.Errorf("build %x in %v has no way out", b.ID[:4], b.State)
@@ -395,7 +398,7 @@ func settlementOracle(s *State, b *build.Build) error {
 			return fmt.Errorf("%s fees of %v were paid, want %v", purpose, got[purpose], want[purpose])
 		}
 	}
-	if spotLane && b.FirstAwardedAt > 0 && got["auctioneer"] != p.AuctioneerFee {
+	if spotLane && b.Earner != (ID{}) && got["auctioneer"] != p.AuctioneerFee {
 		return fmt.Errorf("the auctioneer got %v", got["auctioneer"])
 	}
 	if got["slash"] > b.Stake*escrow.Credits(len(slashed)) {
@@ -408,7 +411,10 @@ func settlementOracle(s *State, b *build.Build) error {
 // not default (values here are constant), the bid where results differ.
 func winnerOracle(b *build.Build, got map[string]escrow.Credits) error {
 	w := b.Builder()
-	if w == nil || b.Terms.Budget == 0 {
+	if w != nil && b.Posted {
+		return postedOracle(b, w, got["price"])
+	}
+	if w == nil || b.Terms.Reserve == 0 {
 		if got["price"] != 0 {
 			return fmt.Errorf("%v was paid for nothing", got["price"])
 		}

@@ -54,6 +54,12 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		r, ok = &s.keys, true
 	case kindUnbonding:
 		r, ok = unbondings{s}, true
+	case kindPool:
+		p := s.pools[s.poolByID[k.id]]
+		r, ok = p, p != nil
+	case kindMarket:
+		m := s.markets[s.poolByID[k.id]]
+		r, ok = m, m != nil
 	}
 	if !ok {
 		return nil, false
@@ -93,12 +99,18 @@ func (s *State) touchAll() {
 	for id := range s.requests {
 		s.touch(kindRequest, id)
 	}
+	for name, m := range s.markets {
+		s.touch(kindMarket, m.ID)
+		if s.pools[name] != nil {
+			s.touch(kindPool, m.ID)
+		}
+	}
 	s.touch(kindKeys, ID{})
 	s.touch(kindUnbonding, ID{})
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }
@@ -128,6 +140,9 @@ func (n snapshot) Code(c *wire.Coder) {
 	wire.SortedMap(c, &s.requests, MaxRequests, wire.Compare32, (*wire.Coder).Bytes32, codePointer[request])
 	s.keys.Code(c)
 	unbondings{s}.Code(c)
+	text := func(c *wire.Coder, k *string) { c.String(k, build.MaxNameBytes) }
+	wire.SortedMap(c, &s.pools, MaxPools, cmp.Compare[string], text, codePointer[build.Pool])
+	wire.SortedMap(c, &s.markets, MaxPools, cmp.Compare[string], text, codePointer[build.Market])
 }
 
 func codePointer[T any, P interface {

@@ -78,15 +78,18 @@ type State struct {
 	operators   map[string]*build.Admit
 	workers     map[ID]*build.Worker
 	ledger      *escrow.Ledger
-	builds      map[ID]*build.Build // live and retained
+	builds      map[ID]*build.Build      // live and retained
+	pools       map[string]*build.Pool   // made after genesis
+	markets     map[string]*build.Market // by pool
 	keys        KeyGeneration
 	requests    map[ID]*request
 	unbonds     []unbonding // in order of At
 
 	// Derived from the above; rebuilt at restore.
 	live       map[ID]*build.Build
-	settled    []ID      // retained settled builds, oldest first
-	verified   map[ID]ID // newest retained build with a verified result, by cache key
+	settled    []ID          // retained settled builds, oldest first
+	verified   map[ID]ID     // newest retained build with a verified result, by cache key
+	poolByID   map[ID]string // by market id
 	deadlines  deadlineQueue
 	expiry     deadlineHeap // of requests, by ValidUntil
 	requestsBy map[ID]int   // remembered requests, by sender
@@ -130,6 +133,9 @@ func foundState(g *Genesis, v verifier) (*State, error) {
 			return nil, err
 		}
 	}
+	for i := range g.Pools {
+		s.markets[g.Pools[i].Name] = build.NewMarket(s.cluster, g.Pools[i].Name)
+	}
 	s.rebuild()
 	return s, nil
 }
@@ -147,7 +153,7 @@ func emptyState(g *Genesis, v verifier) *State {
 	s := &State{
 		genesis: g, cluster: g.Digest(), members: map[ID]int{}, verify: v, retained: MaxSettled,
 		accounts: map[ID]*Account{}, operators: map[string]*build.Admit{}, workers: map[ID]*build.Worker{},
-		builds: map[ID]*build.Build{}, requests: map[ID]*request{}, touched: map[recordKey]struct{}{},
+		builds: map[ID]*build.Build{}, pools: map[string]*build.Pool{}, markets: map[string]*build.Market{}, requests: map[ID]*request{}, touched: map[recordKey]struct{}{},
 	}
 	s.treasury = wire.NewHasher("treasury").Fixed(s.cluster).Sum()
 	s.ledger = escrow.New(s.cluster)
@@ -159,6 +165,10 @@ func emptyState(g *Genesis, v verifier) *State {
 
 // rebuild derives the indexes and the whole state hash.
 func (s *State) rebuild() {
+	s.poolByID = map[ID]string{}
+	for name, m := range s.markets { // order does not matter: the target is a set
+		s.poolByID[m.ID] = name
+	}
 	s.live = map[ID]*build.Build{}
 	s.deadlines = deadlineQueue{}
 	for id, b := range s.builds { // order does not matter: both targets are sets
@@ -261,16 +271,6 @@ func (s *State) Worker(id ID) (*build.Worker, bool) {
 // Workers returns all registered workers, sorted by id.
 func (s *State) Workers() []*build.Worker { return sortedValues(s.workers) }
 
-// Pool returns a pool of the genesis.
-func (s *State) Pool(name string) (*build.Pool, bool) {
-	for i := range s.genesis.Pools {
-		if s.genesis.Pools[i].Name == name {
-			return &s.genesis.Pools[i], true
-		}
-	}
-	return nil, false
-}
-
 // Build returns a live or retained build.
 func (s *State) Build(id ID) (*build.Build, bool) {
 	b, ok := s.builds[id]
@@ -314,31 +314,10 @@ func (s *State) NextDeadline() (at int64, ok bool) {
 	if d := s.keys.Deadline; d > 0 && (!ok || d < at) {
 		at, ok = d, true
 	}
-	return at, ok
-}
-
-// env is what a transition of a build in pool may know.
-func (s *State) env(pool *build.Pool) *build.Env {
-	return &build.Env{
-		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
-		Treasury: s.treasury, Coordinators: s.genesis.Coordinators,
-		Worker: func(id ID) *build.Worker {
-			w := s.workers[id]
-			if w != nil {
-				s.touch(kindWorker, id)
-			}
-			return w
-		},
-		Workers: func() []*build.Worker {
-			var out []*build.Worker
-			for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
-				if s.workers[id].Pool == pool.Name {
-					out = append(out, s.workers[id])
-				}
-			}
-			return out
-		},
+	if m, d := s.nextMarket(); m != nil && (!ok || d < at) {
+		at, ok = d, true
 	}
+	return at, ok
 }
 
 // CheckSubmit says what Apply would say of a submission now.
@@ -363,5 +342,5 @@ func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
 	if len(s.live) >= MaxLive {
 		return build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))
 	}
-	return build.Acceptable(s.env(pool), requester, s.operatorOf(requester), t)
+	return build.Acceptable(s.reading(pool), requester, s.operatorOf(requester), t)
 }

@@ -136,6 +136,8 @@ const (
 	kindRequest   recordKind = 8
 	kindKeys      recordKind = 9
 	kindUnbonding recordKind = 10
+	kindPool      recordKind = 11
+	kindMarket    recordKind = 12
 )
 
 type recordKey struct {

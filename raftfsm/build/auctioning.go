@@ -1,6 +1,8 @@
 package build
 
 import (
+	"slices"
+
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/draw"
 	"gavel/raftfsm/escrow"
@@ -30,7 +32,7 @@ func New(e *Env, requester ID, operator string, request [16]byte, t *Terms, sequ
 
 // Acceptable says whether a submission would be taken, and if not, why.
 func Acceptable(e *Env, requester ID, operator string, t *Terms) Outcome {
-	if err := t.Validate(e.Params, e.Pool.Lane); err != nil {
+	if err := t.Validate(e.Params, e.Pool); err != nil {
 		return Refuse(CodeRefused, "%v", err)
 	}
 	if t.DeadlineMillis <= e.Now || t.DeadlineMillis > e.Now+e.Params.MaxDeadlineMillis {
@@ -43,7 +45,7 @@ func Acceptable(e *Env, requester ID, operator string, t *Terms) Outcome {
 	if need := t.Budget + t.Priority; a.Available < need {
 		return Refuse(CodeFunds, "the balance of %s credits does not cover the %s that this build may cost (maximum price %s, the rest fees): lower --max-price or have the account funded", a.Available, need, t.Reserve)
 	}
-	_, out := e.Field(t, operator, e.wholeStake)
+	_, out := e.Field(t, requester, operator, e.wholeStake)
 	return out
 }
 
@@ -63,16 +65,19 @@ const (
 	PurposeSeats      = "seats"
 )
 
-// Demand returns the signature that must be made now, if any.
-func (b *Build) Demand(house bool) (Demand, bool) {
+// Demand returns the signature that must be made now, if any. Builds of a batch
+// pool ask for none: they share their market's.
+func (b *Build) Demand(lane Lane) (Demand, bool) {
 	number := uint64(b.AuctionNumber) << 32
 	switch {
-	case b.State == Queued && b.Dispatched && house:
+	case b.State == Queued && b.Dispatched && lane.Draws():
 		return Demand{PurposeBuilder, number}, true
 	case b.wantsAuctioneer() && b.Auctioneer == (ID{}):
 		return Demand{PurposeAuctioneer, number | uint64(b.AuctioneerRound)}, true
 	case b.State == Revealing && b.RevealsDone && b.Sigma == ([48]byte{}):
 		return Demand{PurposeAward, number}, true
+	case lane == LaneBatch:
+		return Demand{}, false
 	case b.State == Committed && b.Terms.SamplePPM < draw.PPM && b.Sampling == 0:
 		return Demand{PurposeSample, 0}, true
 	case b.State == Committed:
@@ -172,7 +177,7 @@ func (b *Build) Perform(e *Env, coordinator ID, m *Auctioneer) Outcome {
 
 // open fixes the eligible set and S, and starts the bidding.
 func (b *Build) open(e *Env) {
-	f, out := e.Field(&b.Terms, b.Operator, e.FreeStake)
+	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.FreeStake)
 	if out.Code != Done {
 		b.requeue(e)
 		return
@@ -201,6 +206,33 @@ func (b *Build) requeue(e *Env) {
 	b.AuctionNumber++
 	b.Auctioneer, b.AuctioneerRound, b.ActDeadline = ID{}, 0, 0
 	b.Bids, b.BiddingDone, b.RevealsDone, b.Sigma = nil, false, false, [48]byte{}
+	b.Posted, b.Allotted, b.Epoch, b.Priced, b.Share = false, ID{}, 0, false, 0
+}
+
+// appoint gives a build to a worker without an auction, at a price that the lane
+// sets. It reports false, and changes nothing, where that cannot be now.
+func (b *Build) appoint(e *Env, worker ID, price escrow.Credits) bool {
+	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
+	if out.Code != Done {
+		return false
+	}
+	i := slices.IndexFunc(f.Eligible, func(c Candidate) bool { return c.Worker == worker })
+	if i < 0 {
+		return false
+	}
+	before := b.Stake
+	b.Stake = f.Stake
+	hold, ok := b.hold(e, worker, uint64(len(b.Attempts))<<32|uint64(b.AuctionNumber), "builder")
+	if !ok {
+		b.Stake = before
+		return false
+	}
+	b.Eligible, b.Domains, b.Posted, b.Price = f.Eligible, uint32(f.Domains), true, price
+	if b.OpenedAt == 0 {
+		b.OpenedAt = e.Now
+	}
+	b.engageWinner(e, worker, f.Eligible[i].Domain, hold)
+	return true
 }
 
 // Bid takes a sealed bid and its bond of S.
@@ -295,10 +327,10 @@ func (b *Build) Reveal(e *Env, worker ID, m *Reveal) Outcome {
 	if b.RevealsDone {
 		return Refuse(CodeStale, "the time to open bids is over")
 	}
-	if m.Price < 0 || m.Price > maxAmount || m.FinishMillis < 0 || m.Result != (ID{}) {
-		return Refuse(CodeMalformed, "a price of %s, a finish of %d ms or a result commitment that this lane does not take", m.Price, m.FinishMillis)
+	if m.Price < 0 || m.Price > maxAmount || m.FinishMillis < 0 {
+		return Refuse(CodeMalformed, "a price of %s or a finish of %d ms is out of range", m.Price, m.FinishMillis)
 	}
-	bid.Revealed, bid.Price, bid.Finish = true, m.Price, m.FinishMillis
+	bid.Revealed, bid.Price, bid.Finish, bid.Result = true, m.Price, m.FinishMillis, m.Result
 	for i := range b.Bids {
 		if !b.Bids[i].Revealed {
 			return Outcome{Subject: m.Auction}
@@ -364,7 +396,7 @@ func (b *Build) award(e *Env) {
 		}
 		index := b.bidOf(winner.Worker)
 		bid := &b.Bids[index]
-		if w := e.Worker(bid.Worker); w == nil || !w.Idle() {
+		if w := e.Worker(bid.Worker); w == nil || !w.Idle() || !w.Serves(b.Requester) {
 			bid.Skipped, busy = true, busy || w != nil && !w.Absent
 			continue
 		}
@@ -376,6 +408,7 @@ func (b *Build) award(e *Env) {
 		}
 		b.Winner, b.Price, b.Reference = uint32(index), bid.Price, outcome.Reference
 		b.payPenalties(e, outcome.Reference)
+		e.quote(QuoteBestBid, bid.Price, 1)
 		b.engageWinner(e, bid.Worker, bid.Domain, bid.Bond)
 		for i := range b.Bids {
 			if i != index {

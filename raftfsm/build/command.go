@@ -41,6 +41,12 @@ const (
 	TypeOpening    Type = 23 // what a commitment hid
 	TypeMismatch   Type = 24 // t coordinators: the lodged opening does not match
 	TypeStored     Type = 25 // t coordinators: the outputs are stored
+	TypePool       Type = 26 // signed, admin: a new pool
+	TypeAsk        Type = 27 // signed, worker: a sealed ask for a batch pool's next epoch
+	TypeOpenAsk    Type = 28 // signed, worker: opens it
+	TypeLeaseBid   Type = 29 // signed, requester: a bid for capacity ahead of time
+	TypeTickets    Type = 30 // signed, requester: buys lottery tickets
+	TypeCommunity  Type = 31 // signed, admin: lends a community slot of a lease pool
 )
 
 var typeNames = [...]string{
@@ -49,7 +55,8 @@ var typeNames = [...]string{
 	TypeUpdate: "update", TypeStake: "stake", TypeSubmit: "submit", TypeCancel: "cancel", TypeBid: "bid",
 	TypeReveal: "reveal", TypeAuctioneer: "auctioneer", TypeBeacon: "beacon", TypeStart: "start",
 	TypeHeartbeat: "heartbeat", TypeCommit: "commit", TypeAbandon: "abandon", TypeOpening: "opening",
-	TypeMismatch: "mismatch", TypeStored: "stored",
+	TypeMismatch: "mismatch", TypeStored: "stored", TypePool: "pool", TypeAsk: "ask", TypeOpenAsk: "open ask",
+	TypeLeaseBid: "lease bid", TypeTickets: "tickets", TypeCommunity: "community lease",
 }
 
 func (t Type) String() string {

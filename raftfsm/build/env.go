@@ -21,8 +21,16 @@ type Env struct {
 	Coordinators []Coordinator // sorted by id
 	// Worker returns a worker to be changed, nil if there is none.
 	Worker func(ID) *Worker
-	// Workers returns the workers of the pool, sorted by id.
+	// Workers returns the workers that serve the pool, sorted by id.
 	Workers func() []*Worker
+	// Market is the pool's. Who changes it says so by Touch.
+	Market *Market
+	Touch  func()
+	// Live returns the live builds of the pool, oldest first.
+	Live func() []*Build
+	// Build returns a live build of the pool to be changed, nil if there is none.
+	// The state machine keeps its indexes true for builds got so.
+	Build func(ID) *Build
 }
 
 func (e *Env) house() bool { return e.Pool.Lane == LaneHouse }
@@ -59,9 +67,9 @@ func (e *Env) wholeStake(w *Worker) escrow.Credits {
 
 // Field computes the eligible set of terms: present workers of the pool that
 // offer the platform, accept the posted fee, have the stake, and are not the
-// requester's operator's. S depends on the number of domains and the set on S,
+// requester's operator's nor leased to another. S depends on the number of domains and the set on S,
 // so those who lack S leave until nobody has to.
-func (e *Env) Field(t *Terms, operator string, stake stakeOf) (Field, Outcome) {
+func (e *Env) Field(t *Terms, requester ID, operator string, stake stakeOf) (Field, Outcome) {
 	var offered bool
 	var members []*Worker
 	for _, w := range e.Workers() {
@@ -70,7 +78,7 @@ func (e *Env) Field(t *Terms, operator string, stake stakeOf) (Field, Outcome) {
 		}
 		offered = true
 		mine := operator != "" && w.Operator == operator
-		if w.Absent || w.Draining || mine || w.MinFee > e.Params.ValidatorFee {
+		if w.Absent || w.Draining || mine || w.MinFee > e.Params.ValidatorFee || !w.Serves(requester) {
 			continue
 		}
 		members = append(members, w)

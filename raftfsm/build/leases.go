@@ -99,6 +99,9 @@ func (b *Build) Commit(e *Env, worker ID, m *Commit) Outcome {
 	if len(lodged.Sealed) != len(e.Coordinators) {
 		return Refuse(CodeMalformed, "the opening is lodged for %d coordinators, want %d", len(lodged.Sealed), len(e.Coordinators))
 	}
+	if promised := b.promised(a); promised != (ID{}) && promised != m.Commitment {
+		return Refuse(CodeNoMatch, "the winning bid committed to a finished result, and this is not its commitment")
+	}
 	a.State, a.CommittedAt, a.Commitment, a.Lodged = AttemptCommitted, e.Now, m.Commitment, m.Lodged
 	if w := e.Worker(worker); w != nil {
 		a.Class = w.Class
@@ -110,6 +113,14 @@ func (b *Build) Commit(e *Env, worker ID, m *Commit) Outcome {
 		b.advance(e)
 	}
 	return Outcome{Subject: m.Lease}
+}
+
+// promised is the commitment that a winning bid made in advance, zeros for none.
+func (b *Build) promised(a *Attempt) ID {
+	if a.Round != RoundFirst || a.Seat != 0 || b.Posted || int(b.Winner) >= len(b.Bids) {
+		return ID{}
+	}
+	return b.Bids[b.Winner].Result
 }
 
 // Abandon gives a lease up, with the consequences of a lapse.
@@ -142,8 +153,15 @@ func (b *Build) lapse(e *Env, a *Attempt) {
 
 // defaulted finds a successor for a winner that let the build down before its commitment.
 func (b *Build) defaulted(e *Env, a *Attempt) {
-	if e.house() {
+	switch {
+	case e.Pool.Lane.Draws():
+		b.forfeitSilence(e, a)
 		b.nextMachine(e)
+		return
+	case b.Posted:
+		b.forfeitSilence(e, a)
+		e.Market.unplace(e, b, a.Worker)
+		b.requeue(e)
 		return
 	}
 	b.Bids[b.Winner].Defaulted = true
@@ -155,12 +173,12 @@ func (b *Build) defaulted(e *Env, a *Attempt) {
 // drawBuilder is the house lane's award: the first idle machine of a permutation
 // of the eligible ones.
 func (b *Build) drawBuilder(e *Env, seed [32]byte) {
-	f, out := e.Field(&b.Terms, b.Operator, e.FreeStake)
+	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.FreeStake)
 	if out.Code != Done {
 		b.requeue(e)
 		return
 	}
-	b.Eligible, b.Domains = f.Eligible, uint32(f.Domains)
+	b.Eligible, b.Domains, b.Stake = f.Eligible, uint32(f.Domains), f.Stake
 	if b.OpenedAt == 0 {
 		b.OpenedAt = e.Now
 	}
@@ -186,8 +204,12 @@ func (b *Build) nextMachine(e *Env) {
 	for b.NextName < uint32(len(b.Names)) {
 		c := b.Names[b.NextName]
 		b.NextName++
-		if w := e.Worker(c.Worker); w != nil && w.Idle() && !tried[c.Worker] {
-			b.engageWinner(e, c.Worker, c.Domain, escrow.TransferID{})
+		w := e.Worker(c.Worker)
+		if w == nil || !w.Idle() || !w.Serves(b.Requester) || tried[c.Worker] {
+			continue
+		}
+		if hold, ok := b.hold(e, c.Worker, uint64(len(b.Attempts)), "builder"); ok {
+			b.engageWinner(e, c.Worker, c.Domain, hold)
 			return
 		}
 	}

@@ -23,7 +23,7 @@ import "slices"
 //	Opening              all opened or mismatched  Agreed, Recheck or Unsampled
 //	Recheck              all opened or silent      NonDeterministic or Panel
 //	Panel                all opened or silent      Judged, NonDeterministic, EnvironmentDependent, Unverified
-//	with a result        stored                    Settled
+//	with a result        stored                    Settled; batch: Pricing until the epoch is cleared
 //	                     uploader's lease lapses   next holder; none left: Failed
 //	all other verdicts   at once                   Settled
 
@@ -106,10 +106,16 @@ func (b *Build) Cancel(e *Env, requester ID) Outcome {
 	return Outcome{Subject: b.ID}
 }
 
-// Dispatch lets a queued build go on to its auction (house: its draw). Charge is
-// the highest extra still waiting behind it, which it will pay if it is awarded.
+// Dispatch lets a queued build go on to its auction, or its draw. Others are
+// those that still wait behind it.
 func (b *Build) Dispatch(others []*Build) {
 	b.Dispatched = true
+	b.chargeBehind(others)
+}
+
+// chargeBehind fixes what the build's place in the queue costs, if it is awarded:
+// the highest extra still waiting behind it, the generalised second price.
+func (b *Build) chargeBehind(others []*Build) {
 	b.PriorityCharge = 0
 	for _, o := range others {
 		if o != b {

@@ -9,62 +9,6 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// ID names accounts (SHA-256 of the PKIX DER key), builds, auctions and results.
-type ID = [32]byte
-
-// Lane is how a pool allocates its work.
-type Lane uint8
-
-// The lanes there are.
-const (
-	LaneSpot  Lane = 1 // sealed bids, second price, one build at a time
-	LaneHouse Lane = 2 // no bids, no amounts; the builder is drawn among idle machines
-)
-
-func (l Lane) String() string {
-	if l == LaneHouse {
-		return "house"
-	}
-	return "spot"
-}
-
-// Domain is what counts as one independent party.
-type Domain uint8
-
-// The independence domains.
-const (
-	DomainOperator Domain = 1
-	DomainMachine  Domain = 2
-)
-
-func (d Domain) String() string {
-	if d == DomainMachine {
-		return "machine"
-	}
-	return "operator"
-}
-
-// Pool is a class of workers and the rule by which they get work.
-type Pool struct {
-	Name   string
-	Lane   Lane
-	Domain Domain
-	// Class is the fingerprint class it admits: slash-separated components, of
-	// which a worker's class must begin with these. Empty admits any.
-	Class string
-	// Operators lists who may join, sorted; empty says any admitted operator.
-	Operators []string
-}
-
-// Code is the canonical encoding.
-func (p *Pool) Code(c *wire.Coder) {
-	c.String(&p.Name, MaxNameBytes)
-	c.U8((*uint8)(&p.Lane))
-	c.U8((*uint8)(&p.Domain))
-	c.String(&p.Class, MaxClassBytes)
-	c.Strings(&p.Operators, MaxWorkers, MaxNameBytes)
-}
-
 // TreasuryRule is what becomes of the treasury's income.
 type TreasuryRule uint8
 
@@ -72,7 +16,29 @@ type TreasuryRule uint8
 const (
 	TreasuryKeep TreasuryRule = 1
 	TreasuryBurn TreasuryRule = 2
+	// TreasurySmooth shares income equally among the workers that are present:
+	// all who may be drawn to validate.
+	TreasurySmooth TreasuryRule = 3
 )
+
+var treasuryNames = [...]string{TreasuryKeep: "keep", TreasuryBurn: "burn", TreasurySmooth: "smooth"}
+
+func (r TreasuryRule) String() string {
+	if int(r) < len(treasuryNames) {
+		return treasuryNames[r]
+	}
+	return fmt.Sprintf("treasury-%d", uint8(r))
+}
+
+// ParseTreasuryRule reads keep, burn or smooth.
+func ParseTreasuryRule(text string) (TreasuryRule, error) {
+	for r := TreasuryKeep; r <= TreasurySmooth; r++ {
+		if text == r.String() {
+			return r, nil
+		}
+	}
+	return 0, fmt.Errorf("treasury rule %q: want keep, burn or smooth", text)
+}
 
 // Params are a cluster's constants, fixed by genesis. Times are milliseconds
 // of farm time, amounts micro-credits, shares parts per million.
@@ -147,7 +113,7 @@ func (p *Params) Validate() error {
 	if p.GammaPPM > 1_000_000 || p.PMaxPPM > 1_000_000 {
 		return errors.New("gamma and p_max are parts per million, at most 1000000")
 	}
-	if p.Treasury != TreasuryKeep && p.Treasury != TreasuryBurn {
+	if p.Treasury < TreasuryKeep || p.Treasury > TreasurySmooth {
 		return fmt.Errorf("unknown treasury rule %d", p.Treasury)
 	}
 	return nil
@@ -191,6 +157,8 @@ type Worker struct {
 	Slots uint32
 	// Engaged counts the leases it holds and has not yet answered.
 	Engaged uint32
+	// LeasedTo is the account whose builds alone it serves, zero for none.
+	LeasedTo ID
 }
 
 // Code is the canonical encoding.
@@ -207,6 +175,7 @@ func (w *Worker) Code(c *wire.Coder) {
 	c.Bool(&w.Draining)
 	c.U32(&w.Slots)
 	c.U32(&w.Engaged)
+	c.Bytes32(&w.LeasedTo)
 }
 
 // DomainIn is the party the worker belongs to in pool p.
@@ -216,6 +185,12 @@ func (w *Worker) DomainIn(p *Pool) string {
 	}
 	return w.Operator
 }
+
+// Serves says whether the worker takes builds of an account.
+func (w *Worker) Serves(requester ID) bool { return w.LeasedTo == (ID{}) || w.LeasedTo == requester }
+
+// In says whether the worker belongs to pool p, or p shares its pool's workers.
+func (w *Worker) In(p *Pool) bool { return w.Pool == p.Name || p.Shares != "" && w.Pool == p.Shares }
 
 // Idle says that the worker can take a build at once.
 func (w *Worker) Idle() bool { return !w.Absent && !w.Draining && w.Engaged < w.Slots }

@@ -61,6 +61,7 @@ type Bid struct {
 	Revealed   bool
 	Price      escrow.Credits
 	Finish     int64
+	Result     ID   // commitment to a finished result; zeros where the bid is for the slot
 	Defaulted  bool // won and let the build down
 	Skipped    bool // at the last award: had no slot or no stake left when its turn came
 }
@@ -74,6 +75,7 @@ func (b *Bid) Code(c *wire.Coder) {
 	c.Bool(&b.Revealed)
 	c.I64((*int64)(&b.Price))
 	c.I64(&b.Finish)
+	c.Bytes32(&b.Result)
 	c.Bool(&b.Defaulted)
 	c.Bool(&b.Skipped)
 }
@@ -213,6 +215,17 @@ type Build struct {
 	Sigma           [48]byte // the beacon that breaks ties, zero until made
 	PriorityCharge  escrow.Credits
 
+	// Posted says that the lane set the price: nobody bid for this build.
+	Posted bool
+	// Allotted is the worker whose ask of epoch Epoch the build goes to, zero
+	// while there is none (batch).
+	Allotted ID
+	Epoch    uint64
+	Priced   bool           // the epoch is over
+	Share    escrow.Credits // what the epoch's clearing pays for this build; metered: a core-second
+	Slot     uint64         // of the lottery that it took, 0 for none
+	Seal     uint64         // whose signature the draws follow from, 0 before it is sealed
+
 	// The award.
 	Winner    uint32 // index in Bids
 	Price     escrow.Credits
@@ -282,6 +295,13 @@ func (b *Build) codeAuction(c *wire.Coder) {
 	c.Bool(&b.RevealsDone)
 	wire.Fixed48(c, &b.Sigma)
 	c.I64((*int64)(&b.PriorityCharge))
+	c.Bool(&b.Posted)
+	c.Bytes32(&b.Allotted)
+	c.U64(&b.Epoch)
+	c.Bool(&b.Priced)
+	b.Share.Code(c)
+	c.U64(&b.Slot)
+	c.U64(&b.Seal)
 	c.U32(&b.Winner)
 	c.I64((*int64)(&b.Price))
 	c.I64((*int64)(&b.Reference))

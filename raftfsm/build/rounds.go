@@ -40,7 +40,7 @@ func (b *Build) fillSeat(e *Env, round Round, seat uint32) bool {
 	for b.NextName < uint32(len(b.Names)) {
 		c := b.Names[b.NextName]
 		b.NextName++
-		if w := e.Worker(c.Worker); w == nil || w.Absent {
+		if w := e.Worker(c.Worker); w == nil || w.Absent || !w.Serves(b.Requester) {
 			continue
 		}
 		hold, ok := b.hold(e, c.Worker, uint64(round), "seat")
@@ -56,14 +56,19 @@ func (b *Build) fillSeat(e *Env, round Round, seat uint32) bool {
 // silentSeat replaces a seat that did not commit: it pays min(S, f).
 func (b *Build) silentSeat(e *Env, a *Attempt) {
 	round, seat := a.Round, a.Seat
-	fine := min(b.Stake, e.Params.ValidatorFee)
-	b.post(e, &a.Hold, a.Worker, []due{{to: e.Treasury, amount: fine, purpose: "silence", round: round}})
+	b.forfeitSilence(e, a)
 	filled := b.fillSeat(e, round, seat) // a is not valid from here on: Attempts may have moved
 	if !filled && round == RoundFirst {
 		b.conclude(e, TooFew, "a drawn validator fell silent and nobody was left to replace it")
 		return
 	}
 	b.advance(e)
+}
+
+// forfeitSilence takes min(S, f) from a party that let its lease lapse.
+func (b *Build) forfeitSilence(e *Env, a *Attempt) {
+	fine := min(b.Stake, e.Params.ValidatorFee)
+	b.post(e, &a.Hold, a.Worker, []due{{to: e.Treasury, amount: fine, purpose: "silence", round: a.Round}})
 }
 
 // advance moves a round on when nothing of it is running any more: to its

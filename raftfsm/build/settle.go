@@ -20,6 +20,10 @@ func (b *Build) settle(e *Env) {
 		panic("build: broken invariant: settled twice")
 	}
 	b.dismiss(e)
+	if b.awaitsPrice() {
+		b.State, b.Deadline, b.ActDeadline = Pricing, 0, 0
+		return
+	}
 	price := b.winnerPayment(e)
 	if e.house() {
 		price = 0
@@ -29,6 +33,9 @@ func (b *Build) settle(e *Env) {
 		b.pay(e, d)
 	}
 	b.Payment = price
+	if price > 0 {
+		e.quote(QuotePaid, price, 1)
+	}
 	if a := b.Builder(); a != nil {
 		switch {
 		case price > 0:
@@ -39,15 +46,11 @@ func (b *Build) settle(e *Env) {
 			b.post(e, &a.Hold, a.Worker, []due{{to: b.Requester, amount: owed, purpose: "failure"}})
 		}
 	}
-	b.pay(e, due{to: e.Treasury, amount: b.PriorityCharge * credits(b.FirstAwardedAt > 0), purpose: "priority"})
-	b.closeBooks(e)
-}
-
-func credits(yes bool) escrow.Credits {
-	if yes {
-		return 1
+	if b.FirstAwardedAt > 0 && b.PriorityCharge > 0 {
+		b.pay(e, due{to: e.Treasury, amount: b.PriorityCharge, purpose: "priority"})
+		e.quote(QuotePriority, b.PriorityCharge, 1)
 	}
-	return 0
+	b.closeBooks(e)
 }
 
 // closeBooks returns every hold and the rest of escrow, closes it, and lets the
@@ -142,10 +145,10 @@ func (b *Build) winnerPayment(e *Env) escrow.Credits {
 	}
 	switch b.Verdict {
 	case Agreed, Unsampled:
-		return b.earned(a)
+		return b.earned(e, a)
 	case Judged:
 		if a.Result() == b.Delivered {
-			return b.earned(a)
+			return b.earned(e, a)
 		}
 		// Judged wrong but not slashed, because a limit was hit: it has failed.
 		owed, err := auction.FailurePayment(b.Reference, b.Terms.Reserve)
@@ -153,7 +156,7 @@ func (b *Build) winnerPayment(e *Env) escrow.Credits {
 		return owed
 	case NonDeterministic, EnvironmentDependent:
 		if b.Delivers && b.sameShape() {
-			return b.Price
+			return b.metered(e, b.Price)
 		}
 	}
 	return 0
@@ -161,7 +164,10 @@ func (b *Build) winnerPayment(e *Env) escrow.Credits {
 
 // earned is V(actual) − reference within [−R, R]. A successor's clock starts
 // with its own award: the time its predecessors lost is not its lateness.
-func (b *Build) earned(a *Attempt) escrow.Credits {
+func (b *Build) earned(e *Env, a *Attempt) escrow.Credits {
+	if b.Posted {
+		return b.metered(e, b.Share)
+	}
 	finish := a.CommittedAt - b.OpenedAt - (b.AwardedAt - b.FirstAwardedAt)
 	paid, err := auction.Payment(b.Terms.Value.At(uint64(max(0, finish))), b.Reference, b.Terms.Reserve)
 	must(err)

@@ -30,6 +30,7 @@ const (
 	Expired              State = 21
 	NoBids               State = 22
 	Settled              State = 23
+	Pricing              State = 24 // stored; its batch epoch is not over and the price not fixed
 )
 
 var stateNames = [...]string{
@@ -37,7 +38,7 @@ var stateNames = [...]string{
 	Committed: "committed", Drawn: "drawn", Validating: "validating", Unsealing: "opening", Recheck: "recheck",
 	Panel: "panel", Agreed: "agreed", Judged: "judged", NonDeterministic: "non-deterministic",
 	EnvironmentDependent: "environment-dependent", Unverified: "unverified", Unsampled: "unsampled",
-	TooFew: "too-few", Failed: "failed", Cancelled: "cancelled", Expired: "expired", NoBids: "no-bids", Settled: "settled",
+	TooFew: "too-few", Failed: "failed", Cancelled: "cancelled", Expired: "expired", NoBids: "no-bids", Settled: "settled", Pricing: "pricing",
 }
 
 func (s State) String() string {

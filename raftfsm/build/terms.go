@@ -66,8 +66,8 @@ const MaxTimeoutMillis = 24 * 3_600_000
 // maxAmount keeps every sum of a build's amounts far from overflow.
 const maxAmount = escrow.Credits(1) << 55
 
-// Validate checks terms that need no knowledge of the farm but its constants and lane.
-func (t *Terms) Validate(p *Params, lane Lane) error {
+// Validate checks terms that need no knowledge of the farm but its constants and pool.
+func (t *Terms) Validate(p *Params, pool *Pool) error {
 	switch {
 	case t.TimeoutMillis <= 0 || t.TimeoutMillis > MaxTimeoutMillis:
 		return fmt.Errorf("the timeout is %d ms, want 1 to %d", t.TimeoutMillis, MaxTimeoutMillis)
@@ -80,7 +80,7 @@ func (t *Terms) Validate(p *Params, lane Lane) error {
 	case t.InputBytes > 1<<50:
 		return fmt.Errorf("an input tree of %d bytes is too large", t.InputBytes)
 	}
-	if lane == LaneHouse {
+	if pool.Lane == LaneHouse {
 		if t.Reserve != 0 || t.Budget != 0 || t.Priority != 0 || t.ValueAtRisk != 0 || len(t.Value.Steps) != 0 {
 			return fmt.Errorf("a house pool knows no amounts: leave price, budget, value at risk and priority out")
 		}
@@ -97,11 +97,45 @@ func (t *Terms) Validate(p *Params, lane Lane) error {
 	if err := t.Value.Validate(t.Reserve); err != nil {
 		return fmt.Errorf("value function: %w", err)
 	}
+	if err := pool.prices(t); err != nil {
+		return err
+	}
 	if need := MinBudget(p, t.Reserve, t.Validators); t.Budget < need {
 		return fmt.Errorf("the budget of %s credits is below %s: maximum price %s + auctioneer's fee %s + %d validator's fees of %s + upload fee %s",
 			t.Budget, need, t.Reserve, p.AuctioneerFee, 4*t.Validators+2, p.ValidatorFee, p.UploadFee)
 	}
 	return nil
+}
+
+// prices holds a maximum price to what the pool's lane demands of it.
+func (p *Pool) prices(t *Terms) error {
+	switch p.Lane {
+	case LaneLottery:
+		if t.Reserve != 0 {
+			return fmt.Errorf("pool %q gives its slots to tickets: leave the maximum price out", p.Name)
+		}
+	case LaneBatch:
+		if len(t.Value.Steps) != 1 {
+			return fmt.Errorf("pool %q prices many builds together: its value function has one step", p.Name)
+		}
+		if most := p.Batch.Most(t.TimeoutMillis); t.Reserve < most {
+			return fmt.Errorf("the maximum price of %s credits is below %s, the most a build may cost in pool %q", t.Reserve, most, p.Name)
+		}
+	}
+	return nil
+}
+
+// Most is the most a build of the pool may cost: the reserve, metered for its
+// whole timeout, rounded up. Beyond any amount it is out of everyone's reach.
+func (r *BatchRules) Most(timeoutMillis int64) escrow.Credits {
+	if !r.Metered {
+		return r.Reserve
+	}
+	cost, err := r.Reserve.MulDivCeil(timeoutMillis, 1000)
+	if err != nil {
+		return maxAmount + 1
+	}
+	return cost
 }
 
 // MinBudget is R + a + (4k+2)·f + u: the most a build can cost.

@@ -1,0 +1,258 @@
+package build
+
+import (
+	"slices"
+
+	"gavel/raftfsm/auction"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// TicketHolder is how many tickets an account has that are not drawn.
+type TicketHolder struct {
+	Owner   ID
+	Tickets uint64
+	// Holds are the amounts reserved for them where the winner pays, one a ticket.
+	Holds []escrow.TransferID
+}
+
+// Code is the canonical encoding.
+func (h *TicketHolder) Code(c *wire.Coder) {
+	c.Bytes32(&h.Owner)
+	c.U64(&h.Tickets)
+	wire.List(c, &h.Holds, maxHeldTickets, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
+}
+
+// Slot is a place to build that a drawn ticket has won.
+type Slot struct {
+	Number uint64 // of the slot, from 1
+	Draw   uint64 // that drew its ticket
+	Owner  ID
+	Hold   escrow.TransferID // of the ticket, where the winner pays
+	Build  ID                // zero until a build takes it
+}
+
+// Code is the canonical encoding.
+func (s *Slot) Code(c *wire.Coder) {
+	c.U64(&s.Number)
+	c.U64(&s.Draw)
+	c.Bytes32(&s.Owner)
+	c.Bytes32((*[32]byte)(&s.Hold))
+	c.Bytes32(&s.Build)
+}
+
+// TicketDraw is a draw with all that it takes to make it again.
+type TicketDraw struct {
+	Number   uint64
+	Seed     [32]byte // SHA-256 of the beacon's signature
+	Holdings []auction.Holding
+	Owners   []ID // of the slots it filled, in order
+}
+
+// Code is the canonical encoding.
+func (d *TicketDraw) Code(c *wire.Coder) {
+	c.U64(&d.Number)
+	c.Bytes32(&d.Seed)
+	wire.List(c, &d.Holdings, maxHolders, func(c *wire.Coder, h *auction.Holding) { c.Bytes32(&h.Owner); c.U64(&h.Tickets) })
+	wire.List(c, &d.Owners, maxLookahead+1, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
+}
+
+// Lottery is a lottery pool's tickets.
+type Lottery struct {
+	Draws    uint64
+	Awaiting bool  // the signature of draw number Draws
+	Deadline int64 // until which the first slot waits for a build of its owner's
+	Slots    uint64
+	Holders  []TicketHolder // sorted by owner
+	Upcoming []Slot         // drawn, in order
+	Taken    []Slot         // the last that builds took
+	Drawn    []TicketDraw   // the last
+}
+
+// Bounds of a lottery.
+const (
+	maxHolders     = 1024 // accounts with tickets
+	maxPurchase    = 1000 // tickets at once
+	maxHeldTickets = 4096 // of a pool, where each has an amount reserved
+	maxTaken       = 64
+	maxDrawn       = 8
+)
+
+// Code is the canonical encoding.
+func (l *Lottery) Code(c *wire.Coder) {
+	c.U64(&l.Draws)
+	c.Bool(&l.Awaiting)
+	c.I64(&l.Deadline)
+	c.U64(&l.Slots)
+	wire.Records(c, &l.Holders, maxHolders)
+	wire.Records(c, &l.Upcoming, maxLookahead+1)
+	wire.Records(c, &l.Taken, maxTaken)
+	wire.Records(c, &l.Drawn, maxDrawn)
+}
+
+func (l *Lottery) demands() bool { return l.Awaiting }
+
+// Buy sells tickets at the pool's price. Request names the purchase in
+// transfers. Where all pay the price goes to the treasury at once; where the
+// winner pays it is reserved and goes there when the ticket is drawn and used.
+func (m *Market) Buy(e *Env, owner, request ID, p *BuyTickets) Outcome {
+	l, rules := &m.Lottery, &e.Pool.Lottery
+	if e.Pool.Lane != LaneLottery {
+		return Refuse(CodeWrongState, "pool %q sells no tickets: its lane is %v", e.Pool.Name, e.Pool.Lane)
+	}
+	if p.Count < 1 || p.Count > maxPurchase {
+		return Refuse(CodeMalformed, "%d tickets, want 1 to %d at once", p.Count, maxPurchase)
+	}
+	i, found := slices.BinarySearchFunc(l.Holders, owner, func(h TicketHolder, id ID) int { return wire.Compare32(h.Owner, id) })
+	if !found && len(l.Holders) >= maxHolders {
+		return Refuse(CodeBusy, "%d accounts hold tickets, no more are sold until some are drawn", maxHolders)
+	}
+	cost, err := auction.TicketCost(rules.Price, p.Count)
+	if err != nil {
+		return Refuse(CodeRefused, "%v", err)
+	}
+	var holds []escrow.TransferID
+	if rules.Rule == auction.TicketAllPay {
+		id := escrow.TransferIDOf(e.Cluster, request, 0, "tickets", owner, e.Treasury)
+		if err := e.Ledger.Transfer(id, owner, e.Treasury, cost); err != nil {
+			return Refuse(CodeFunds, "%d tickets cost %s credits: %v", p.Count, cost, err)
+		}
+		must(e.Ledger.Retire(id))
+	} else {
+		held := p.Count
+		for _, h := range l.Holders {
+			held += uint64(len(h.Holds))
+		}
+		if held > maxHeldTickets {
+			return Refuse(CodeBusy, "%d tickets have amounts reserved, no more are sold until some are drawn", maxHeldTickets)
+		}
+		if a, _ := e.Ledger.Account(owner); a.Available < cost {
+			return Refuse(CodeFunds, "%d tickets reserve %s credits, the balance is %s", p.Count, cost, a.Available)
+		}
+		for n := range p.Count {
+			id := escrow.TransferIDOf(e.Cluster, request, n, "ticket", owner, e.Treasury)
+			must(e.Ledger.Hold(id, owner, escrow.FromAvailable, rules.Price))
+			holds = append(holds, id)
+		}
+	}
+	if !found {
+		l.Holders = slices.Insert(l.Holders, i, TicketHolder{Owner: owner})
+	}
+	l.Holders[i].Tickets += p.Count
+	l.Holders[i].Holds = append(l.Holders[i].Holds, holds...)
+	e.quote(QuoteTickets, rules.Price, p.Count)
+	return Outcome{Subject: m.ID}
+}
+
+// Admitted returns the waiting builds that may go on now, at most places of
+// them, in order: those that have a slot and still wait for a machine, then the
+// oldest of each owner whose ticket holds the next slot.
+func (m *Market) Admitted(e *Env, waiting []*Build, places int) []*Build {
+	l := &m.Lottery
+	var out []*Build
+	byOwner := map[ID][]*Build{}
+	for _, b := range waiting {
+		if b.Slot == 0 {
+			byOwner[b.Requester] = append(byOwner[b.Requester], b)
+		} else if len(out) < places {
+			out = append(out, b)
+		}
+	}
+	for len(out) < places && len(l.Upcoming) > 0 {
+		own := byOwner[l.Upcoming[0].Owner]
+		if len(own) == 0 {
+			break
+		}
+		b := own[0]
+		byOwner[b.Requester] = own[1:]
+		m.take(e, b)
+		out = append(out, b)
+	}
+	m.await(e, byOwner)
+	return out
+}
+
+// take gives the first slot to a build; where the winner pays it pays now.
+func (m *Market) take(e *Env, b *Build) {
+	l := &m.Lottery
+	e.Touch()
+	s := l.Upcoming[0]
+	l.Upcoming, l.Deadline = l.Upcoming[1:], 0
+	if s.Hold != (escrow.TransferID{}) {
+		must(e.Ledger.Post(s.Hold, []escrow.Part{{To: e.Treasury, Amount: e.Pool.Lottery.Price, Purpose: "ticket"}}))
+		must(e.Ledger.Retire(s.Hold))
+		s.Hold = escrow.TransferID{}
+	}
+	s.Build, b.Slot = b.ID, s.Number
+	e.Build(b.ID)
+	l.Taken = append(l.Taken, s)
+	if n := len(l.Taken) - maxTaken; n > 0 {
+		l.Taken = l.Taken[n:]
+	}
+}
+
+// await asks for a draw where slots are wanted, and gives the first slot's owner
+// a while to use it where only others wait.
+func (m *Market) await(e *Env, waiting map[ID][]*Build) {
+	l := &m.Lottery
+	wanted := 0
+	for _, list := range waiting { // a sum has no order
+		wanted += len(list)
+	}
+	if wanted == 0 {
+		return
+	}
+	if !l.Awaiting && len(l.Upcoming) <= int(e.Pool.Lottery.Lookahead) && len(l.Holders) > 0 {
+		e.Touch()
+		l.Awaiting = true
+		l.Draws++
+	}
+	if len(l.Upcoming) > 0 && len(waiting[l.Upcoming[0].Owner]) == 0 && l.Deadline == 0 {
+		e.Touch()
+		l.Deadline = e.Now + e.Pool.Lottery.SlotMillis
+	}
+}
+
+// drawTickets fills the slots ahead; each takes a ticket out.
+func (m *Market) drawTickets(e *Env, seed [32]byte) {
+	l := &m.Lottery
+	l.Awaiting = false
+	var holdings []auction.Holding
+	for i := range l.Holders {
+		holdings = append(holdings, auction.Holding{Owner: l.Holders[i].Owner, Tickets: l.Holders[i].Tickets})
+	}
+	places, err := auction.DrawTickets(seed, holdings, 1+int(e.Pool.Lottery.Lookahead)-len(l.Upcoming))
+	must(err)
+	d := TicketDraw{Number: l.Draws, Seed: seed, Holdings: holdings}
+	for _, at := range places {
+		h := &l.Holders[at]
+		l.Slots++
+		s := Slot{Number: l.Slots, Draw: l.Draws, Owner: h.Owner}
+		h.Tickets--
+		if len(h.Holds) > 0 {
+			s.Hold, h.Holds = h.Holds[0], h.Holds[1:]
+		}
+		l.Upcoming = append(l.Upcoming, s)
+		d.Owners = append(d.Owners, h.Owner)
+	}
+	l.Holders = slices.DeleteFunc(l.Holders, func(h TicketHolder) bool { return h.Tickets == 0 })
+	l.Drawn = append(l.Drawn, d)
+	if n := len(l.Drawn) - maxDrawn; n > 0 {
+		l.Drawn = l.Drawn[n:]
+	}
+}
+
+// expireLottery passes the first slot on: its owner had nothing to build while
+// others waited. The ticket is gone, and where the winner pays it costs nothing.
+func (m *Market) expireLottery(e *Env) {
+	l := &m.Lottery
+	l.Deadline = 0
+	if len(l.Upcoming) == 0 {
+		return
+	}
+	if hold := l.Upcoming[0].Hold; hold != (escrow.TransferID{}) {
+		must(e.Ledger.Void(hold))
+		must(e.Ledger.Retire(hold))
+	}
+	l.Upcoming = l.Upcoming[1:]
+}

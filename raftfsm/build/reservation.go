@@ -1,0 +1,167 @@
+package build
+
+import (
+	"slices"
+
+	"gavel/raftfsm/auction"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// Reservation is a lease: from From until Until a worker builds and validates
+// for its holder alone.
+type Reservation struct {
+	Auction     uint64 // that sold it, 0 for a community lease
+	Holder      ID
+	Worker      ID
+	From, Until int64 // farm milliseconds
+	PerPeriod   escrow.Credits
+	Holds       []escrow.TransferID // one a period, paid when it begins; none for a community lease
+	Begun       uint32              // periods that have begun
+	Community   bool
+}
+
+// maxReservations bounds a pool's leases: four a slot, and more slots than a pool has.
+const maxReservations = 4 * maxSlots
+
+// Code is the canonical encoding.
+func (r *Reservation) Code(c *wire.Coder) {
+	c.U64(&r.Auction)
+	c.Bytes32(&r.Holder)
+	c.Bytes32(&r.Worker)
+	c.I64(&r.From)
+	c.I64(&r.Until)
+	r.PerPeriod.Code(c)
+	wire.List(c, &r.Holds, auction.MaxPeriods, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
+	c.U32(&r.Begun)
+	c.Bool(&r.Community)
+}
+
+// deadline is when the next period begins, or the lease ends. A community lease
+// is one period.
+func (r *Reservation) deadline() int64 {
+	switch periods := uint32(max(1, len(r.Holds))); {
+	case r.Begun == 0:
+		return r.From
+	case r.Begun < periods:
+		return r.From + (r.Until-r.From)/int64(periods)*int64(r.Begun)
+	}
+	return r.Until
+}
+
+// reserve keeps leases in order of their start: one that ends is then found
+// before the one that follows it.
+func (m *Market) reserve(r Reservation) {
+	at := len(m.Leases)
+	for at > 0 && m.Leases[at-1].From > r.From {
+		at--
+	}
+	m.Leases = slices.Insert(m.Leases, at, r)
+}
+
+// expireLeases begins the period or ends the lease that is due.
+func (m *Market) expireLeases(e *Env) {
+	for i := range m.Leases {
+		r := &m.Leases[i]
+		if r.deadline() > e.Now {
+			continue
+		}
+		w := e.Worker(r.Worker)
+		if r.Begun == uint32(max(1, len(r.Holds))) {
+			if w != nil && w.LeasedTo == r.Holder {
+				w.LeasedTo = ID{}
+			}
+			m.Leases = slices.Delete(m.Leases, i, i+1)
+			return
+		}
+		m.begin(e, r, w)
+		return
+	}
+}
+
+// begin begins a period: its worker is paid and serves the holder alone. If it
+// is not there, the holder gets the period's amount back.
+func (m *Market) begin(e *Env, r *Reservation, w *Worker) {
+	there := w != nil && !w.Absent && !w.Draining && w.Serves(r.Holder)
+	if len(r.Holds) > 0 {
+		hold := r.Holds[r.Begun]
+		if there {
+			must(e.Ledger.Post(hold, []escrow.Part{{To: r.Worker, Amount: r.PerPeriod, Purpose: "lease"}}))
+		} else {
+			must(e.Ledger.Void(hold))
+		}
+		must(e.Ledger.Retire(hold))
+	}
+	r.Begun++
+	switch {
+	case there:
+		w.LeasedTo = r.Holder
+	case w != nil && w.LeasedTo == r.Holder:
+		w.LeasedTo = ID{}
+	}
+}
+
+// Leased lets the waiting builds of holders go to the workers they have leased.
+// It returns the builds that go on to the auction, in the same order: those of
+// others, and of holders none of whose leased workers could serve them.
+func (m *Market) Leased(e *Env, waiting []*Build) []*Build {
+	var rest []*Build
+	for _, b := range waiting {
+		mine := m.leasedTo(e, b)
+		if len(mine) == 0 {
+			rest = append(rest, b)
+			continue
+		}
+		for _, w := range mine {
+			if w.Idle() && b.appoint(e, w.ID, 0) {
+				e.Build(b.ID)
+				break
+			}
+		}
+	}
+	return rest
+}
+
+// leasedTo are the present workers that serve the build's requester alone and
+// can serve this build.
+func (m *Market) leasedTo(e *Env, b *Build) []*Worker {
+	var out []*Worker
+	for i := range m.Leases {
+		r := &m.Leases[i]
+		if r.Holder != b.Requester || r.Begun == 0 {
+			continue
+		}
+		w := e.Worker(r.Worker)
+		if w == nil || w.LeasedTo != r.Holder || w.Absent || w.Draining || !w.Offers(b.Terms.Platform) || b.Operator != "" && w.Operator == b.Operator {
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// Lend gives a community slot to a holder, from now on and for no price.
+func (m *Market) Lend(e *Env, p *Lend) Outcome {
+	if e.Pool.Lane != LaneLease {
+		return Refuse(CodeWrongState, "pool %q has no leases: its lane is %v", e.Pool.Name, e.Pool.Lane)
+	}
+	if p.Periods < 1 || p.Periods > auction.MaxPeriods {
+		return Refuse(CodeMalformed, "a lease of %d periods, want 1 to %d", p.Periods, auction.MaxPeriods)
+	}
+	if a, ok := e.Ledger.Account(p.Holder); !ok || a.Role != escrow.Requester {
+		return Refuse(CodeUnknownAccount, "a community lease goes to a requester's account, and there is no such")
+	}
+	community, _ := auction.CommunitySlots(uint64(e.Pool.Lease.Slots))
+	if used := m.slotsUsed(true); used >= community {
+		return Refuse(CodeBusy, "%d of the %d slots that pool %q keeps for community projects are lent", used, community, e.Pool.Name)
+	}
+	worker := m.leasable(e, wire.NewHasher("lease-worker").Fixed(m.ID).I64(e.Now).Sum())
+	if worker == (ID{}) {
+		return Refuse(CodeBusy, "no worker of pool %q is free to be lent", e.Pool.Name)
+	}
+	r := Reservation{Holder: p.Holder, Worker: worker, From: e.Now, Until: e.Now + int64(p.Periods)*e.Pool.Lease.PeriodMillis, Community: true}
+	m.reserve(r)
+	i := slices.IndexFunc(m.Leases, func(x Reservation) bool { return x.Worker == worker })
+	m.begin(e, &m.Leases[i], e.Worker(worker))
+	return Outcome{Subject: m.ID}
+}

@@ -1,0 +1,320 @@
+package raftfsm
+
+import (
+	"cmp"
+	"slices"
+
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// MaxPools bounds pools: each has its own queue, market and price index.
+const MaxPools = 64
+
+// Pool returns a pool of the genesis, or one made since.
+func (s *State) Pool(name string) (*build.Pool, bool) {
+	for i := range s.genesis.Pools {
+		if s.genesis.Pools[i].Name == name {
+			return &s.genesis.Pools[i], true
+		}
+	}
+	p, ok := s.pools[name]
+	return p, ok
+}
+
+// Pools returns all pools, sorted by name.
+func (s *State) Pools() []*build.Pool {
+	var out []*build.Pool
+	for _, name := range wire.SortedKeys(s.markets, cmp.Compare[string]) {
+		p, _ := s.Pool(name)
+		out = append(out, p)
+	}
+	return out
+}
+
+// Market returns a pool's market. It must not be changed.
+func (s *State) Market(pool string) (*build.Market, bool) {
+	m, ok := s.markets[pool]
+	return m, ok
+}
+
+// marketPool is the pool whose market has an id.
+func (s *State) marketPool(id ID) (string, bool) {
+	name, ok := s.poolByID[id]
+	return name, ok
+}
+
+// makePool adds a pool, by the admin's word.
+func (s *State) makePool(m *build.MakePool) build.Outcome {
+	p := &m.Pool
+	if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
+		return build.Refuse(build.CodeMalformed, "a pool needs a name of letters, digits, '.', '_' and '-', and its operators sorted")
+	}
+	if err := p.Validate(); err != nil {
+		return build.Refuse(build.CodeMalformed, "%v", err)
+	}
+	if _, ok := s.Pool(p.Name); ok {
+		return build.Refuse(build.CodeExists, "there is a pool %q already: its rules cannot change", p.Name)
+	}
+	if p.Shares != "" {
+		shared, ok := s.Pool(p.Shares)
+		if !ok {
+			return build.Refuse(build.CodeRefused, "there is no pool %q whose workers it could share", p.Shares)
+		}
+		if shared.Shares != "" {
+			return build.Refuse(build.CodeRefused, "pool %q has no workers of its own: share those of %q", p.Shares, shared.Shares)
+		}
+		if (shared.Lane == build.LaneHouse) != (p.Lane == build.LaneHouse) {
+			return build.Refuse(build.CodeRefused, "the workers of a house pool have no stake and serve no other lane")
+		}
+	}
+	if len(s.markets) >= MaxPools {
+		return build.Refuse(build.CodeBusy, "there are %d pools, no more are taken", MaxPools)
+	}
+	k := build.NewMarket(s.cluster, p.Name)
+	s.pools[p.Name], s.markets[p.Name], s.poolByID[k.ID] = p, k, p.Name
+	s.touch(kindPool, k.ID)
+	s.touch(kindMarket, k.ID)
+	return build.Outcome{Subject: k.ID}
+}
+
+// onMarket runs a transition on a pool's market.
+func (s *State) onMarket(name string, transition func(*build.Env, *build.Market) build.Outcome) build.Outcome {
+	pool, ok := s.Pool(name)
+	if !ok {
+		return build.Refuse(build.CodeRefused, "there is no pool %q (gavel pool list shows them)", name)
+	}
+	e, done := s.env(pool)
+	out := transition(e, e.Market)
+	e.Touch()
+	done()
+	return out
+}
+
+// applyBuyer carries out what a requester buys ahead of time.
+func (s *State) applyBuyer(m *build.Command) build.Outcome {
+	if a := s.accounts[m.Sender]; a.Role != escrow.Requester {
+		return build.Refuse(build.CodeNotAllowed, "only a requester may do this, and %q is %v", a.Name, a.Role)
+	}
+	request := requestKey(m)
+	if m.Type == build.TypeLeaseBid {
+		return decoded(m, func(p *build.LeaseBid) build.Outcome {
+			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.BidLease(e, m.Sender, request, p) })
+		})
+	}
+	return decoded(m, func(p *build.BuyTickets) build.Outcome {
+		return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Buy(e, m.Sender, request, p) })
+	})
+}
+
+// nextMarket is the market with the earliest deadline, ties by name.
+func (s *State) nextMarket() (next *build.Market, at int64) {
+	for _, name := range wire.SortedKeys(s.markets, cmp.Compare[string]) {
+		if t, ok := s.markets[name].NextDeadline(); ok && (next == nil || t < at) {
+			next, at = s.markets[name], t
+		}
+	}
+	return next, at
+}
+
+// expireMarkets does all that has become due in markets.
+func (s *State) expireMarkets() {
+	for {
+		k, at := s.nextMarket()
+		if k == nil || at > s.now {
+			return
+		}
+		pool, _ := s.Pool(k.Pool)
+		e, done := s.env(pool)
+		k.Expire(e)
+		e.Touch()
+		done()
+	}
+}
+
+// reading is what a question about a pool's builds may know.
+func (s *State) reading(pool *build.Pool) *build.Env {
+	e, _ := s.env(pool)
+	e.Worker = func(id ID) *build.Worker { return s.workers[id] }
+	e.Touch = func() {}
+	return e
+}
+
+// env is what a transition in pool may know. When it is over done must be
+// called: it keeps the indexes of other builds that it changed true.
+func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
+	k := s.markets[pool.Name]
+	var others []*build.Build
+	before := map[ID]build.State{}
+	e = &build.Env{
+		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
+		Treasury: s.treasury, Coordinators: s.genesis.Coordinators, Market: k,
+		Touch: func() { s.touch(kindMarket, k.ID) },
+		Worker: func(id ID) *build.Worker {
+			w := s.workers[id]
+			if w != nil {
+				s.touch(kindWorker, id)
+			}
+			return w
+		},
+		Workers: func() []*build.Worker {
+			var out []*build.Worker
+			for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
+				if s.workers[id].In(pool) {
+					out = append(out, s.workers[id])
+				}
+			}
+			return out
+		},
+		Live: func() []*build.Build {
+			return slices.DeleteFunc(s.Live(), func(b *build.Build) bool { return b.Terms.Pool != pool.Name })
+		},
+		Build: func(id ID) *build.Build {
+			b, ok := s.live[id]
+			if !ok {
+				return nil
+			}
+			if _, known := before[id]; !known {
+				before[id] = b.State
+				others = append(others, b)
+			}
+			return b
+		},
+	}
+	return e, func() {
+		for _, b := range others {
+			s.changed(b, build.Queued)
+		}
+	}
+}
+
+// dispatch lets queued builds go on, as each pool's lane says.
+func (s *State) dispatch() {
+	if !s.keys.Done || len(s.live) == 0 {
+		return
+	}
+	for _, pool := range s.Pools() {
+		s.dispatchPool(pool)
+	}
+}
+
+// dispatchPool lets as many queued builds go on as the pool has idle workers
+// that no other auction is about to engage: the highest extra first, then the
+// oldest. Batch builds are allotted to standing asks at once.
+func (s *State) dispatchPool(pool *build.Pool) {
+	var waiting, committed []*build.Build
+	open := 0
+	for _, b := range s.live { // sorted below; the count has no order
+		if b.Terms.Pool != pool.Name {
+			continue
+		}
+		switch {
+		case b.State == build.Queued && !b.Dispatched:
+			waiting = append(waiting, b)
+		case b.State == build.Queued, b.State == build.Bidding, b.State == build.Revealing:
+			open++
+		case b.State == build.Committed:
+			committed = append(committed, b)
+		}
+	}
+	if pool.Lane == build.LaneBatch && len(committed) > 0 {
+		slices.SortFunc(committed, func(a, b *build.Build) int { return cmp.Compare(a.Sequence, b.Sequence) })
+		e, done := s.env(pool)
+		e.Market.Seal(e, committed)
+		done()
+	}
+	waiting = slices.DeleteFunc(waiting, func(b *build.Build) bool { return b.NotBefore > s.now })
+	if len(waiting) == 0 {
+		return
+	}
+	slices.SortFunc(waiting, func(a, b *build.Build) int {
+		if a.Before(b) {
+			return -1
+		}
+		return 1
+	})
+	e, done := s.env(pool)
+	defer done()
+	idle := 0
+	for _, w := range s.workers { // a count has no order
+		if w.In(pool) && w.Idle() && w.LeasedTo == (ID{}) {
+			idle++
+		}
+	}
+	switch pool.Lane {
+	case build.LaneBatch:
+		e.Market.Place(e, waiting)
+		return
+	case build.LaneLease:
+		waiting = e.Market.Leased(e, waiting)
+	case build.LaneLottery:
+		waiting = e.Market.Admitted(e, waiting, idle-open)
+	}
+	for ; len(waiting) > 0 && open < idle; open++ {
+		b := e.Build(waiting[0].ID)
+		waiting = waiting[1:]
+		b.Dispatch(waiting)
+	}
+}
+
+// spendIncome does with the treasury's income what genesis says: it stays, is
+// destroyed, or goes in equal parts to all who may be drawn to validate.
+func (s *State) spendIncome() {
+	rule := s.genesis.Params.Treasury
+	a, _ := s.ledger.Account(s.treasury)
+	if rule == build.TreasuryKeep || a.Available == 0 {
+		return
+	}
+	entry := wire.NewHasher("entry").U64(s.index).Sum()
+	if rule == build.TreasuryBurn {
+		id := s.transferID(entry, "burn income", s.treasury, s.treasury)
+		must(s.ledger.Burn(id, s.treasury, a.Available))
+		must(s.ledger.Retire(id))
+		return
+	}
+	var present []ID
+	for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
+		if !s.workers[id].Absent {
+			present = append(present, id)
+		}
+	}
+	if len(present) == 0 || a.Available/escrow.Credits(len(present)) < leastShare {
+		return
+	}
+	share := a.Available / escrow.Credits(len(present)) // what it does not divide stays for the next time
+	for _, worker := range present {
+		id := s.transferID(entry, "smooth", s.treasury, worker)
+		must(s.ledger.Transfer(id, s.treasury, worker, share))
+		must(s.ledger.Retire(id))
+	}
+}
+
+// leastShare keeps income together until each part is worth an entry of its own.
+const leastShare = 1000 // micro-credits
+
+// AskDuty is a batch pool's question to a worker: what would an action cost?
+type AskDuty struct {
+	Pool    string
+	Epoch   uint64 // that the ask is for
+	Reserve escrow.Credits
+	Metered bool
+	Sealed  bool           // the worker's ask for Epoch is in
+	Opens   uint64         // the epoch whose ask must be opened now, 0 for none
+	Bond    escrow.Credits // an ask needs that much free stake
+}
+
+// assignAsks lists the standing asks that batch pools want of a worker.
+func (s *State) assignAsks(out *Assignments, w *build.Worker) {
+	for _, pool := range s.Pools() {
+		if pool.Lane != build.LaneBatch || !w.In(pool) || w.Draining || w.LeasedTo != (ID{}) {
+			continue
+		}
+		p := &s.markets[pool.Name].Epoch
+		duty := AskDuty{Pool: pool.Name, Epoch: p.Number + 1, Reserve: pool.Batch.Reserve, Metered: pool.Batch.Metered, Bond: pool.Batch.Reserve, Sealed: p.SealedBy(w.ID)}
+		if p.MustOpen(w.ID) {
+			duty.Opens = p.Number
+		}
+		out.Asks = append(out.Asks, duty)
+	}
+}
