@@ -23,6 +23,7 @@ type bidder struct {
 	journal   records
 	estimates estimator
 	price     pricer // nil in a house pool
+	standing  standing
 	offers    func(platform string) bool
 	log       *slog.Logger
 }

@@ -80,6 +80,13 @@ type Config struct {
 	// estimated from past builds. One of Price and PricePerSecond is set, and
 	// neither in a house pool.
 	PricePerSecond *Amount `json:"price_per_second,omitempty"`
+	// Ask is what it asks for an action of a batch pool, in credits; its flat
+	// price unless set. AskPerSecond is for a core-second, in metered pools.
+	Ask          *Amount `json:"ask,omitempty"`
+	AskPerSecond *Amount `json:"ask_per_second,omitempty"`
+	// AskCapacity is how many actions of one epoch it takes; 100 for each slot
+	// unless set.
+	AskCapacity uint64 `json:"ask_capacity,omitempty"`
 	// Stake is what it puts up when it registers, in credits; its own credits
 	// must cover it. A build locks a part of it.
 	Stake Amount `json:"stake,omitempty"`
@@ -140,6 +147,9 @@ func (c Config) withDefaults() Config {
 	if c.Slots == 0 {
 		c.Slots = 1
 	}
+	if c.AskCapacity == 0 {
+		c.AskCapacity = defaultAskCapacity * uint64(max(1, c.Slots))
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 4 << 30
 	}
@@ -178,7 +188,7 @@ func (c Config) validate() error {
 	case c.Misbehave != "" && !slices.Contains(misbehaviours, c.Misbehave):
 		return fmt.Errorf("misbehaviour %q is none of %s", c.Misbehave, strings.Join(misbehaviours, ", "))
 	}
-	for _, a := range []*Amount{c.Price, c.PricePerSecond, &c.Stake, &c.MinFee} {
+	for _, a := range []*Amount{c.Price, c.PricePerSecond, c.Ask, c.AskPerSecond, &c.Stake, &c.MinFee} {
 		if a != nil && *a < 0 {
 			return fmt.Errorf("an amount of %s credits is negative", escrow.Credits(*a))
 		}

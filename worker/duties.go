@@ -21,6 +21,8 @@ const (
 	dutyHello    dutyKind = "hello"
 	dutyBid      dutyKind = "bid"
 	dutyReveal   dutyKind = "reveal"
+	dutySeal     dutyKind = "seal"
+	dutyOpen     dutyKind = "open ask"
 	dutyLease    dutyKind = "lease"
 	dutyDeliver  dutyKind = "deliver"
 	dutyEvidence dutyKind = "evidence"

@@ -19,6 +19,7 @@ type shelf string
 
 const (
 	shelfBids      shelf = "bids"      // by auction
+	shelfAsks      shelf = "asks"      // by pool and epoch
 	shelfAttempts  shelf = "attempts"  // by lease
 	shelfDurations shelf = "durations" // by action, or platform
 )
@@ -103,7 +104,7 @@ func openJournal(path string) (*journal, error) {
 		return nil, fmt.Errorf("opening the journal %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, s := range []shelf{shelfBids, shelfAttempts, shelfDurations} {
+		for _, s := range []shelf{shelfBids, shelfAsks, shelfAttempts, shelfDurations} {
 			if _, err := tx.CreateBucketIfNotExists([]byte(s)); err != nil {
 				return err
 			}

@@ -62,6 +62,10 @@ const (
 	// for an award, a week of outages included.
 	bidAge = 8 * 24 * time.Hour
 
+	// askAge is how long the nonce of a sealed ask is kept: an ask stands until
+	// its pool has work, however long that takes.
+	askAge = 366 * 24 * time.Hour
+
 	// estimateSamples past durations make a median; estimateActions actions are
 	// remembered, the rest is estimated from all builds of the platform.
 	estimateSamples = 9

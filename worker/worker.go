@@ -113,6 +113,7 @@ func (w *worker) asked(a *gavelv1.Assignments) []duty {
 	}
 	ds = w.askedLeases(ds, a)
 	ds = w.askedBids(ds, a)
+	ds = w.askedAsks(ds, a)
 	return w.askedUploads(ds, a)
 }
 

@@ -31,8 +31,13 @@ func (s *Server) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoRespo
 			key := st.Keys().Group.Key
 			info.GroupKey, info.Ready = key[:], leader != ""
 		}
-		for i := range g.Pools {
+		for i := range g.Pools { // those of genesis first: the first is where builds go by default
 			info.Pools = append(info.Pools, showPool(&g.Pools[i], st.Workers()))
+		}
+		for _, p := range st.Pools() {
+			if !slices.ContainsFunc(g.Pools, func(q build.Pool) bool { return q.Name == p.Name }) {
+				info.Pools = append(info.Pools, showPool(p, st.Workers()))
+			}
 		}
 		for i := range g.Coordinators {
 			m := &g.Coordinators[i]
@@ -57,10 +62,10 @@ func (s *Server) addressOf(coordinator build.ID) string {
 }
 
 func showPool(p *build.Pool, workers []*build.Worker) *gavelv1.Pool {
-	out := &gavelv1.Pool{Name: p.Name, Lane: p.Lane.String(), Domain: p.Domain.String(), Class: p.Class}
+	out := &gavelv1.Pool{Name: p.Name, Lane: p.Lane.String(), Domain: p.Domain.String(), Class: p.Class, Shares: p.Shares, Reserve: int64(p.Batch.Reserve), Metered: p.Batch.Metered}
 	domains, platforms := make(map[string]bool), make(map[string]bool)
 	for _, w := range workers {
-		if w.Pool != p.Name || w.Absent || w.Draining {
+		if !w.In(p) || w.Absent || w.Draining {
 			continue
 		}
 		out.Workers++

@@ -45,7 +45,7 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 		Eligible: b.Domains, Validators: b.Terms.Validators,
 	}
 	if pool != nil {
-		v.DomainKind = pool.Domain.String()
+		v.DomainKind, v.Lane = pool.Domain.String(), pool.Lane.String()
 	}
 	v.State = shownState(b, who)
 	if decided || who == insider {
@@ -96,8 +96,10 @@ func showMoney(v *gavelv1.Build, b *build.Build, d directory, who insight) {
 			v.Reveals++
 		}
 	}
+	v.Priority, v.Epoch, v.Priced, v.Seal, v.Slot = int64(b.Terms.Priority), b.Epoch, b.Priced, b.Seal, b.Slot
 	if b.Builder() != nil {
-		v.Price, v.Reference = int64(b.Price), int64(b.Reference)
+		v.PriorityCharge = int64(b.PriorityCharge)
+		showAward(v, b, d)
 	}
 	if b.Verdict != 0 {
 		v.Payment = int64(b.Payment)
@@ -109,6 +111,15 @@ func showMoney(v *gavelv1.Build, b *build.Build, d directory, who insight) {
 		t := &b.Transfers[i]
 		v.Transfers = append(v.Transfers, &gavelv1.Transfer{Id: raw(t.ID), Purpose: t.Purpose, From: d.Name(t.From), To: d.Name(t.To), Amount: int64(t.Amount)})
 	}
+}
+
+// showAward fills what is known once somebody builds. An ask stays secret until
+// its epoch has been cleared.
+func showAward(v *gavelv1.Build, b *build.Build, d directory) {
+	if b.Epoch != 0 && !b.Priced {
+		return
+	}
+	v.Price, v.Reference, v.Share = int64(b.Price), int64(b.Reference), int64(b.Share)
 }
 
 func showAttempts(v *gavelv1.Build, b *build.Build, d directory, who insight) {
@@ -161,6 +172,7 @@ func showVerdict(v *gavelv1.Build, b *build.Build, d directory) {
 			v.Slashed = append(v.Slashed, name)
 		}
 	}
+	showBids(v, b, d)
 	a := deliveredAttempt(b)
 	if a == nil {
 		return
@@ -169,6 +181,22 @@ func showVerdict(v *gavelv1.Build, b *build.Build, d directory) {
 	v.Result, v.Manifest, v.ManifestBytes = raw(summary.Digest()), raw(summary.Content), summary.ManifestBytes
 	v.Status, v.ExitCode, v.Signal = summary.Status.String(), summary.ExitCode, summary.Signal
 	v.Delivered = readable(b, a)
+}
+
+// showBids shows the opened bids: after the verdict, because a successor may be
+// looked for among them until then.
+func showBids(v *gavelv1.Build, b *build.Build, d directory) {
+	for i := range b.Bids {
+		bid := &b.Bids[i]
+		if !bid.Revealed {
+			continue
+		}
+		opened := &gavelv1.Bid{Worker: d.Name(bid.Worker), Price: int64(bid.Price), FinishMillis: bid.Finish, Defaulted: bid.Defaulted}
+		if bid.Result != (build.ID{}) {
+			opened.Result = raw(bid.Result)
+		}
+		v.Opened = append(v.Opened, opened)
+	}
 }
 
 // readable says whether the requester can read an attempt's result: its own

@@ -86,6 +86,12 @@ func assignments(st *raftfsm.State, worker build.ID) *gavelv1.Assignments {
 		u := &a.Uploads[i]
 		out.Uploads = append(out.Uploads, &gavelv1.Upload{Build: raw(u.Build), Lease: raw(u.Lease), Result: raw(u.Result), Evidence: u.Evidence, UntilMillis: u.Until})
 	}
+	for i := range a.Asks {
+		q := &a.Asks[i]
+		out.Asks = append(out.Asks, &gavelv1.AskDuty{
+			Pool: q.Pool, Epoch: q.Epoch, Reserve: int64(q.Reserve), Metered: q.Metered, Sealed: q.Sealed, Opens: q.Opens, Bond: int64(q.Bond),
+		})
+	}
 	for _, id := range a.Busy {
 		out.Awarded = append(out.Awarded, raw(id))
 	}

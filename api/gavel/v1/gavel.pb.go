@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46, 0}
 }
 
 type InfoRequest struct {
@@ -270,12 +270,15 @@ func (x *InfoResponse) GetClusterPublicKey() []byte {
 type Pool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Lane          string                 `protobuf:"bytes,2,opt,name=lane,proto3" json:"lane,omitempty"`     // "spot" or "house"
+	Lane          string                 `protobuf:"bytes,2,opt,name=lane,proto3" json:"lane,omitempty"`     // "spot", "house", "batch", "lease" or "lottery"
 	Domain        string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"` // "operator" or "machine"
 	Class         string                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
 	Workers       uint32                 `protobuf:"varint,5,opt,name=workers,proto3" json:"workers,omitempty"`    // registered and present
 	Domains       uint32                 `protobuf:"varint,6,opt,name=domains,proto3" json:"domains,omitempty"`    // independent parties among them
 	Platforms     []string               `protobuf:"bytes,7,rep,name=platforms,proto3" json:"platforms,omitempty"` // roots offered, sorted
+	Shares        string                 `protobuf:"bytes,8,opt,name=shares,proto3" json:"shares,omitempty"`       // the pool whose workers serve it too
+	Reserve       int64                  `protobuf:"varint,9,opt,name=reserve,proto3" json:"reserve,omitempty"`    // batch: the most an action, metered a core-second, costs
+	Metered       bool                   `protobuf:"varint,10,opt,name=metered,proto3" json:"metered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +362,193 @@ func (x *Pool) GetPlatforms() []string {
 	return nil
 }
 
+func (x *Pool) GetShares() string {
+	if x != nil {
+		return x.Shares
+	}
+	return ""
+}
+
+func (x *Pool) GetReserve() int64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
+}
+
+func (x *Pool) GetMetered() bool {
+	if x != nil {
+		return x.Metered
+	}
+	return false
+}
+
+type PoolsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolsRequest) Reset() {
+	*x = PoolsRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolsRequest) ProtoMessage() {}
+
+func (x *PoolsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolsRequest.ProtoReflect.Descriptor instead.
+func (*PoolsRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PoolsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type PoolsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pools         []*PoolView            `protobuf:"bytes,1,rep,name=pools,proto3" json:"pools,omitempty"` // sorted by name
+	FarmMillis    int64                  `protobuf:"varint,2,opt,name=farm_millis,json=farmMillis,proto3" json:"farm_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolsResponse) Reset() {
+	*x = PoolsResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolsResponse) ProtoMessage() {}
+
+func (x *PoolsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolsResponse.ProtoReflect.Descriptor instead.
+func (*PoolsResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PoolsResponse) GetPools() []*PoolView {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *PoolsResponse) GetFarmMillis() int64 {
+	if x != nil {
+		return x.FarmMillis
+	}
+	return 0
+}
+
+// PoolView is a pool as anybody may see it: what an epoch under way was asked
+// is not in it.
+type PoolView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          *Pool                  `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Rules         []byte                 `protobuf:"bytes,2,opt,name=rules,proto3" json:"rules,omitempty"`                                                                           // canonical build.Pool
+	Market        []byte                 `protobuf:"bytes,3,opt,name=market,proto3" json:"market,omitempty"`                                                                         // canonical build.Market
+	Names         map[string]string      `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the accounts in market, by id in hex
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolView) Reset() {
+	*x = PoolView{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolView) ProtoMessage() {}
+
+func (x *PoolView) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
+func (*PoolView) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PoolView) GetPool() *Pool {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
+func (x *PoolView) GetRules() []byte {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *PoolView) GetMarket() []byte {
+	if x != nil {
+		return x.Market
+	}
+	return nil
+}
+
+func (x *PoolView) GetNames() map[string]string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 type Coordinator struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -372,7 +562,7 @@ type Coordinator struct {
 
 func (x *Coordinator) Reset() {
 	*x = Coordinator{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +574,7 @@ func (x *Coordinator) String() string {
 func (*Coordinator) ProtoMessage() {}
 
 func (x *Coordinator) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +587,7 @@ func (x *Coordinator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
 func (*Coordinator) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{3}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Coordinator) GetName() string {
@@ -444,7 +634,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +646,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +659,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{4}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SendRequest) GetCommand() []byte {
@@ -496,7 +686,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +698,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +711,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{5}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Receipt) GetCommandDigest() []byte {
@@ -582,7 +772,7 @@ type GetBuildRequest struct {
 
 func (x *GetBuildRequest) Reset() {
 	*x = GetBuildRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +784,7 @@ func (x *GetBuildRequest) String() string {
 func (*GetBuildRequest) ProtoMessage() {}
 
 func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +797,7 @@ func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildRequest.ProtoReflect.Descriptor instead.
 func (*GetBuildRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{6}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetBuildRequest) GetBuild() []byte {
@@ -665,13 +855,22 @@ type Build struct {
 	DomainKind      string                 `protobuf:"bytes,44,opt,name=domain_kind,json=domainKind,proto3" json:"domain_kind,omitempty"` // "operator" or "machine"
 	RaftIndex       uint64                 `protobuf:"varint,45,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`   // at which the view was taken
 	Signal          uint32                 `protobuf:"varint,46,opt,name=signal,proto3" json:"signal,omitempty"`                          // that ended the delivered result's command, where one did
+	Opened          []*Bid                 `protobuf:"bytes,47,rep,name=opened,proto3" json:"opened,omitempty"`                           // after the award
+	Lane            string                 `protobuf:"bytes,48,opt,name=lane,proto3" json:"lane,omitempty"`
+	Priority        int64                  `protobuf:"varint,49,opt,name=priority,proto3" json:"priority,omitempty"`                                   // the extra that was offered for a place in the queue
+	PriorityCharge  int64                  `protobuf:"varint,50,opt,name=priority_charge,json=priorityCharge,proto3" json:"priority_charge,omitempty"` // what it cost, if the build was awarded
+	Epoch           uint64                 `protobuf:"varint,51,opt,name=epoch,proto3" json:"epoch,omitempty"`                                         // of a batch pool, 0 before it is allotted
+	Priced          bool                   `protobuf:"varint,52,opt,name=priced,proto3" json:"priced,omitempty"`                                       // the epoch has been cleared
+	Share           int64                  `protobuf:"varint,53,opt,name=share,proto3" json:"share,omitempty"`                                         // what the clearing pays for it; metered: a core-second
+	Seal            uint64                 `protobuf:"varint,54,opt,name=seal,proto3" json:"seal,omitempty"`                                           // whose signature its draws follow from
+	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +882,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +895,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Build) GetId() []byte {
@@ -1021,6 +1220,146 @@ func (x *Build) GetSignal() uint32 {
 	return 0
 }
 
+func (x *Build) GetOpened() []*Bid {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
+func (x *Build) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *Build) GetPriority() int64 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Build) GetPriorityCharge() int64 {
+	if x != nil {
+		return x.PriorityCharge
+	}
+	return 0
+}
+
+func (x *Build) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Build) GetPriced() bool {
+	if x != nil {
+		return x.Priced
+	}
+	return false
+}
+
+func (x *Build) GetShare() int64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Build) GetSeal() uint64 {
+	if x != nil {
+		return x.Seal
+	}
+	return 0
+}
+
+func (x *Build) GetSlot() uint64 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+// Bid is an opened bid.
+type Bid struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Price         int64                  `protobuf:"varint,2,opt,name=price,proto3" json:"price,omitempty"`
+	FinishMillis  int64                  `protobuf:"varint,3,opt,name=finish_millis,json=finishMillis,proto3" json:"finish_millis,omitempty"`
+	Result        []byte                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"` // commitment to a finished result, empty: the bid is for the slot
+	Defaulted     bool                   `protobuf:"varint,5,opt,name=defaulted,proto3" json:"defaulted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bid) Reset() {
+	*x = Bid{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bid) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bid) ProtoMessage() {}
+
+func (x *Bid) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bid.ProtoReflect.Descriptor instead.
+func (*Bid) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Bid) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Bid) GetPrice() int64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+func (x *Bid) GetFinishMillis() int64 {
+	if x != nil {
+		return x.FinishMillis
+	}
+	return 0
+}
+
+func (x *Bid) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *Bid) GetDefaulted() bool {
+	if x != nil {
+		return x.Defaulted
+	}
+	return false
+}
+
 // Attempt is one party building once: the builder, a validator, a panel seat, or a recheck.
 type Attempt struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1048,7 +1387,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1399,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1412,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{8}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Attempt) GetRound() string {
@@ -1215,7 +1554,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1566,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1579,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{9}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -1287,7 +1626,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1638,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1651,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{10}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -1331,7 +1670,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1682,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1695,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -1374,7 +1713,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1725,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1738,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
 }
 
 type AccountsResponse struct {
@@ -1416,7 +1755,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1767,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1780,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -1501,7 +1840,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1852,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1865,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Account) GetId() []byte {
@@ -1586,7 +1925,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1937,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1950,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
 }
 
 type ClusterResponse struct {
@@ -1625,7 +1964,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1976,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1989,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -1682,7 +2021,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2033,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2046,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 type NodeStatus struct {
@@ -1727,7 +2066,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +2078,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +2091,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -1826,7 +2165,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +2177,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +2190,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 type WorkersResponse struct {
@@ -1863,7 +2202,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2214,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2227,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -1916,7 +2255,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2267,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2280,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Worker) GetId() []byte {
@@ -2022,7 +2361,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2373,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2386,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -2063,13 +2402,14 @@ type Assignments struct {
 	Absent        bool                   `protobuf:"varint,7,opt,name=absent,proto3" json:"absent,omitempty"`         // true: say hello by UpdateWorker
 	Stake         int64                  `protobuf:"varint,8,opt,name=stake,proto3" json:"stake,omitempty"`           // free stake, micro-credits
 	Awarded       [][]byte               `protobuf:"bytes,9,rep,name=awarded,proto3" json:"awarded,omitempty"`        // builds this worker has a part in that have not settled
+	Asks          []*AskDuty             `protobuf:"bytes,10,rep,name=asks,proto3" json:"asks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2421,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2434,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -2160,6 +2500,106 @@ func (x *Assignments) GetAwarded() [][]byte {
 	return nil
 }
 
+func (x *Assignments) GetAsks() []*AskDuty {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
+// AskDuty asks what an action would cost in an epoch of a batch pool.
+type AskDuty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // that the ask is for
+	Reserve       int64                  `protobuf:"varint,3,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	Metered       bool                   `protobuf:"varint,4,opt,name=metered,proto3" json:"metered,omitempty"`
+	Sealed        bool                   `protobuf:"varint,5,opt,name=sealed,proto3" json:"sealed,omitempty"` // the worker's ask for it is in
+	Opens         uint64                 `protobuf:"varint,6,opt,name=opens,proto3" json:"opens,omitempty"`   // the epoch whose ask must be opened now, 0 for none
+	Bond          int64                  `protobuf:"varint,7,opt,name=bond,proto3" json:"bond,omitempty"`     // free stake that an ask needs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskDuty) Reset() {
+	*x = AskDuty{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskDuty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskDuty) ProtoMessage() {}
+
+func (x *AskDuty) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
+func (*AskDuty) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *AskDuty) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *AskDuty) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *AskDuty) GetReserve() int64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
+}
+
+func (x *AskDuty) GetMetered() bool {
+	if x != nil {
+		return x.Metered
+	}
+	return false
+}
+
+func (x *AskDuty) GetSealed() bool {
+	if x != nil {
+		return x.Sealed
+	}
+	return false
+}
+
+func (x *AskDuty) GetOpens() uint64 {
+	if x != nil {
+		return x.Opens
+	}
+	return 0
+}
+
+func (x *AskDuty) GetBond() int64 {
+	if x != nil {
+		return x.Bond
+	}
+	return 0
+}
+
 type Auction struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Auction       []byte                 `protobuf:"bytes,1,opt,name=auction,proto3" json:"auction,omitempty"`
@@ -2181,7 +2621,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2633,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2646,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -2310,7 +2750,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2762,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2775,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -2372,7 +2812,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2824,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2837,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -2498,7 +2938,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2950,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2963,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -2573,7 +3013,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +3025,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +3038,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -2638,7 +3078,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +3090,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +3103,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -2683,7 +3123,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +3135,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +3148,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -2736,7 +3176,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +3188,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +3201,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -2795,7 +3235,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +3247,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +3260,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -2846,7 +3286,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3298,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3311,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -2890,7 +3330,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3342,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3355,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -2938,7 +3378,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3390,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3403,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Attestation) GetName() string {
@@ -3010,7 +3450,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3462,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3475,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -3055,7 +3495,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3507,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3520,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -3109,7 +3549,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3561,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3574,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -3178,7 +3618,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3190,7 +3630,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3203,7 +3643,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -3249,7 +3689,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3701,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3714,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 type VouchRequest struct {
@@ -3288,7 +3728,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3740,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3753,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -3348,7 +3788,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3800,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3813,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -3406,7 +3846,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3418,7 +3858,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3431,7 +3871,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -3465,7 +3905,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\rvalidator_fee\x18\r \x01(\x03R\fvalidatorFee\x12\x1d\n" +
 	"\n" +
 	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12,\n" +
-	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\"\xae\x01\n" +
+	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\"\xfa\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x16\n" +
@@ -3473,7 +3913,26 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x05class\x18\x04 \x01(\tR\x05class\x12\x18\n" +
 	"\aworkers\x18\x05 \x01(\rR\aworkers\x12\x18\n" +
 	"\adomains\x18\x06 \x01(\rR\adomains\x12\x1c\n" +
-	"\tplatforms\x18\a \x03(\tR\tplatforms\"\x85\x01\n" +
+	"\tplatforms\x18\a \x03(\tR\tplatforms\x12\x16\n" +
+	"\x06shares\x18\b \x01(\tR\x06shares\x12\x18\n" +
+	"\areserve\x18\t \x01(\x03R\areserve\x12\x18\n" +
+	"\ametered\x18\n" +
+	" \x01(\bR\ametered\"\"\n" +
+	"\fPoolsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"Z\n" +
+	"\rPoolsResponse\x12(\n" +
+	"\x05pools\x18\x01 \x03(\v2\x12.gavel.v1.PoolViewR\x05pools\x12\x1f\n" +
+	"\vfarm_millis\x18\x02 \x01(\x03R\n" +
+	"farmMillis\"\xcb\x01\n" +
+	"\bPoolView\x12\"\n" +
+	"\x04pool\x18\x01 \x01(\v2\x0e.gavel.v1.PoolR\x04pool\x12\x14\n" +
+	"\x05rules\x18\x02 \x01(\fR\x05rules\x12\x16\n" +
+	"\x06market\x18\x03 \x01(\fR\x06market\x123\n" +
+	"\x05names\x18\x04 \x03(\v2\x1d.gavel.v1.PoolView.NamesEntryR\x05names\x1a8\n" +
+	"\n" +
+	"NamesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x85\x01\n" +
 	"\vCoordinator\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x18\n" +
@@ -3492,7 +3951,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\x94\v\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\x80\r\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -3547,7 +4006,22 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"domainKind\x12\x1d\n" +
 	"\n" +
 	"raft_index\x18- \x01(\x04R\traftIndex\x12\x16\n" +
-	"\x06signal\x18. \x01(\rR\x06signal\"\x91\x04\n" +
+	"\x06signal\x18. \x01(\rR\x06signal\x12%\n" +
+	"\x06opened\x18/ \x03(\v2\r.gavel.v1.BidR\x06opened\x12\x12\n" +
+	"\x04lane\x180 \x01(\tR\x04lane\x12\x1a\n" +
+	"\bpriority\x181 \x01(\x03R\bpriority\x12'\n" +
+	"\x0fpriority_charge\x182 \x01(\x03R\x0epriorityCharge\x12\x14\n" +
+	"\x05epoch\x183 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06priced\x184 \x01(\bR\x06priced\x12\x14\n" +
+	"\x05share\x185 \x01(\x03R\x05share\x12\x12\n" +
+	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
+	"\x04slot\x187 \x01(\x04R\x04slot\"\x8e\x01\n" +
+	"\x03Bid\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
+	"\x05price\x18\x02 \x01(\x03R\x05price\x12#\n" +
+	"\rfinish_millis\x18\x03 \x01(\x03R\ffinishMillis\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\fR\x06result\x12\x1c\n" +
+	"\tdefaulted\x18\x05 \x01(\bR\tdefaulted\"\x91\x04\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\tR\x05round\x12\x12\n" +
 	"\x04seat\x18\x02 \x01(\rR\x04seat\x12\x16\n" +
@@ -3630,7 +4104,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\bdraining\x18\t \x01(\bR\bdraining\x12\x18\n" +
 	"\aengaged\x18\n" +
 	" \x01(\rR\aengaged\"\r\n" +
-	"\vWorkRequest\"\xb4\x02\n" +
+	"\vWorkRequest\"\xdb\x02\n" +
 	"\vAssignments\x12\x1f\n" +
 	"\vfarm_millis\x18\x01 \x01(\x03R\n" +
 	"farmMillis\x12-\n" +
@@ -3643,7 +4117,17 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"registered\x12\x16\n" +
 	"\x06absent\x18\a \x01(\bR\x06absent\x12\x14\n" +
 	"\x05stake\x18\b \x01(\x03R\x05stake\x12\x18\n" +
-	"\aawarded\x18\t \x03(\fR\aawarded\"\xa2\x03\n" +
+	"\aawarded\x18\t \x03(\fR\aawarded\x12%\n" +
+	"\x04asks\x18\n" +
+	" \x03(\v2\x11.gavel.v1.AskDutyR\x04asks\"\xa9\x01\n" +
+	"\aAskDuty\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\areserve\x18\x03 \x01(\x03R\areserve\x12\x18\n" +
+	"\ametered\x18\x04 \x01(\bR\ametered\x12\x16\n" +
+	"\x06sealed\x18\x05 \x01(\bR\x06sealed\x12\x14\n" +
+	"\x05opens\x18\x06 \x01(\x04R\x05opens\x12\x12\n" +
+	"\x04bond\x18\a \x01(\x03R\x04bond\"\xa2\x03\n" +
 	"\aAuction\x12\x18\n" +
 	"\aauction\x18\x01 \x01(\fR\aauction\x12\x14\n" +
 	"\x05build\x18\x02 \x01(\fR\x05build\x12#\n" +
@@ -3743,7 +4227,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"*\n" +
 	"\x10ArchivedResponse\x12\x16\n" +
-	"\x06record\x18\x01 \x01(\fR\x06record2\xb5\x06\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record2\xef\x06\n" +
 	"\x04Farm\x125\n" +
 	"\x04Info\x12\x15.gavel.v1.InfoRequest\x1a\x16.gavel.v1.InfoResponse\x120\n" +
 	"\x04Send\x12\x15.gavel.v1.SendRequest\x1a\x11.gavel.v1.Receipt\x126\n" +
@@ -3754,7 +4238,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"ListBuilds\x12\x1b.gavel.v1.ListBuildsRequest\x1a\x1c.gavel.v1.ListBuildsResponse\x12A\n" +
 	"\bAccounts\x12\x19.gavel.v1.AccountsRequest\x1a\x1a.gavel.v1.AccountsResponse\x12>\n" +
 	"\aCluster\x12\x18.gavel.v1.ClusterRequest\x1a\x19.gavel.v1.ClusterResponse\x12>\n" +
-	"\aWorkers\x12\x18.gavel.v1.WorkersRequest\x1a\x19.gavel.v1.WorkersResponse\x126\n" +
+	"\aWorkers\x12\x18.gavel.v1.WorkersRequest\x1a\x19.gavel.v1.WorkersResponse\x128\n" +
+	"\x05Pools\x12\x16.gavel.v1.PoolsRequest\x1a\x17.gavel.v1.PoolsResponse\x126\n" +
 	"\x04Work\x12\x15.gavel.v1.WorkRequest\x1a\x15.gavel.v1.Assignments0\x01\x12F\n" +
 	"\tAppendLog\x12\x1a.gavel.v1.AppendLogRequest\x1a\x1b.gavel.v1.AppendLogResponse(\x01\x129\n" +
 	"\aReadLog\x12\x18.gavel.v1.ReadLogRequest\x1a\x12.gavel.v1.LogChunk0\x01\x12>\n" +
@@ -3780,111 +4265,124 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),       // 0: gavel.v1.VouchRequest.Kind
 	(*InfoRequest)(nil),          // 1: gavel.v1.InfoRequest
 	(*InfoResponse)(nil),         // 2: gavel.v1.InfoResponse
 	(*Pool)(nil),                 // 3: gavel.v1.Pool
-	(*Coordinator)(nil),          // 4: gavel.v1.Coordinator
-	(*SendRequest)(nil),          // 5: gavel.v1.SendRequest
-	(*Receipt)(nil),              // 6: gavel.v1.Receipt
-	(*GetBuildRequest)(nil),      // 7: gavel.v1.GetBuildRequest
-	(*Build)(nil),                // 8: gavel.v1.Build
-	(*Attempt)(nil),              // 9: gavel.v1.Attempt
-	(*Transfer)(nil),             // 10: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),    // 11: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),   // 12: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),      // 13: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),     // 14: gavel.v1.AccountsResponse
-	(*Account)(nil),              // 15: gavel.v1.Account
-	(*ClusterRequest)(nil),       // 16: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),      // 17: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),        // 18: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),           // 19: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),       // 20: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),      // 21: gavel.v1.WorkersResponse
-	(*Worker)(nil),               // 22: gavel.v1.Worker
-	(*WorkRequest)(nil),          // 23: gavel.v1.WorkRequest
-	(*Assignments)(nil),          // 24: gavel.v1.Assignments
-	(*Auction)(nil),              // 25: gavel.v1.Auction
-	(*ValueStep)(nil),            // 26: gavel.v1.ValueStep
-	(*Lease)(nil),                // 27: gavel.v1.Lease
-	(*Upload)(nil),               // 28: gavel.v1.Upload
-	(*AppendLogRequest)(nil),     // 29: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),    // 30: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),       // 31: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),             // 32: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),       // 33: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),      // 34: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil), // 35: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),          // 36: gavel.v1.Attestation
-	(*ProposeRequest)(nil),       // 37: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),      // 38: gavel.v1.ProposeResponse
-	(*Outcome)(nil),              // 39: gavel.v1.Outcome
-	(*PartialRequest)(nil),       // 40: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),      // 41: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),         // 42: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),        // 43: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),     // 44: gavel.v1.ArchivedResponse
+	(*PoolsRequest)(nil),         // 4: gavel.v1.PoolsRequest
+	(*PoolsResponse)(nil),        // 5: gavel.v1.PoolsResponse
+	(*PoolView)(nil),             // 6: gavel.v1.PoolView
+	(*Coordinator)(nil),          // 7: gavel.v1.Coordinator
+	(*SendRequest)(nil),          // 8: gavel.v1.SendRequest
+	(*Receipt)(nil),              // 9: gavel.v1.Receipt
+	(*GetBuildRequest)(nil),      // 10: gavel.v1.GetBuildRequest
+	(*Build)(nil),                // 11: gavel.v1.Build
+	(*Bid)(nil),                  // 12: gavel.v1.Bid
+	(*Attempt)(nil),              // 13: gavel.v1.Attempt
+	(*Transfer)(nil),             // 14: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),    // 15: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),   // 16: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),      // 17: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),     // 18: gavel.v1.AccountsResponse
+	(*Account)(nil),              // 19: gavel.v1.Account
+	(*ClusterRequest)(nil),       // 20: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),      // 21: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),        // 22: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),           // 23: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),       // 24: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),      // 25: gavel.v1.WorkersResponse
+	(*Worker)(nil),               // 26: gavel.v1.Worker
+	(*WorkRequest)(nil),          // 27: gavel.v1.WorkRequest
+	(*Assignments)(nil),          // 28: gavel.v1.Assignments
+	(*AskDuty)(nil),              // 29: gavel.v1.AskDuty
+	(*Auction)(nil),              // 30: gavel.v1.Auction
+	(*ValueStep)(nil),            // 31: gavel.v1.ValueStep
+	(*Lease)(nil),                // 32: gavel.v1.Lease
+	(*Upload)(nil),               // 33: gavel.v1.Upload
+	(*AppendLogRequest)(nil),     // 34: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),    // 35: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),       // 36: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),             // 37: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),       // 38: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),      // 39: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil), // 40: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),          // 41: gavel.v1.Attestation
+	(*ProposeRequest)(nil),       // 42: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),      // 43: gavel.v1.ProposeResponse
+	(*Outcome)(nil),              // 44: gavel.v1.Outcome
+	(*PartialRequest)(nil),       // 45: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),      // 46: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),         // 47: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),        // 48: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),     // 49: gavel.v1.ArchivedResponse
+	nil,                          // 50: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.InfoResponse.pools:type_name -> gavel.v1.Pool
-	4,  // 1: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
-	9,  // 2: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	10, // 3: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	8,  // 4: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	15, // 5: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	19, // 6: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	22, // 7: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	25, // 8: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	27, // 9: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	28, // 10: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	26, // 11: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	36, // 12: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	39, // 13: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
-	0,  // 14: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	1,  // 15: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	5,  // 16: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	7,  // 17: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	7,  // 18: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	11, // 19: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	13, // 20: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	16, // 21: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	20, // 22: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	23, // 23: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	29, // 24: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	31, // 25: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	33, // 26: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	7,  // 27: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	37, // 28: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	40, // 29: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	42, // 30: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	18, // 31: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	7,  // 32: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	2,  // 33: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	6,  // 34: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	8,  // 35: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	8,  // 36: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	12, // 37: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	14, // 38: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	17, // 39: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	21, // 40: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	24, // 41: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	30, // 42: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	32, // 43: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	34, // 44: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	35, // 45: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	38, // 46: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	41, // 47: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	43, // 48: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	19, // 49: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	44, // 50: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	33, // [33:51] is the sub-list for method output_type
-	15, // [15:33] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 1: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
+	6,  // 2: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
+	3,  // 3: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
+	50, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	13, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	14, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	12, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	11, // 8: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	19, // 9: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	23, // 10: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	26, // 11: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	30, // 12: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	32, // 13: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	33, // 14: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	29, // 15: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	31, // 16: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	41, // 17: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	44, // 18: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	0,  // 19: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
+	1,  // 20: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	8,  // 21: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	10, // 22: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	10, // 23: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	15, // 24: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	17, // 25: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	20, // 26: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	24, // 27: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	4,  // 28: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	27, // 29: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	34, // 30: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	36, // 31: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	38, // 32: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	10, // 33: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	42, // 34: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	45, // 35: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	47, // 36: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	22, // 37: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	10, // 38: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	2,  // 39: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	9,  // 40: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	11, // 41: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	11, // 42: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	16, // 43: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	18, // 44: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	21, // 45: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	25, // 46: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	5,  // 47: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	28, // 48: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	35, // 49: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	37, // 50: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	39, // 51: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	40, // 52: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	43, // 53: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	46, // 54: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	48, // 55: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	23, // 56: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	49, // 57: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	39, // [39:58] is the sub-list for method output_type
+	20, // [20:39] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_gavel_v1_gavel_proto_init() }
@@ -3898,7 +4396,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   44,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -32,6 +32,7 @@ const (
 	Farm_Accounts_FullMethodName     = "/gavel.v1.Farm/Accounts"
 	Farm_Cluster_FullMethodName      = "/gavel.v1.Farm/Cluster"
 	Farm_Workers_FullMethodName      = "/gavel.v1.Farm/Workers"
+	Farm_Pools_FullMethodName        = "/gavel.v1.Farm/Pools"
 	Farm_Work_FullMethodName         = "/gavel.v1.Farm/Work"
 	Farm_AppendLog_FullMethodName    = "/gavel.v1.Farm/AppendLog"
 	Farm_ReadLog_FullMethodName      = "/gavel.v1.Farm/ReadLog"
@@ -63,6 +64,8 @@ type FarmClient interface {
 	Cluster(ctx context.Context, in *ClusterRequest, opts ...grpc.CallOption) (*ClusterResponse, error)
 	// Workers lists registered workers.
 	Workers(ctx context.Context, in *WorkersRequest, opts ...grpc.CallOption) (*WorkersResponse, error)
+	// Pools lists pools with their rules and markets.
+	Pools(ctx context.Context, in *PoolsRequest, opts ...grpc.CallOption) (*PoolsResponse, error)
 	// Work sends a worker all that is asked of it, at once and after every change.
 	Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Assignments], error)
 	// AppendLog adds ciphertext to the log of a build that the caller builds.
@@ -173,6 +176,16 @@ func (c *farmClient) Workers(ctx context.Context, in *WorkersRequest, opts ...gr
 	return out, nil
 }
 
+func (c *farmClient) Pools(ctx context.Context, in *PoolsRequest, opts ...grpc.CallOption) (*PoolsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PoolsResponse)
+	err := c.cc.Invoke(ctx, Farm_Pools_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *farmClient) Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Assignments], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Farm_ServiceDesc.Streams[1], Farm_Work_FullMethodName, cOpts...)
@@ -268,6 +281,8 @@ type FarmServer interface {
 	Cluster(context.Context, *ClusterRequest) (*ClusterResponse, error)
 	// Workers lists registered workers.
 	Workers(context.Context, *WorkersRequest) (*WorkersResponse, error)
+	// Pools lists pools with their rules and markets.
+	Pools(context.Context, *PoolsRequest) (*PoolsResponse, error)
 	// Work sends a worker all that is asked of it, at once and after every change.
 	Work(*WorkRequest, grpc.ServerStreamingServer[Assignments]) error
 	// AppendLog adds ciphertext to the log of a build that the caller builds.
@@ -312,6 +327,9 @@ func (UnimplementedFarmServer) Cluster(context.Context, *ClusterRequest) (*Clust
 }
 func (UnimplementedFarmServer) Workers(context.Context, *WorkersRequest) (*WorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Workers not implemented")
+}
+func (UnimplementedFarmServer) Pools(context.Context, *PoolsRequest) (*PoolsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pools not implemented")
 }
 func (UnimplementedFarmServer) Work(*WorkRequest, grpc.ServerStreamingServer[Assignments]) error {
 	return status.Error(codes.Unimplemented, "method Work not implemented")
@@ -486,6 +504,24 @@ func _Farm_Workers_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Farm_Pools_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PoolsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).Pools(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_Pools_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).Pools(ctx, req.(*PoolsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Farm_Work_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WorkRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -585,6 +621,10 @@ var Farm_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Workers",
 			Handler:    _Farm_Workers_Handler,
+		},
+		{
+			MethodName: "Pools",
+			Handler:    _Farm_Pools_Handler,
 		},
 		{
 			MethodName: "Deliver",
