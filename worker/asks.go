@@ -138,22 +138,3 @@ func (w *worker) askedAsks(ds []duty, a *gavelv1.Assignments) []duty {
 	}
 	return ds
 }
-
-// forgetAsks removes asks whose epochs are over for good.
-func forgetAsks(rs records, now time.Time) error {
-	var old []build.ID
-	err := rs.Each(shelfAsks, func(key build.ID, raw []byte) error {
-		var r askRecord
-		if err := wire.Decode(raw, &r); err != nil {
-			return err
-		}
-		if now.Sub(time.UnixMilli(r.WallMillis)) > askAge {
-			old = append(old, key)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return rs.Delete(shelfAsks, old...)
-}

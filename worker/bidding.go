@@ -24,6 +24,7 @@ type bidder struct {
 	estimates estimator
 	price     pricer // nil in a house pool
 	standing  standing
+	finished  *escrow.Credits // for a result that it has already; nil: it bids for slots alone
 	offers    func(platform string) bool
 	log       *slog.Logger
 }
@@ -68,7 +69,11 @@ func (b *bidder) bid(ctx context.Context, c call) error {
 			return err
 		}
 	}
-	m := &build.PlaceBid{Build: c.build, Auction: c.auction, Commitment: b.commitment(c.auction, &r)}
+	result, err := b.promised(c.auction)
+	if err != nil {
+		return err
+	}
+	m := &build.PlaceBid{Build: c.build, Auction: c.auction, Commitment: b.commitment(c.auction, &r, result)}
 	if _, err := b.cluster.Do(ctx, build.TypeBid, m); err != nil {
 		if refused(err) {
 			b.log.Warn("bid refused", "build", full(c.build), "auction", short(c.auction), "why", err)
@@ -76,12 +81,12 @@ func (b *bidder) bid(ctx context.Context, c call) error {
 		}
 		return err
 	}
-	b.log.Info("bid placed", "build", full(c.build), "auction", short(c.auction), "finish_ms", r.FinishMillis)
+	b.log.Info("bid placed", "build", full(c.build), "auction", short(c.auction), "finish_ms", r.FinishMillis, "finished", result != build.ID{})
 	return nil
 }
 
-func (b *bidder) commitment(auction build.ID, r *bidRecord) build.ID {
-	return build.BidCommitment(b.farm, auction, b.id, r.Price, r.FinishMillis, build.ID{}, r.Nonce)
+func (b *bidder) commitment(auction build.ID, r *bidRecord, result build.ID) build.ID {
+	return build.BidCommitment(b.farm, auction, b.id, r.Price, r.FinishMillis, result, r.Nonce)
 }
 
 // decide fills r, or says why there is no bid.
@@ -96,11 +101,11 @@ func (b *bidder) decide(c call, r *bidRecord) (why string, err error) {
 	case c.bond > c.stake:
 		return fmt.Sprintf("the bond of %s credits exceeds the free stake of %s", c.bond, c.stake), nil
 	}
-	estimate, err := b.estimates.estimate(c.action, c.platform, c.timeoutMillis)
+	sells, err := b.offer(c)
 	if err != nil {
 		return "", err
 	}
-	price, err := b.price.Price(estimate)
+	price, estimate, err := b.terms(c, sells)
 	if err != nil {
 		return "", err
 	}
@@ -117,6 +122,19 @@ func (b *bidder) decide(c call, r *bidRecord) (why string, err error) {
 	return "", nil
 }
 
+// terms are the price of a bid and how long the worker needs from its award to
+// its commitment.
+func (b *bidder) terms(c call, sells bool) (price escrow.Credits, millis int64, err error) {
+	if sells {
+		return *b.finished, finishMillis, nil
+	}
+	if millis, err = b.estimates.estimate(c.action, c.platform, c.timeoutMillis); err != nil {
+		return 0, 0, err
+	}
+	price, err = b.price.Price(millis)
+	return price, millis, err
+}
+
 // reveal opens the bid of an auction, from the journal.
 func (b *bidder) reveal(ctx context.Context, auction build.ID) error {
 	var r bidRecord
@@ -128,7 +146,11 @@ func (b *bidder) reveal(ctx context.Context, auction build.ID) error {
 		b.log.Error("cannot open a bid that is not in the journal; its bond will be forfeit", "auction", short(auction))
 		return nil
 	}
-	m := &build.Reveal{Build: r.Build, Auction: auction, Price: r.Price, FinishMillis: r.FinishMillis, Nonce: r.Nonce}
+	result, err := b.promised(auction)
+	if err != nil {
+		return err
+	}
+	m := &build.Reveal{Build: r.Build, Auction: auction, Price: r.Price, FinishMillis: r.FinishMillis, Result: result, Nonce: r.Nonce}
 	if _, err := b.cluster.Do(ctx, build.TypeReveal, m); err != nil {
 		if refused(err) {
 			b.log.Warn("reveal refused", "build", full(r.Build), "auction", short(auction), "why", err)

@@ -114,7 +114,7 @@ func TestBidIsJournaledBeforeItIsSent(t *testing.T) {
 					}
 					var r bidRecord
 					found, err := b.journal.Get(shelfBids, m.Auction, &r)
-					if err != nil || !found || b.w.bidder.commitment(m.Auction, &r) != m.Commitment {
+					if err != nil || !found || b.w.bidder.commitment(m.Auction, &r, build.ID{}) != m.Commitment {
 						t.Errorf("a commitment was sent that is not in the journal (found %v, %v)", found, err)
 					}
 					return nil

@@ -87,6 +87,10 @@ type Config struct {
 	// AskCapacity is how many actions of one epoch it takes; 100 for each slot
 	// unless set.
 	AskCapacity uint64 `json:"ask_capacity,omitempty"`
+	// FinishedPrice is what it asks for a result that it has already, in credits:
+	// where an auction is for an action whose outputs it still keeps, its bid
+	// commits to them and promises them at once. Unset, it bids for its slot alone.
+	FinishedPrice *Amount `json:"finished_price,omitempty"`
 	// Stake is what it puts up when it registers, in credits; its own credits
 	// must cover it. A build locks a part of it.
 	Stake Amount `json:"stake,omitempty"`
@@ -188,7 +192,7 @@ func (c Config) validate() error {
 	case c.Misbehave != "" && !slices.Contains(misbehaviours, c.Misbehave):
 		return fmt.Errorf("misbehaviour %q is none of %s", c.Misbehave, strings.Join(misbehaviours, ", "))
 	}
-	for _, a := range []*Amount{c.Price, c.PricePerSecond, c.Ask, c.AskPerSecond, &c.Stake, &c.MinFee} {
+	for _, a := range []*Amount{c.Price, c.PricePerSecond, c.Ask, c.AskPerSecond, c.FinishedPrice, &c.Stake, &c.MinFee} {
 		if a != nil && *a < 0 {
 			return fmt.Errorf("an amount of %s credits is negative", escrow.Credits(*a))
 		}

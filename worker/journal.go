@@ -20,6 +20,7 @@ type shelf string
 const (
 	shelfBids      shelf = "bids"      // by auction
 	shelfAsks      shelf = "asks"      // by pool and epoch
+	shelfFinished  shelf = "finished"  // results that bids have promised, by auction
 	shelfAttempts  shelf = "attempts"  // by lease
 	shelfDurations shelf = "durations" // by action, or platform
 )
@@ -104,7 +105,7 @@ func openJournal(path string) (*journal, error) {
 		return nil, fmt.Errorf("opening the journal %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, s := range []shelf{shelfBids, shelfAsks, shelfAttempts, shelfDurations} {
+		for _, s := range []shelf{shelfBids, shelfAsks, shelfFinished, shelfAttempts, shelfDurations} {
 			if _, err := tx.CreateBucketIfNotExists([]byte(s)); err != nil {
 				return err
 			}
@@ -184,15 +185,26 @@ func (j *journal) Close() error {
 	return nil
 }
 
-// forgetBids removes bids whose auctions are over for good.
-func forgetBids(rs records, now time.Time) error {
+// dated is a record that says when it was written.
+type dated interface {
+	wire.Record
+	written() time.Time
+}
+
+func (r *bidRecord) written() time.Time      { return time.UnixMilli(r.WallMillis) }
+func (r *askRecord) written() time.Time      { return time.UnixMilli(r.WallMillis) }
+func (r *finishedRecord) written() time.Time { return time.UnixMilli(r.WallMillis) }
+
+// forget removes the records of a shelf that are older than age: what they were
+// kept for is over for good.
+func forget[R dated](rs records, s shelf, blank func() R, now time.Time, age time.Duration) error {
 	var old []build.ID
-	err := rs.Each(shelfBids, func(key build.ID, raw []byte) error {
-		var r bidRecord
-		if err := wire.Decode(raw, &r); err != nil {
+	err := rs.Each(s, func(key build.ID, raw []byte) error {
+		r := blank()
+		if err := wire.Decode(raw, r); err != nil {
 			return err
 		}
-		if now.Sub(time.UnixMilli(r.WallMillis)) > bidAge {
+		if now.Sub(r.written()) > age {
 			old = append(old, key)
 		}
 		return nil
@@ -200,5 +212,14 @@ func forgetBids(rs records, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return rs.Delete(shelfBids, old...)
+	return rs.Delete(s, old...)
+}
+
+// forgetPromises forgets bids, asks and promised results.
+func forgetPromises(rs records, now time.Time) error {
+	return errors.Join(
+		forget(rs, shelfBids, func() *bidRecord { return new(bidRecord) }, now, bidAge),
+		forget(rs, shelfAsks, func() *askRecord { return new(askRecord) }, now, askAge),
+		forget(rs, shelfFinished, func() *finishedRecord { return new(finishedRecord) }, now, bidAge),
+	)
 }

@@ -105,7 +105,7 @@ func TestOldBidsAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := forgetBids(b.journal, now); err != nil {
+	if err := forgetPromises(b.journal, now); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"old": false, "young": true} {
@@ -119,8 +119,10 @@ func FuzzRecords(f *testing.F) {
 	f.Add(wire.Encode(&bidRecord{Price: 1}))
 	f.Add(wire.Encode(&attemptRecord{Lodged: []byte{1}}))
 	f.Add(wire.Encode(&durationRecord{Millis: []int64{1, 2}}))
+	f.Add(wire.Encode(&askRecord{Price: 1, Capacity: 2}))
+	f.Add(wire.Encode(&finishedRecord{WallMillis: 1}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		for _, r := range []wire.Record{&bidRecord{}, &attemptRecord{}, &durationRecord{}} {
+		for _, r := range []wire.Record{&bidRecord{}, &attemptRecord{}, &durationRecord{}, &askRecord{}, &finishedRecord{}} {
 			if wire.Decode(raw, r) == nil && !bytes.Equal(wire.Encode(r), raw) {
 				t.Fatalf("%T has two encodings", r)
 			}

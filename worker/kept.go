@@ -117,14 +117,18 @@ func (k *kept) tidy(now time.Time, asked, busy map[build.ID]bool) error {
 	var bytes int64
 	count := 0
 	gone := make(map[build.ID]time.Time)
-	err := k.journal.Each(shelfAttempts, func(key build.ID, raw []byte) error {
+	promised, err := k.pinned(now)
+	if err != nil {
+		return err
+	}
+	err = k.journal.Each(shelfAttempts, func(key build.ID, raw []byte) error {
 		r := result{lease: key}
 		if err := wire.Decode(raw, &r.attemptRecord); err != nil {
 			return err
 		}
 		bytes += r.bytes()
 		count++
-		if asked[key] || busy[r.Build] {
+		if asked[key] || busy[r.Build] || promised[key] {
 			return nil
 		}
 		since, known := k.gone[key]

@@ -61,6 +61,7 @@ type workshop struct {
 	cluster   cluster
 	journal   records
 	executor  executor
+	blobs     blobs
 	attester  *attester
 	lodge     lodger
 	estimates estimator
@@ -83,7 +84,7 @@ func (w *workshop) serve(ctx context.Context, l lease) error {
 	}
 	if found {
 		w.log.Info("commits to what it finished before", "build", full(l.build), "lease", short(l.id))
-	} else if err := w.produce(ctx, l, &r); err != nil {
+	} else if err := w.fulfil(ctx, l, &r); err != nil {
 		if ctx.Err() != nil {
 			w.log.Info("lease ended", "build", full(l.build), "lease", short(l.id), "why", context.Cause(ctx))
 			return err
@@ -94,6 +95,21 @@ func (w *workshop) serve(ctx context.Context, l lease) error {
 		return err
 	}
 	return w.commit(ctx, l, &r)
+}
+
+// fulfil makes what is committed to: by building, or where the award was won
+// with a finished result, from what is kept.
+func (w *workshop) fulfil(ctx context.Context, l lease, r *attemptRecord) error {
+	if l.builder && !l.again {
+		f, found, err := w.sold(l.build)
+		if err != nil {
+			return err
+		}
+		if found {
+			return w.handOver(ctx, l, &f, r)
+		}
+	}
+	return w.produce(ctx, l, r)
 }
 
 // produce waits for a slot, builds, and puts all that is needed to commit into r
@@ -117,7 +133,11 @@ func (w *workshop) produce(ctx context.Context, l lease, r *attemptRecord) error
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(j.Dir))
 	}
-	if err := w.conclude(l, j, p, r); err != nil {
+	var nonce build.ID
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return fmt.Errorf("making a nonce: %w", err)
+	}
+	if err := w.conclude(l, j, p, nonce, r); err != nil {
 		return err
 	}
 	if err := w.estimates.learn(l.action.Sum(), l.platform, time.Since(begun).Milliseconds()); err != nil {
@@ -174,15 +194,11 @@ func (w *workshop) begin(ctx context.Context, l lease, done *bool) (wait func() 
 	}
 }
 
-// conclude turns a product into what is committed to: a fresh nonce, the
-// opening, its signature, the commitment and the sealed opening; all on disk
-// when it returns.
-func (w *workshop) conclude(l lease, j *job, p *product, r *attemptRecord) error {
+// conclude turns a product into what is committed to under a nonce: the opening,
+// its signature, the commitment and the sealed opening; all on disk when it returns.
+func (w *workshop) conclude(l lease, j *job, p *product, nonce build.ID, r *attemptRecord) error {
 	o := build.Opening{
-		Summary: p.Manifest.Summarise(), StartedWallMillis: p.Started.UnixMilli(), FinishedWallMillis: p.Finished.UnixMilli(),
-	}
-	if _, err := rand.Read(o.Nonce[:]); err != nil {
-		return fmt.Errorf("making a nonce: %w", err)
+		Summary: p.Manifest.Summarise(), StartedWallMillis: p.Started.UnixMilli(), FinishedWallMillis: p.Finished.UnixMilli(), Nonce: nonce,
 	}
 	var err error
 	if o.Signature, err = w.attester.sign(j, p, &o); err != nil {

@@ -62,6 +62,10 @@ const (
 	// for an award, a week of outages included.
 	bidAge = 8 * 24 * time.Hour
 
+	// promiseAge is how long a finished result stays that a bid has promised: the
+	// longest from a bid to its award, many times over.
+	promiseAge = 10 * time.Minute
+
 	// askAge is how long the nonce of a sealed ask is kept: an ask stands until
 	// its pool has work, however long that takes.
 	askAge = 366 * 24 * time.Hour

@@ -86,7 +86,7 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 		return nil, err
 	}
 	*closers = append(*closers, rs.Close)
-	if err := errors.Join(forgetBids(rs, time.Now()), forgetAsks(rs, time.Now()), estimator{rs}.forget()); err != nil {
+	if err := errors.Join(forgetPromises(rs, time.Now()), estimator{rs}.forget()); err != nil {
 		return nil, err
 	}
 	layout := inputs.Options{UID: runner.Describe().InputUID, GID: runner.Describe().InputGID, Epoch: action.SourceDateEpoch}
@@ -183,10 +183,11 @@ func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodg
 	w.duties = newDuties(w.log, w.nudge)
 	w.bidder = &bidder{
 		standing: standing{action: (*escrow.Credits)(c.Ask), second: (*escrow.Credits)(c.AskPerSecond), capacity: c.AskCapacity},
+		finished: (*escrow.Credits)(c.FinishedPrice),
 		id:       id, farm: farm, cluster: p.cluster, journal: rs, estimates: estimator{rs}, price: p.price, offers: w.offers, log: w.log,
 	}
 	w.workshop = &workshop{
-		id: id, farm: farm, cluster: p.cluster, journal: rs, executor: p.executor, attester: a, lodge: p.lodge,
+		id: id, farm: farm, cluster: p.cluster, journal: rs, executor: p.executor, blobs: from, attester: a, lodge: p.lodge,
 		estimates: estimator{rs}, slots: newSlots(c.Slots), kept: w.kept, log: w.log,
 	}
 }
