@@ -50,7 +50,7 @@ func Assign(reserves []escrow.Credits, prices [][]escrow.Credits) (AssignmentOut
 
 func checkAssignment(reserves []escrow.Credits, prices [][]escrow.Credits) error {
 	if len(reserves) < 1 || len(reserves) > MaxAssigned || len(prices) > MaxAssigned {
-		return fmt.Errorf("%w: %d builds and %d workers, want 1 to %d builds and at most as many workers", ErrRefused, len(reserves), len(prices), MaxAssigned)
+		return fmt.Errorf("%w: %d builds and %d workers, want 1 to %d builds and at most %[4]d workers", ErrRefused, len(reserves), len(prices), MaxAssigned)
 	}
 	most := escrow.MaxCredits / (4 * MaxAssigned) // sums, and potentials of twice their size, stay in range
 	for b, r := range reserves {

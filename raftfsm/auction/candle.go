@@ -13,8 +13,14 @@ import (
 // among them, and so the partitions to search, grow with its square.
 const MaxPeriods = 4
 
-// RangeCount is how many ranges of one period or more there are: n·(n+1)/2.
-func RangeCount(periods int) int { return periods * (periods + 1) / 2 }
+// RangeCount is how many ranges of one period or more there are: n·(n+1)/2. Of
+// a number of periods that no auction has there are none.
+func RangeCount(periods int) int {
+	if periods < 1 || periods > MaxPeriods {
+		return 0
+	}
+	return periods * (periods + 1) / 2
+}
 
 // CandleBid offers an amount for each of a range of periods.
 type CandleBid struct {
@@ -25,13 +31,23 @@ type CandleBid struct {
 
 // Total is what the bid costs if it wins.
 func (b CandleBid) Total() (escrow.Credits, error) {
-	return b.PerPeriod.MulDivFloor(int64(b.Last)-int64(b.First)+1, 1)
+	if err := b.Validate(MaxPeriods); err != nil {
+		return 0, fmt.Errorf("pricing candle bid: %w", err)
+	}
+	return b.total(), nil
+}
+
+// total is Total of a bid that is valid.
+func (b CandleBid) total() escrow.Credits {
+	return b.PerPeriod * escrow.Credits(b.Last-b.First+1)
 }
 
 // Validate holds a bid to its shape: a range of an auction of so many periods,
 // an amount above 0 of which all periods' sum stays in range.
 func (b CandleBid) Validate(periods uint8) error {
 	switch {
+	case periods < 1 || periods > MaxPeriods:
+		return fmt.Errorf("%w: an auction of %d periods, want 1 to %d", ErrRefused, periods, MaxPeriods)
 	case b.First < 1 || b.Last < b.First || b.Last > periods:
 		return fmt.Errorf("%w: periods %d to %d, want a range of 1 to %d", ErrRefused, b.First, b.Last, periods)
 	case b.PerPeriod <= 0 || !b.PerPeriod.Valid():
@@ -42,16 +58,24 @@ func (b CandleBid) Validate(periods uint8) error {
 	return nil
 }
 
-// Code is the canonical encoding.
+// Code is the canonical encoding; decoding refuses a bid that no auction takes.
 func (b *CandleBid) Code(c *wire.Coder) {
 	c.Bytes32(&b.Bidder)
 	c.U8(&b.First)
 	c.U8(&b.Last)
 	b.PerPeriod.Code(c)
+	if !c.Decoding() || c.Err() != nil {
+		return
+	}
+	if err := b.Validate(MaxPeriods); err != nil {
+		c.Refuse("%v", err)
+	}
 }
 
 // touches says whether two ranges share a period or follow each other.
-func (b CandleBid) touches(o CandleBid) bool { return b.First <= o.Last+1 && o.First <= b.Last+1 }
+func (b CandleBid) touches(o CandleBid) bool {
+	return int(b.First) <= int(o.Last)+1 && int(o.First) <= int(b.Last)+1
+}
 
 // CandleBook is a candle auction as it stands: the best bid of each range. What
 // was once the best and is not any more it forgets, so it keeps at most ten.
@@ -75,7 +99,8 @@ func compareRange(a, b CandleBid) int {
 	return int(a.Last) - int(b.Last)
 }
 
-// Code is the canonical encoding; it refuses a book that no bids could have made.
+// Code is the canonical encoding; decoding refuses a book that no bids could
+// have made. A book of no periods, the zero value, has no bids.
 func (k *CandleBook) Code(c *wire.Coder) {
 	c.U8(&k.Periods)
 	wire.Records(c, &k.Best, RangeCount(MaxPeriods))
@@ -86,21 +111,28 @@ func (k *CandleBook) Code(c *wire.Coder) {
 		c.Refuse("a candle auction of %d periods, at most %d", k.Periods, MaxPeriods)
 		return
 	}
-	for i := range k.Best {
-		if err := k.Best[i].Validate(k.Periods); err != nil {
+	for i, b := range k.Best {
+		if err := b.Validate(k.Periods); err != nil {
 			c.Refuse("%v", err)
 			return
 		}
-		if i > 0 && compareRange(k.Best[i-1], k.Best[i]) >= 0 {
+		if i > 0 && compareRange(k.Best[i-1], b) >= 0 {
 			c.Refuse("a candle auction's ranges out of order")
 			return
+		}
+		for _, o := range k.Best[:i] {
+			if o.Bidder == b.Bidder && !b.touches(o) {
+				c.Refuse("a candle auction's bidder holds periods %d to %d and %d to %d, with a gap", o.First, o.Last, b.First, b.Last)
+				return
+			}
 		}
 	}
 }
 
 // Place takes a bid. It must be above the best bid of exactly its range, and
 // intersect or touch every other range of which its bidder holds the best bid:
-// so what one bidder wins has no gap. Errors wrap ErrRefused or escrow.ErrOverflow.
+// so what one bidder wins has no gap, though what one person wins under two
+// names may. Errors wrap ErrRefused or escrow.ErrOverflow.
 func (k *CandleBook) Place(b CandleBid) error {
 	if err := b.Validate(k.Periods); err != nil {
 		return fmt.Errorf("placing candle bid: %w", err)
@@ -158,8 +190,7 @@ func best(bids []CandleBid, next uint8) (winners []CandleBid, total escrow.Credi
 			continue
 		}
 		rest, sum := best(bids, b.Last+1)
-		own, _ := b.Total() // Validate has held it in range, and the sum too
-		sum += own
+		sum += b.total() // Place and Code have held it in range, and the sum too
 		found := append([]CandleBid{b}, rest...)
 		if winners == nil || sum > total || sum == total && bytes.Compare(serialised(found), serialised(winners)) < 0 {
 			winners, total = found, sum
@@ -177,8 +208,12 @@ func serialised(bids []CandleBid) []byte {
 }
 
 // CloseSample is the sample, from 0, of the ending period at which the auction
-// had closed: uniform, by a seed made after the last.
+// had closed: uniform, by a seed made after the last. Fewer samples than 1 panic:
+// there is nothing to choose from.
 func CloseSample(seed [32]byte, samples int) int {
+	if samples < 1 {
+		panic(fmt.Sprintf("auction: closing at one of %d samples, want at least 1", samples))
+	}
 	return int(draw.NewStream(seed).Below(uint64(samples)))
 }
 

@@ -71,6 +71,9 @@ func (o Outcome) Winner() (Ranked, bool) {
 // the successor and the reference it is paid by. A bid that is not valid or a
 // worker that bids twice refuses the whole: the caller let it through.
 func Clear(bids []Bid, value ValueFunction, sigma []byte) (Outcome, error) {
+	if len(bids) > MaxAsks {
+		return Outcome{}, fmt.Errorf("clearing auction: %w: %d bids, want at most %d", ErrRefused, len(bids), MaxAsks)
+	}
 	ranking := make([]Ranked, 0, len(bids))
 	for _, b := range bids {
 		if err := b.Validate(); err != nil {

@@ -246,6 +246,12 @@ func TestPaymentBounds(t *testing.T) {
 		got, err := Payment(c.value, c.reference, c.reserve)
 		paid(t, got, err, c.want)
 	}
+	for _, c := range []struct{ value, reference, least, most, want escrow.Credits }{
+		{10, 4, -3, 8, 6}, {10, 0, -3, 8, 8}, {0, 9, -3, 8, -3}, {0, 9, 2, 2, 2}, {5, 0, -9, -1, -1},
+	} {
+		got, err := PaymentWithin(c.value, c.reference, c.least, c.most)
+		paid(t, got, err, c.want)
+	}
 	got, err := FailurePayment(4, 10)
 	paid(t, got, err, -4)
 	got, err = FailurePayment(40, 10)

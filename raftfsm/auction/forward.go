@@ -11,11 +11,11 @@ import (
 // checkPrices refuses amounts that are no price.
 func checkPrices(prices []escrow.Credits) error {
 	if len(prices) > MaxAsks {
-		return fmt.Errorf("%w: %d bids, at most %d", ErrRefused, len(prices), MaxAsks)
+		return fmt.Errorf("%w: %d bids, want at most %d", ErrRefused, len(prices), MaxAsks)
 	}
 	for i, p := range prices {
 		if p < 0 || !p.Valid() {
-			return fmt.Errorf("%w: bid %d of %v, want 0 or more", ErrRefused, i, p)
+			return fmt.Errorf("%w: bid %d of %v, want 0 to %v", ErrRefused, i, p, escrow.MaxCredits)
 		}
 	}
 	return nil
@@ -37,8 +37,11 @@ func byPrice(prices []escrow.Credits) []int {
 // reserve. It returns the winner's place, −1 for none; of equal bids the earlier
 // wins.
 func SellOne(prices []escrow.Credits, reserve escrow.Credits) (winner int, payment escrow.Credits, err error) {
-	if err := checkPrices(append(slices.Clone(prices), reserve)); err != nil {
+	if err := checkPrices(prices); err != nil {
 		return -1, 0, fmt.Errorf("selling one unit: %w", err)
+	}
+	if reserve < 0 || !reserve.Valid() {
+		return -1, 0, fmt.Errorf("selling one unit: %w: a reserve of %v, want 0 to %v", ErrRefused, reserve, escrow.MaxCredits)
 	}
 	order := byPrice(prices)
 	if len(order) == 0 || prices[order[0]] < reserve {

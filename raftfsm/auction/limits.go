@@ -18,10 +18,10 @@ const (
 )
 
 const (
-	// MaxAsks bounds the standing asks of one clearing.
+	// MaxAsks bounds the bids of one auction of any kind.
 	MaxAsks = 1 << 20
 
 	// MaxUnits bounds the units of one ask and of one clearing: with MaxAsks
-	// their sum stays below 2⁶⁰.
+	// their sum stays within 2⁶⁰, and what they cost within 2¹²².
 	MaxUnits = 1 << 40
 )

@@ -2,6 +2,7 @@ package auction
 
 import (
 	"fmt"
+	"slices"
 
 	"gavel/raftfsm/draw"
 	"gavel/raftfsm/escrow"
@@ -40,8 +41,15 @@ func ParseTicketRule(text string) (TicketRule, error) {
 	return 0, fmt.Errorf("ticket rule %q: %w: want all-pay or winner-pays", text, ErrRefused)
 }
 
-// MaxTickets bounds the tickets of one lottery: their count must not overflow.
-const MaxTickets = 1 << 40
+const (
+	// MaxTickets bounds the tickets of one lottery: their count must not overflow.
+	MaxTickets = 1 << 40
+
+	// MaxHolders and MaxSlots bound the owners and the slots of one draw, which
+	// walks all owners for each slot.
+	MaxHolders = 1 << 16
+	MaxSlots   = 1 << 12
+)
 
 // Holding is how many tickets an owner has.
 type Holding struct {
@@ -54,7 +62,11 @@ func TicketCost(price escrow.Credits, n uint64) (escrow.Credits, error) {
 	if price < 0 || !price.Valid() || n == 0 || n > MaxTickets {
 		return 0, fmt.Errorf("pricing %d tickets of %v: %w: want 1 to %d at a price of at least 0", n, price, ErrRefused, uint64(MaxTickets))
 	}
-	return price.MulDivFloor(int64(n), 1)
+	cost, err := price.MulDivFloor(int64(n), 1)
+	if err != nil {
+		return 0, fmt.Errorf("pricing %d tickets of %v: %w", n, price, err)
+	}
+	return cost, nil
 }
 
 // DrawTicket draws one of all tickets, each with the same chance, and returns
@@ -62,56 +74,60 @@ func TicketCost(price escrow.Credits, n uint64) (escrow.Credits, error) {
 // ticket, so that the draw is a function of who holds what. Splitting one's
 // tickets over several names changes no odds.
 func DrawTicket(seed [32]byte, holdings []Holding) (int, error) {
-	return drawTicket(draw.NewStream(seed), holdings)
-}
-
-func drawTicket(stream *draw.Stream, holdings []Holding) (int, error) {
-	total := uint64(0)
-	for i, h := range holdings {
-		if i > 0 && wire.Compare32(holdings[i-1].Owner, h.Owner) >= 0 {
-			return 0, fmt.Errorf("drawing ticket: %w: owners out of order or twice", ErrRefused)
-		}
-		if h.Tickets == 0 || h.Tickets > MaxTickets || total+h.Tickets > MaxTickets {
-			return 0, fmt.Errorf("drawing ticket: %w: %d tickets, want 1 to %d in all", ErrRefused, h.Tickets, uint64(MaxTickets))
-		}
-		total += h.Tickets
+	places, err := DrawTickets(seed, holdings, 1)
+	if err == nil && len(places) == 0 {
+		err = fmt.Errorf("drawing ticket: %w: nobody holds one", ErrRefused)
 	}
-	if total == 0 {
-		return 0, fmt.Errorf("drawing ticket: %w: nobody holds one", ErrRefused)
+	if err != nil {
+		return 0, err
 	}
-	at := stream.Below(total)
-	for i, h := range holdings {
-		if at < h.Tickets {
-			return i, nil
-		}
-		at -= h.Tickets
-	}
-	panic("auction: broken invariant: a ticket beyond the last")
+	return places[0], nil
 }
 
 // DrawTickets draws the owners of the next n slots in order, from one stream;
 // each slot takes a ticket out. Fewer tickets than slots fill fewer slots.
 func DrawTickets(seed [32]byte, holdings []Holding, n int) ([]int, error) {
-	stream := draw.NewStream(seed)
-	left := append([]Holding(nil), holdings...)
-	places := make([]int, len(left))
-	for i := range places {
-		places[i] = i
+	total, err := countTickets(holdings)
+	if err != nil {
+		return nil, fmt.Errorf("drawing tickets: %w", err)
 	}
-	var out []int
-	for range n {
-		if len(left) == 0 {
-			break
-		}
-		i, err := drawTicket(stream, left)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, places[i])
-		if left[i].Tickets--; left[i].Tickets == 0 {
-			left = append(left[:i], left[i+1:]...)
-			places = append(places[:i], places[i+1:]...)
-		}
+	if n < 0 || n > MaxSlots {
+		return nil, fmt.Errorf("drawing tickets: %w: %d slots, want 0 to %d", ErrRefused, n, MaxSlots)
 	}
-	return out, nil
+	stream, left := draw.NewStream(seed), slices.Clone(holdings)
+	var places []int
+	for len(places) < n && total > 0 {
+		place := ownerOf(left, stream.Below(total))
+		left[place].Tickets--
+		total--
+		places = append(places, place)
+	}
+	return places, nil
+}
+
+func countTickets(holdings []Holding) (total uint64, err error) {
+	if len(holdings) > MaxHolders {
+		return 0, fmt.Errorf("%w: %d owners, want at most %d", ErrRefused, len(holdings), MaxHolders)
+	}
+	for i, h := range holdings {
+		if i > 0 && wire.Compare32(holdings[i-1].Owner, h.Owner) >= 0 {
+			return 0, fmt.Errorf("%w: owner %x follows %x, want each once and in ascending order", ErrRefused, h.Owner[:4], holdings[i-1].Owner[:4])
+		}
+		if h.Tickets == 0 || h.Tickets > MaxTickets-total {
+			return 0, fmt.Errorf("%w: owner %x has %d tickets beside %d of others, want at least 1 and %d in all", ErrRefused, h.Owner[:4], h.Tickets, total, uint64(MaxTickets))
+		}
+		total += h.Tickets
+	}
+	return total, nil
+}
+
+// ownerOf is the place of who has the ticket with so many before it.
+func ownerOf(holdings []Holding, before uint64) int {
+	for i, h := range holdings {
+		if before < h.Tickets {
+			return i
+		}
+		before -= h.Tickets
+	}
+	panic("auction: broken invariant: a ticket beyond the last")
 }

@@ -62,6 +62,12 @@ type oddsRow struct {
 
 func vectors(t *testing.T, want int, rules ...string) []vectorCase {
 	t.Helper()
+	return casesOf[vectorCase](t, want, rules...)
+}
+
+// casesOf reads the cases of some rules, each into a T, and fails unless there are as many as expected.
+func casesOf[T any](t *testing.T, want int, rules ...string) (chosen []T) {
+	t.Helper()
 	raw, err := os.ReadFile("../../testdata/market.json")
 	if err != nil {
 		t.Fatal(err)
@@ -70,16 +76,15 @@ func vectors(t *testing.T, want int, rules ...string) []vectorCase {
 	if err := json.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)
 	}
-	var chosen []vectorCase
 	for _, text := range file.Cases {
 		var rule struct{ Rule string }
 		if err := json.Unmarshal(text, &rule); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(rules, rule.Rule) {
+		if len(rules) > 0 && !slices.Contains(rules, rule.Rule) {
 			continue
 		}
-		var c vectorCase
+		var c T
 		if err := json.Unmarshal(text, &c); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -227,6 +232,8 @@ func TestRealizedVectors(t *testing.T) {
 				}
 			default:
 				got, err := FailurePayment(outcome.Reference, c.FailureCap)
+				paid(t, got, err, *c.Expect.Payment)
+				got, err = PaymentWithin(0, outcome.Reference, -c.FailureCap, unlimited)
 				paid(t, got, err, *c.Expect.Payment)
 			}
 		})
