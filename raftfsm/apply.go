@@ -284,6 +284,7 @@ func (s *State) changed(b *build.Build, before build.State) {
 	b.Version++
 	s.touch(kindBuild, b.ID)
 	s.deadlines.set(b)
+	s.queueOf(b.Terms.Pool).set(b)
 	if b.State == build.Settled && before != build.Settled {
 		delete(s.live, b.ID)
 		s.settlements++
@@ -338,6 +339,9 @@ func (s *State) tick(m *build.Tick) build.Outcome {
 		must(s.ledger.Post(u.Hold, []escrow.Part{{To: u.Account, Amount: u.Amount, Purpose: "unbond"}}))
 		must(s.ledger.Retire(u.Hold))
 		s.unbonds = s.unbonds[1:]
+		if s.unbondingOf[u.Account] -= u.Amount; s.unbondingOf[u.Account] == 0 {
+			delete(s.unbondingOf, u.Account)
+		}
 		s.touch(kindUnbonding, ID{})
 	}
 	return build.Outcome{}

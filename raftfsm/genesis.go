@@ -1,7 +1,6 @@
 package raftfsm
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -113,15 +112,14 @@ func (g *Genesis) Validate() error {
 			return errors.New("genesis: coordinators are not sorted by id")
 		}
 	}
-	if len(g.Pools) == 0 || !slices.IsSortedFunc(g.Pools, func(a, b build.Pool) int { return cmp.Compare(a.Name, b.Name) }) {
-		return errors.New("genesis: pools are missing or not sorted by name")
+	if len(g.Pools) == 0 || len(g.Pools) > MaxPools {
+		return fmt.Errorf("genesis has %d pools, want 1 to %d", len(g.Pools), MaxPools)
 	}
 	for i := range g.Pools {
-		p := &g.Pools[i]
-		if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
-			return fmt.Errorf("genesis: pool %q has a bad name or unsorted operators", p.Name)
+		if i > 0 && g.Pools[i-1].Name >= g.Pools[i].Name {
+			return errors.New("genesis: pools are not sorted by name")
 		}
-		if err := p.Validate(); err != nil {
+		if err := checkPool(&g.Pools[i], g.pool); err != nil {
 			return fmt.Errorf("genesis: %w", err)
 		}
 	}
@@ -140,6 +138,16 @@ func (g *Genesis) Validate() error {
 		return fmt.Errorf("genesis: the admin's signature: %w", err)
 	}
 	return nil
+}
+
+// pool is the pool of a name.
+func (g *Genesis) pool(name string) (*build.Pool, bool) {
+	for i := range g.Pools {
+		if g.Pools[i].Name == name {
+			return &g.Pools[i], true
+		}
+	}
+	return nil, false
 }
 
 // ValidName says whether a name of a node, pool, operator or account can stand

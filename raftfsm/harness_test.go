@@ -117,6 +117,7 @@ type farmOptions struct {
 	stake     escrow.Credits
 	seed      uint64
 	operators int    // 0: one per worker
+	buyers    int    // requesters; 0 is 2
 	retained  int    // settled builds that stay; 0 is MaxSettled
 	real      bool   // real signatures of participants; beacons stay cheap
 	slots     uint32 // builds a worker runs at once; 0 is 1
@@ -169,7 +170,7 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 		})
 	}
 	slices.SortFunc(g.Coordinators, func(a, b build.Coordinator) int { return wire.Compare32(a.ID, b.ID) })
-	for i := range 2 {
+	for i := range cmp.Or(o.buyers, 2) {
 		f.requesters = append(f.requesters, key("requester", i))
 		g.Founders = append(g.Founders, Founder{f.requesters[i], fmt.Sprintf("requester-%d", i+1), escrow.Requester})
 	}
@@ -331,6 +332,7 @@ func (f *farm) same() {
 			f.t.Fatalf("entry %d: replica %d has state hash %x, replica 0 %x", f.index, i, h, want)
 		}
 		check(f.t, r.state.ledger.Check())
+		check(f.t, queuesTrue(r.state))
 	}
 }
 

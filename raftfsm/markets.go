@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"gavel/raftfsm/build"
@@ -14,10 +15,8 @@ const MaxPools = 64
 
 // Pool returns a pool of the genesis, or one made since.
 func (s *State) Pool(name string) (*build.Pool, bool) {
-	for i := range s.genesis.Pools {
-		if s.genesis.Pools[i].Name == name {
-			return &s.genesis.Pools[i], true
-		}
+	if p, ok := s.genesis.pool(name); ok {
+		return p, true
 	}
 	p, ok := s.pools[name]
 	return p, ok
@@ -48,26 +47,11 @@ func (s *State) marketPool(id ID) (string, bool) {
 // makePool adds a pool, by the admin's word.
 func (s *State) makePool(m *build.MakePool) build.Outcome {
 	p := &m.Pool
-	if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
-		return build.Refuse(build.CodeMalformed, "a pool needs a name of letters, digits, '.', '_' and '-', and its operators sorted")
-	}
-	if err := p.Validate(); err != nil {
-		return build.Refuse(build.CodeMalformed, "%v", err)
-	}
 	if _, ok := s.Pool(p.Name); ok {
 		return build.Refuse(build.CodeExists, "there is a pool %q already: its rules cannot change", p.Name)
 	}
-	if p.Shares != "" {
-		shared, ok := s.Pool(p.Shares)
-		if !ok {
-			return build.Refuse(build.CodeRefused, "there is no pool %q whose workers it could share", p.Shares)
-		}
-		if shared.Shares != "" {
-			return build.Refuse(build.CodeRefused, "pool %q has no workers of its own: share those of %q", p.Shares, shared.Shares)
-		}
-		if (shared.Lane == build.LaneHouse) != (p.Lane == build.LaneHouse) {
-			return build.Refuse(build.CodeRefused, "the workers of a house pool have no stake and serve no other lane")
-		}
+	if err := checkPool(p, s.Pool); err != nil {
+		return build.Refuse(build.CodeRefused, "%v", err)
 	}
 	if len(s.markets) >= MaxPools {
 		return build.Refuse(build.CodeBusy, "there are %d pools, no more are taken", MaxPools)
@@ -77,6 +61,26 @@ func (s *State) makePool(m *build.MakePool) build.Outcome {
 	s.touch(kindPool, k.ID)
 	s.touch(kindMarket, k.ID)
 	return build.Outcome{Subject: k.ID}
+}
+
+// checkPool holds a pool to its form, and to the pool whose workers it shares.
+func checkPool(p *build.Pool, known func(name string) (*build.Pool, bool)) error {
+	if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
+		return fmt.Errorf("pool %q needs a name of 1 to 64 letters, digits, '.', '_' and '-', and its operators sorted", p.Name)
+	}
+	if err := p.Validate(); err != nil || p.Shares == "" {
+		return err
+	}
+	shared, ok := known(p.Shares)
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no pool %q whose workers %q could share", p.Shares, p.Name)
+	case shared.Shares != "":
+		return fmt.Errorf("pool %q has no workers of its own: share those of %q", p.Shares, shared.Shares)
+	case (shared.Lane == build.LaneHouse) != (p.Lane == build.LaneHouse):
+		return fmt.Errorf("pools %q and %q cannot share workers: those of a house pool have no stake and serve no other lane", p.Name, p.Shares)
+	}
+	return nil
 }
 
 // onMarket runs a transition on a pool's market.
@@ -97,14 +101,13 @@ func (s *State) applyBuyer(m *build.Command) build.Outcome {
 	if a := s.accounts[m.Sender]; a.Role != escrow.Requester {
 		return build.Refuse(build.CodeNotAllowed, "only a requester may do this, and %q is %v", a.Name, a.Role)
 	}
-	request := requestKey(m)
 	if m.Type == build.TypeLeaseBid {
 		return decoded(m, func(p *build.LeaseBid) build.Outcome {
-			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.BidLease(e, m.Sender, request, p) })
+			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.BidLease(e, m.Sender, p) })
 		})
 	}
 	return decoded(m, func(p *build.BuyTickets) build.Outcome {
-		return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Buy(e, m.Sender, request, p) })
+		return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Buy(e, m.Sender, p) })
 	})
 }
 
@@ -151,6 +154,7 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
 		Treasury: s.treasury, Coordinators: s.genesis.Coordinators, Market: k,
 		Touch: func() { s.touch(kindMarket, k.ID) },
+		Peek:  func(id ID) *build.Worker { return s.workers[id] },
 		Worker: func(id ID) *build.Worker {
 			w := s.workers[id]
 			if w != nil {
@@ -160,13 +164,16 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 		},
 		Workers: func() []*build.Worker {
 			var out []*build.Worker
-			for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
-				if s.workers[id].In(pool) {
-					out = append(out, s.workers[id])
+			for _, w := range s.roster {
+				if w.In(pool) {
+					out = append(out, w)
 				}
 			}
 			return out
 		},
+		Operator:  s.operatorOf,
+		Unbonding: func(worker ID) escrow.Credits { return s.unbondingOf[worker] },
+		Reserved:  s.reserved,
 		Live: func() []*build.Build {
 			return slices.DeleteFunc(s.Live(), func(b *build.Build) bool { return b.Terms.Pool != pool.Name })
 		},
@@ -189,6 +196,17 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 	}
 }
 
+// reserved are the workers that a lease of any pool names.
+func (s *State) reserved() map[ID]bool {
+	set := map[ID]bool{}
+	for _, m := range s.markets { // a set has no order
+		for i := range m.Leases {
+			set[m.Leases[i].Worker] = true
+		}
+	}
+	return set
+}
+
 // dispatch lets queued builds go on, as each pool's lane says.
 func (s *State) dispatch() {
 	if !s.keys.Done || len(s.live) == 0 {
@@ -203,59 +221,54 @@ func (s *State) dispatch() {
 // that no other auction is about to engage: the highest extra first, then the
 // oldest. Batch builds are allotted to standing asks at once.
 func (s *State) dispatchPool(pool *build.Pool) {
-	var waiting, committed []*build.Build
-	open := 0
-	for _, b := range s.live { // sorted below; the count has no order
-		if b.Terms.Pool != pool.Name {
-			continue
-		}
-		switch {
-		case b.State == build.Queued && !b.Dispatched:
-			waiting = append(waiting, b)
-		case b.State == build.Queued, b.State == build.Bidding, b.State == build.Revealing:
-			open++
-		case b.State == build.Committed:
-			committed = append(committed, b)
-		}
-	}
-	if pool.Lane == build.LaneBatch && len(committed) > 0 {
-		slices.SortFunc(committed, func(a, b *build.Build) int { return cmp.Compare(a.Sequence, b.Sequence) })
-		e, done := s.env(pool)
-		e.Market.Seal(e, committed)
-		done()
-	}
-	waiting = slices.DeleteFunc(waiting, func(b *build.Build) bool { return b.NotBefore > s.now })
-	if len(waiting) == 0 {
+	q := s.queueOf(pool.Name)
+	if pool.Lane == build.LaneBatch {
+		s.dispatchBatch(pool, q)
 		return
 	}
-	slices.SortFunc(waiting, func(a, b *build.Build) int {
-		if a.Before(b) {
-			return -1
-		}
-		return 1
-	})
+	if len(q.waiting) == 0 {
+		return
+	}
+	waiting := slices.DeleteFunc(slices.Clone(q.waiting), func(b *build.Build) bool { return b.NotBefore > s.now })
 	e, done := s.env(pool)
 	defer done()
-	idle := 0
-	for _, w := range s.workers { // a count has no order
-		if w.In(pool) && w.Idle() && w.LeasedTo == (ID{}) {
+	open, idle, leased := q.auctioned, 0, map[ID]int{} // leased by holder
+	for _, w := range s.roster {
+		switch {
+		case !w.In(pool) || !w.Idle():
+		case w.LeasedTo == ID{}:
 			idle++
+		default:
+			leased[w.LeasedTo]++
 		}
 	}
 	switch pool.Lane {
-	case build.LaneBatch:
-		e.Market.Place(e, waiting)
-		return
 	case build.LaneLease:
 		waiting = e.Market.Leased(e, waiting)
 	case build.LaneLottery:
 		waiting = e.Market.Admitted(e, waiting, idle-open)
 	}
-	for ; len(waiting) > 0 && open < idle; open++ {
-		b := e.Build(waiting[0].ID)
-		waiting = waiting[1:]
-		b.Dispatch(waiting)
+	for i, b := range waiting {
+		if open < idle+leased[b.Requester] { // who is leased serves its holder in every pool it is in
+			e.Build(b.ID).Dispatch(waiting[i+1:])
+			open++
+		}
 	}
+}
+
+// dispatchBatch seals what has committed, allots what waits and begins what has
+// been allotted.
+func (s *State) dispatchBatch(pool *build.Pool, q *queue) {
+	e, done := s.env(pool)
+	e.Market.Seal(e, q.committed)
+	e.Market.Allot(e, slices.Clone(q.waiting))
+	done() // the queue has moved
+	if len(q.allotted) == 0 {
+		return
+	}
+	e, done = s.env(pool)
+	e.Market.Begin(e, func(worker ID) []*build.Build { return slices.Clone(q.allotted[worker]) })
+	done()
 }
 
 // spendIncome does with the treasury's income what genesis says: it stays, is
@@ -274,9 +287,9 @@ func (s *State) spendIncome() {
 		return
 	}
 	var present []ID
-	for _, id := range wire.SortedKeys(s.workers, wire.Compare32) {
-		if !s.workers[id].Absent {
-			present = append(present, id)
+	for _, w := range s.roster {
+		if !w.Absent {
+			present = append(present, w.ID)
 		}
 	}
 	if len(present) == 0 || a.Available/escrow.Credits(len(present)) < leastShare {
@@ -299,7 +312,7 @@ type AskDuty struct {
 	Epoch   uint64 // that the ask is for
 	Reserve escrow.Credits
 	Metered bool
-	Sealed  bool           // the worker's ask for Epoch is in
+	Sealed  bool           // the worker's ask for Epoch is in, or none is wanted
 	Opens   uint64         // the epoch whose ask must be opened now, 0 for none
 	Bond    escrow.Credits // an ask needs that much free stake
 }
@@ -307,11 +320,16 @@ type AskDuty struct {
 // assignAsks lists the standing asks that batch pools want of a worker.
 func (s *State) assignAsks(out *Assignments, w *build.Worker) {
 	for _, pool := range s.Pools() {
-		if pool.Lane != build.LaneBatch || !w.In(pool) || w.Draining || w.LeasedTo != (ID{}) {
+		if pool.Lane != build.LaneBatch || !w.In(pool) {
 			continue
 		}
 		p := &s.markets[pool.Name].Epoch
-		duty := AskDuty{Pool: pool.Name, Epoch: p.Number + 1, Reserve: pool.Batch.Reserve, Metered: pool.Batch.Metered, Bond: pool.Batch.Reserve, Sealed: p.SealedBy(w.ID)}
+		// Who takes no new work still opens what it has sealed: its bond is at stake.
+		closed := w.Draining || w.LeasedTo != (ID{})
+		if closed && !p.MustOpen(w.ID) {
+			continue
+		}
+		duty := AskDuty{Pool: pool.Name, Epoch: p.Number + 1, Reserve: pool.Batch.Reserve, Metered: pool.Batch.Metered, Bond: pool.Batch.Reserve, Sealed: closed || p.SealedBy(w.ID)}
 		if p.MustOpen(w.ID) {
 			duty.Opens = p.Number
 		}

@@ -2,7 +2,6 @@ package raftfsm
 
 import (
 	"slices"
-	"strings"
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
@@ -139,8 +138,10 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 		s.touch(kindWorker, id)
 		return build.Outcome{Subject: id}
 	}
-	if s.inPool(m.Pool) >= build.MaxWorkers {
-		return build.Refuse(build.CodeBusy, "pool %q has %d workers, no more are taken", m.Pool, build.MaxWorkers)
+	for _, p := range s.Pools() {
+		if (p.Name == m.Pool || p.Shares == m.Pool) && s.inPool(p) >= build.MaxWorkers {
+			return build.Refuse(build.CodeBusy, "pool %q has %d workers, no more are taken", p.Name, build.MaxWorkers)
+		}
 	}
 	if a, _ := s.ledger.Account(id); m.Stake > a.Available {
 		return build.Refuse(build.CodeFunds, "the stake of %s credits is not available: the balance is %s", m.Stake, a.Available)
@@ -161,15 +162,16 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 		ID: id, Name: m.Name, Pool: m.Pool, Operator: m.Operator, Machine: m.Machine, Class: m.Class,
 		Platforms: m.Platforms, MinFee: m.MinFee, Slots: m.Slots,
 	}
+	s.enrol(s.workers[id])
 	s.touch(kindWorker, id)
 	return build.Outcome{Subject: id}
 }
 
-// inPool counts a pool's workers.
-func (s *State) inPool(pool string) int {
+// inPool counts the workers that serve a pool.
+func (s *State) inPool(pool *build.Pool) int {
 	n := 0
-	for _, w := range s.workers { // a count has no order
-		if w.Pool == pool {
+	for _, w := range s.roster {
+		if w.In(pool) {
 			n++
 		}
 	}
@@ -191,14 +193,14 @@ func (s *State) mayJoin(pool *build.Pool, m *build.Register) build.Outcome {
 	if !ok {
 		return build.Refuse(build.CodeNotAllowed, "operator %q is not admitted: the admin must admit it first", m.Operator)
 	}
-	if len(pool.Operators) > 0 && !slices.Contains(pool.Operators, m.Operator) {
+	if !pool.TakesOperator(m.Operator) {
 		return build.Refuse(build.CodeNotAllowed, "pool %q does not take operator %q", pool.Name, m.Operator)
 	}
 	member, ok := admitted.Member(build.AccountID(m.Key))
 	if !ok || member.Machine != m.Machine {
 		return build.Refuse(build.CodeNotAllowed, "this key is not admitted for operator %q on machine %q: the admin must list it (gavel account admit)", m.Operator, m.Machine)
 	}
-	if pool.Class != "" && m.Class != pool.Class && !strings.HasPrefix(m.Class, pool.Class+"/") {
+	if !pool.TakesClass(m.Class) {
 		return build.Refuse(build.CodeNotAllowed, "pool %q admits the class %q, this worker is %q", pool.Name, pool.Class, m.Class)
 	}
 	if a, ok := s.accounts[build.AccountID(m.Key)]; ok && a.Role != escrow.Worker {
@@ -221,6 +223,13 @@ func (s *State) update(w *build.Worker, m *build.Update) build.Outcome {
 	}
 	w.Platforms, w.MinFee, w.Draining = m.Platforms, m.MinFee, m.Draining
 	s.touch(kindWorker, w.ID)
+	for _, p := range s.Pools() {
+		if w.Draining && p.Lane == build.LaneBatch && w.In(p) {
+			e, done := s.env(p)
+			e.Market.Withdraw(e, w.ID)
+			done()
+		}
+	}
 	return build.Outcome{Subject: w.ID}
 }
 
@@ -254,6 +263,7 @@ func (s *State) stake(request, account ID, amount escrow.Credits) build.Outcome 
 		return build.Refuse(build.CodeStakeShort, "the stake of %s credits is not free: %v", -amount, err)
 	}
 	s.unbonds = append(s.unbonds, unbonding{Hold: id, Account: account, Amount: -amount, At: s.now + s.genesis.Params.UnbondMillis})
+	s.unbondingOf[account] -= amount
 	s.touch(kindUnbonding, ID{})
 	return build.Outcome{Subject: account}
 }

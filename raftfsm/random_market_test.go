@@ -24,6 +24,22 @@ func randomRules(seed uint64) func(*build.Pool, *build.Params) {
 	}
 }
 
+// sharePools adds a pool of every lane but house that shares the first one's workers.
+func (c *chaos) sharePools(seed uint64) {
+	for _, lane := range []build.Lane{build.LaneBatch, build.LaneLease, build.LaneLottery, build.LaneLease} {
+		p := build.Pool{Name: fmt.Sprintf("%v-%d", lane, len(c.state().Pools())), Lane: lane}
+		rules, params := randomRules(seed), build.DefaultParams()
+		rules(&p, &params)
+		c.extraPool(p)
+	}
+}
+
+// anyPool is one of the pools.
+func (c *chaos) anyPool() *build.Pool {
+	pools := c.state().Pools()
+	return pools[c.rng.IntN(len(pools))]
+}
+
 // ask seals or opens an ask, now and then badly.
 func (c *chaos) ask(w int, duties []AskDuty) (build.Command, bool) {
 	if len(duties) == 0 {
@@ -55,14 +71,15 @@ func (c *chaos) ask(w int, duties []AskDuty) (build.Command, bool) {
 // buyer buys capacity ahead, sensibly or not.
 func (c *chaos) buyer() (build.Command, bool) {
 	r := c.requesters[c.rng.IntN(len(c.requesters))]
+	pool := c.anyPool().Name
 	switch c.rng.IntN(4) {
 	case 0:
-		return c.command(c.admin, build.TypeCommunity, &build.Lend{Pool: "pool", Holder: build.AccountID(r), Periods: uint32(c.rng.IntN(3))}), true
+		return c.command(c.admin, build.TypeCommunity, &build.Lend{Pool: pool, Holder: build.AccountID(r), Periods: uint32(c.rng.IntN(3))}), true
 	case 1:
-		return c.command(r, build.TypeTickets, &build.BuyTickets{Pool: "pool", Count: uint64(c.rng.IntN(9))}), true
+		return c.command(r, build.TypeTickets, &build.BuyTickets{Pool: pool, Count: uint64(c.rng.IntN(9))}), true
 	}
 	first := uint8(1 + c.rng.IntN(4))
-	return c.command(r, build.TypeLeaseBid, &build.LeaseBid{Pool: "pool", First: first, Last: first + uint8(c.rng.IntN(4)), PerPeriod: escrow.Credits(c.rng.IntN(60)) * credit / 10}), true
+	return c.command(r, build.TypeLeaseBid, &build.LeaseBid{Pool: pool, First: first, Last: first + uint8(c.rng.IntN(4)), PerPeriod: escrow.Credits(c.rng.IntN(60)) * credit / 10}), true
 }
 
 // postedOracle checks what a builder earned where its lane sets the price.

@@ -24,9 +24,13 @@ func TestRandomCommands(t *testing.T) {
 	for i, lane := range lanes {
 		t.Run(fmt.Sprint(i+1, lane), func(t *testing.T) {
 			t.Parallel()
-			randomFarm(t, lane, uint64(i+1), *randomCommands/len(lanes)+1)
+			randomFarm(t, lane, false, uint64(i+1), *randomCommands/(len(lanes)+1)+1)
 		})
 	}
+	t.Run(fmt.Sprintf("%d all at once", len(lanes)+1), func(t *testing.T) {
+		t.Parallel()
+		randomFarm(t, build.LaneSpot, true, uint64(len(lanes)+1), *randomCommands/(len(lanes)+1)+1)
+	})
 }
 
 // chaos is a farm under random commands.
@@ -37,14 +41,20 @@ type chaos struct {
 	checked uint64              // settlements held against the oracle
 	codes   map[build.Code]int
 	ends    map[build.State]int
+	placed  map[build.Lane]int // builders found without an auction
 }
 
-func randomFarm(t *testing.T, lane build.Lane, seed uint64, commands int) {
+// randomFarm drives a farm of one lane, or, mixed, one of all lanes but house,
+// each a pool that shares the first one's workers.
+func randomFarm(t *testing.T, lane build.Lane, mixed bool, seed uint64, commands int) {
 	o := farmOptions{lane: lane, workers: 9, replicas: 3, drop: 5_000 * credit, stake: 800 * credit, seed: seed, retained: 60, rules: randomRules(seed)}
 	if lane == build.LaneHouse {
 		o.drop, o.stake = 0, 0
 	}
-	c := &chaos{farm: newFarm(t, o), lane: lane, nonces: map[ID]build.Reveal{}, codes: map[build.Code]int{}, ends: map[build.State]int{}}
+	c := &chaos{farm: newFarm(t, o), lane: lane, nonces: map[ID]build.Reveal{}, codes: map[build.Code]int{}, ends: map[build.State]int{}, placed: map[build.Lane]int{}}
+	if mixed {
+		c.sharePools(seed)
+	}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d, after %d commands", seed, c.applied)
@@ -68,8 +78,15 @@ func randomFarm(t *testing.T, lane build.Lane, seed uint64, commands int) {
 	c.settleAll()
 	c.same()
 	c.oracle()
-	t.Logf("seed %d, %v lane: %d commands, ends %v, codes %v", seed, lane, c.applied, c.ends, c.codes)
-	if lane == build.LaneSpot && commands > 100_000 {
+	t.Logf("seed %d, %v lane: %d commands, ends %v, placed %v, codes %v", seed, lane, c.applied, c.ends, c.placed, c.codes)
+	if mixed && commands > 10_000 {
+		for _, l := range []build.Lane{build.LaneBatch, build.LaneLease, build.LaneLottery} {
+			if c.placed[l] == 0 {
+				t.Errorf("no build was given to a worker as the %v lane does: the test does not reach it", l)
+			}
+		}
+	}
+	if lane == build.LaneSpot && !mixed && commands > 100_000 {
 		for _, v := range []build.State{build.Agreed, build.Judged, build.NonDeterministic, build.EnvironmentDependent, build.Unverified,
 			build.Unsampled, build.Failed, build.Cancelled, build.NoBids} {
 			if c.ends[v] == 0 {
@@ -154,7 +171,9 @@ func (c *chaos) elapsed() int64 {
 }
 
 func (c *chaos) randomTerms() build.Terms {
-	t := c.terms(c.lane)
+	pool := c.anyPool()
+	t := c.terms(pool.Lane)
+	t.Pool = pool.Name
 	t.Validators = uint32(1 + c.rng.IntN(2))
 	if c.rng.IntN(3) == 0 {
 		t.SamplePPM = 400_000
@@ -327,6 +346,9 @@ func (c *chaos) oracle() {
 	for i := len(s.settled) - int(s.settlements-c.checked); i < len(s.settled); i++ {
 		b := s.builds[s.settled[i]]
 		c.ends[b.Verdict]++
+		if pool, _ := s.Pool(b.Terms.Pool); b.Posted || b.Slot != 0 {
+			c.placed[pool.Lane]++
+		}
 		if err := settlementOracle(s, b); err != nil {
 			c.t.Errorf("build %x, %v: %v", b.ID[:4], b.Verdict, err)
 		}
@@ -334,9 +356,10 @@ func (c *chaos) oracle() {
 	c.checked = s.settlements
 	for _, b := range s.live {
 		_, deadline := b.NextDeadline()
-		_, draw := b.Demand(c.lane)
-		if c.lane == build.LaneBatch && (b.State == build.Committed || b.State == build.Pricing) {
-			k, _ := s.Market("pool")
+		pool, _ := s.Pool(b.Terms.Pool)
+		_, draw := b.Demand(pool.Lane)
+		if pool.Lane == build.LaneBatch && (b.State == build.Committed || b.State == build.Pricing) {
+			k, _ := s.Market(pool.Name)
 			_, sealed := k.Demand()
 			_, timed := k.NextDeadline()
 			draw = sealed || timed

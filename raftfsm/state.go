@@ -87,17 +87,21 @@ type State struct {
 
 	// Derived from the above; rebuilt at restore.
 	live       map[ID]*build.Build
-	settled    []ID          // retained settled builds, oldest first
-	verified   map[ID]ID     // newest retained build with a verified result, by cache key
-	poolByID   map[ID]string // by market id
+	settled    []ID              // retained settled builds, oldest first
+	verified   map[ID]ID         // newest retained build with a verified result, by cache key
+	poolByID   map[ID]string     // by market id
+	queues     map[string]*queue // by pool
+	roster     []*build.Worker   // all, sorted by id
 	deadlines  deadlineQueue
 	expiry     deadlineHeap // of requests, by ValidUntil
 	requestsBy map[ID]int   // remembered requests, by sender
-	tree       *stateTree
-	hash       ID // the tree's root after the last entry
-	touched    map[recordKey]struct{}
-	retained   int // settled builds that stay: MaxSettled, but in tests
-	verify     verifier
+	// unbondingOf is what of an account's held stake is on its way out.
+	unbondingOf map[ID]escrow.Credits
+	tree        *stateTree
+	hash        ID // the tree's root after the last entry
+	touched     map[recordKey]struct{}
+	retained    int // settled builds that stay: MaxSettled, but in tests
+	verify      verifier
 }
 
 // foundState is the state before the first entry of a genesis that is valid.
@@ -169,11 +173,17 @@ func (s *State) rebuild() {
 	for name, m := range s.markets { // order does not matter: the target is a set
 		s.poolByID[m.ID] = name
 	}
-	s.live = map[ID]*build.Build{}
+	s.roster = sortedValues(s.workers)
+	s.unbondingOf = map[ID]escrow.Credits{}
+	for i := range s.unbonds {
+		s.unbondingOf[s.unbonds[i].Account] += s.unbonds[i].Amount
+	}
+	s.live, s.queues = map[ID]*build.Build{}, map[string]*queue{}
 	s.deadlines = deadlineQueue{}
-	for id, b := range s.builds { // order does not matter: both targets are sets
+	for id, b := range s.builds { // order does not matter: the targets are sets, or keep their own order
 		if b.State != build.Settled {
 			s.live[id] = b
+			s.queueOf(b.Terms.Pool).set(b)
 			s.deadlines.set(b)
 		}
 	}
@@ -269,7 +279,7 @@ func (s *State) Worker(id ID) (*build.Worker, bool) {
 }
 
 // Workers returns all registered workers, sorted by id.
-func (s *State) Workers() []*build.Worker { return sortedValues(s.workers) }
+func (s *State) Workers() []*build.Worker { return slices.Clone(s.roster) }
 
 // Build returns a live or retained build.
 func (s *State) Build(id ID) (*build.Build, bool) {

@@ -38,6 +38,9 @@ func Acceptable(e *Env, requester ID, operator string, t *Terms) Outcome {
 	if t.DeadlineMillis <= e.Now || t.DeadlineMillis > e.Now+e.Params.MaxDeadlineMillis {
 		return Refuse(CodeStale, "the deadline is %d ms of farm time away, want 1 to %d", t.DeadlineMillis-e.Now, e.Params.MaxDeadlineMillis)
 	}
+	if e.Pool.Lane == LaneBatch && t.DeadlineMillis < e.Now+e.Pool.Batch.EpochMillis {
+		return Refuse(CodeRefused, "the deadline is %d ms ahead, an epoch of pool %q takes %d: give the build at least that long", t.DeadlineMillis-e.Now, e.Pool.Name, e.Pool.Batch.EpochMillis)
+	}
 	a, ok := e.Ledger.Account(requester)
 	if !ok {
 		return Refuse(CodeUnknownAccount, "the requester has no account")
@@ -207,32 +210,34 @@ func (b *Build) requeue(e *Env) {
 	b.Auctioneer, b.AuctioneerRound, b.ActDeadline = ID{}, 0, 0
 	b.Bids, b.BiddingDone, b.RevealsDone, b.Sigma = nil, false, false, [48]byte{}
 	b.Posted, b.Allotted, b.Epoch, b.Priced, b.Share = false, ID{}, 0, false, 0
+	b.Winner, b.Price, b.Reference = 0, 0, 0
 }
 
 // appoint gives a build to a worker without an auction, at a price that the lane
-// sets. It reports false, and changes nothing, where that cannot be now.
-func (b *Build) appoint(e *Env, worker ID, price escrow.Credits) bool {
+// sets. Where that cannot be now it changes nothing; able says whether waiting
+// may help: not where the worker is none of those who may serve the build.
+func (b *Build) appoint(e *Env, worker ID, price escrow.Credits) (begun, able bool) {
 	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
 	if out.Code != Done {
-		return false
+		return false, true
 	}
 	i := slices.IndexFunc(f.Eligible, func(c Candidate) bool { return c.Worker == worker })
 	if i < 0 {
-		return false
+		return false, false
 	}
 	before := b.Stake
 	b.Stake = f.Stake
 	hold, ok := b.hold(e, worker, uint64(len(b.Attempts))<<32|uint64(b.AuctionNumber), "builder")
 	if !ok {
 		b.Stake = before
-		return false
+		return false, true
 	}
 	b.Eligible, b.Domains, b.Posted, b.Price = f.Eligible, uint32(f.Domains), true, price
 	if b.OpenedAt == 0 {
 		b.OpenedAt = e.Now
 	}
 	b.engageWinner(e, worker, f.Eligible[i].Domain, hold)
-	return true
+	return true, true
 }
 
 // Bid takes a sealed bid and its bond of S.
@@ -463,8 +468,11 @@ func (b *Build) payPenalties(e *Env, reference escrow.Credits) {
 // engageWinner gives the winner its lease.
 func (b *Build) engageWinner(e *Env, worker ID, domain string, hold escrow.TransferID) {
 	b.State, b.AwardedAt, b.Deadline = Awarded, e.Now, 0
-	if b.FirstAwardedAt == 0 {
-		b.FirstAwardedAt, b.Earner = e.Now, b.Auctioneer
+	if b.FirstAwardedAt == 0 || b.FirstAwardedAt < b.OpenedAt { // an award before this auction opened says nothing of its clock
+		b.FirstAwardedAt = e.Now
+	}
+	if b.Earner == (ID{}) {
+		b.Earner = b.Auctioneer
 	}
 	b.assign(e, RoundFirst, 0, Candidate{Domain: domain, Worker: worker}, hold)
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"gavel/raftfsm/auction"
-	"gavel/raftfsm/draw"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
 )
@@ -38,16 +37,6 @@ func (b *HeldBid) Code(c *wire.Coder) {
 	c.I64(&b.At)
 }
 
-// Sample is the auction as it stood from one step of the ending period on,
-// until the next sample.
-type Sample struct {
-	Step uint32
-	Book auction.CandleBook
-}
-
-// Code is the canonical encoding.
-func (s *Sample) Code(c *wire.Coder) { c.U32(&s.Step); s.Book.Code(c) }
-
 // Candle is a lease pool's auction: one slot for up to auction.MaxPeriods periods.
 type Candle struct {
 	Number   uint64 // from 1, of the auction that runs or ran last
@@ -55,17 +44,66 @@ type Candle struct {
 	Deadline int64
 	EndingAt int64 // when the ending period began
 	Book     auction.CandleBook
-	Bids     []HeldBid // all that were taken; none is released before the close
-	Samples  []Sample
-	// ClosedStep is the step that was drawn for the last auction, and Worker the
-	// worker whose slots it sold, zero where nobody won or none was free.
-	ClosedStep uint32
-	Worker     ID
-	Won        []auction.CandleBid
+	Bids     []HeldBid // all that were taken, in order; none is released before the close
+	// Last is the auction that closed last, kept so that anyone may close it again.
+	Last *CandleClose
 }
 
-// maxCandleBids bounds one auction: each bid has money reserved and is kept.
-const maxCandleBids = 512
+// CandleClose is an auction that is over.
+type CandleClose struct {
+	Number   uint64
+	EndingAt int64
+	ClosedAt int64 // when its close was drawn
+	Sigma    [48]byte
+	Step     uint32    // the sample, from 0, that was drawn
+	Bids     []HeldBid // all that were taken, in order
+	Free     []ID      // the workers of which one was drawn, sorted
+	Worker   ID        // whose slots were sold, zero where nobody won or none was free
+	Won      []auction.CandleBid
+}
+
+// Code is the canonical encoding.
+func (l *CandleClose) Code(c *wire.Coder) {
+	c.U64(&l.Number)
+	c.I64(&l.EndingAt)
+	c.I64(&l.ClosedAt)
+	wire.Fixed48(c, &l.Sigma)
+	c.U32(&l.Step)
+	wire.Records(c, &l.Bids, maxCandleBids)
+	wire.List(c, &l.Free, MaxWorkers, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
+	c.Bytes32(&l.Worker)
+	wire.Records(c, &l.Won, auction.MaxPeriods)
+}
+
+// Book is the auction as it stood when the drawn sample began: the bids of before
+// the ending period, and those of its earlier samples. It fails where the bids are
+// none that a farm took in this order.
+func (l *CandleClose) Book(r *LeaseRules) (auction.CandleBook, error) {
+	book := auction.NewCandleBook(auction.MaxPeriods)
+	for _, b := range l.Bids {
+		if b.At >= l.EndingAt && r.SampleAt(b.At-l.EndingAt) >= l.Step {
+			continue
+		}
+		if err := book.Place(b.Bid); err != nil {
+			return book, err
+		}
+	}
+	return book, nil
+}
+
+// SampleAt is the sample of the ending period, from 0, that holds a moment so
+// many milliseconds after its begin.
+func (r *LeaseRules) SampleAt(millis int64) uint32 {
+	width := r.EndingMillis / int64(r.Samples) // Validate: at least 1
+	return uint32(min(max(0, millis)/width, int64(r.Samples)-1))
+}
+
+// Bounds of one auction: each bid has money reserved and is kept, and no bidder
+// can fill the auction alone by raising its own bid in the least steps.
+const (
+	maxCandleBids = 512
+	maxBidsEach   = 32
+)
 
 // Code is the canonical encoding.
 func (a *Candle) Code(c *wire.Coder) {
@@ -75,10 +113,14 @@ func (a *Candle) Code(c *wire.Coder) {
 	c.I64(&a.EndingAt)
 	a.Book.Code(c)
 	wire.Records(c, &a.Bids, maxCandleBids)
-	wire.Records(c, &a.Samples, maxSamples)
-	c.U32(&a.ClosedStep)
-	c.Bytes32(&a.Worker)
-	wire.Records(c, &a.Won, auction.MaxPeriods)
+	closed := a.Last != nil
+	c.Bool(&closed)
+	if closed {
+		if a.Last == nil {
+			a.Last = &CandleClose{}
+		}
+		a.Last.Code(c)
+	}
 	if c.Decoding() && c.Err() == nil && a.State > CandleClosing {
 		c.Refuse("unknown state %d of a candle auction", a.State)
 	}
@@ -87,8 +129,8 @@ func (a *Candle) Code(c *wire.Coder) {
 func (a *Candle) demands() bool { return a.State == CandleClosing }
 
 // BidLease takes a bid for capacity ahead of time and reserves its whole amount.
-// The first begins an auction. Request names it in transfers.
-func (m *Market) BidLease(e *Env, bidder, request ID, p *LeaseBid) Outcome {
+// The first begins an auction.
+func (m *Market) BidLease(e *Env, bidder ID, p *LeaseBid) Outcome {
 	a := &m.Candle
 	running := a.Number
 	if a.State == CandleIdle {
@@ -105,6 +147,8 @@ func (m *Market) BidLease(e *Env, bidder, request ID, p *LeaseBid) Outcome {
 		return Refuse(CodeRefused, "a bid of %s credits a period is below the reserve of %s", p.PerPeriod, e.Pool.Lease.Reserve)
 	case len(a.Bids) >= maxCandleBids:
 		return Refuse(CodeBusy, "auction %d has %d bids, no more are taken", a.Number, maxCandleBids)
+	case a.bidsOf(bidder) >= maxBidsEach:
+		return Refuse(CodeBusy, "auction %d has %d bids of this account, no more of its are taken: bid in larger steps", a.Number, maxBidsEach)
 	}
 	if a.State == CandleIdle {
 		if out := m.slotFree(e); out.Code != Done {
@@ -121,19 +165,26 @@ func (m *Market) BidLease(e *Env, bidder, request ID, p *LeaseBid) Outcome {
 	}
 	total, err := bid.Total()
 	must(err) // Place has held it in range
-	hold := escrow.TransferIDOf(e.Cluster, request, 0, "lease bid", bidder, m.ID)
+	hold := m.transferID(e, running<<32|uint64(len(a.Bids)), "lease bid", bidder, m.ID)
 	if err := e.Ledger.Hold(hold, bidder, escrow.FromAvailable, total); err != nil {
 		return Refuse(CodeFunds, "a bid of %s credits for %d periods reserves %s: %v", p.PerPeriod, p.Last-p.First+1, total, err)
 	}
 	if a.State == CandleIdle {
-		*a = Candle{Number: running, State: CandleOpening, Deadline: e.Now + e.Pool.Lease.OpeningMillis}
+		*a = Candle{Number: running, State: CandleOpening, Deadline: max(1, e.Now+e.Pool.Lease.OpeningMillis), Last: a.Last} // 0 is no deadline
 	}
 	a.Book = book
 	a.Bids = append(a.Bids, HeldBid{Bid: bid, Hold: hold, At: e.Now})
-	if a.State == CandleEnding {
-		a.sample(e, a.step(e)+1)
-	}
 	return Outcome{Subject: m.ID}
+}
+
+// bidsOf counts a bidder's bids.
+func (a *Candle) bidsOf(bidder ID) (n int) {
+	for i := range a.Bids {
+		if a.Bids[i].Bid.Bidder == bidder {
+			n++
+		}
+	}
+	return n
 }
 
 // slotFree says whether a slot is left that is not kept for community projects.
@@ -156,93 +207,74 @@ func (m *Market) slotsUsed(community bool) uint64 {
 	return uint64(len(workers))
 }
 
-// step is the part of the ending period that farm time is in.
-func (a *Candle) step(e *Env) uint32 {
-	l := &e.Pool.Lease
-	done := min(e.Now-a.EndingAt, l.EndingMillis-1)
-	width := l.EndingMillis / int64(l.Samples) // Validate: at least 1
-	return min(uint32(done/width), l.Samples-1)
-}
-
-// sample keeps the book as it stands from a step on.
-func (a *Candle) sample(e *Env, step uint32) {
-	if step >= e.Pool.Lease.Samples {
-		return // the candle is sure to be out by then
-	}
-	if n := len(a.Samples); n > 0 && a.Samples[n-1].Step == step {
-		a.Samples[n-1].Book = a.Book.Clone()
-		return
-	}
-	a.Samples = append(a.Samples, Sample{Step: step, Book: a.Book.Clone()})
-}
-
 // expireCandle does what the auction's deadline demands.
 func (m *Market) expireCandle(e *Env) {
 	a := &m.Candle
 	switch a.State {
 	case CandleOpening:
 		a.State, a.EndingAt, a.Deadline = CandleEnding, a.Deadline, a.Deadline+e.Pool.Lease.EndingMillis
-		a.sample(e, 0)
 	case CandleEnding:
 		a.State, a.Deadline = CandleClosing, 0
 	}
 }
 
-// at is the book as it stood at a step.
-func (a *Candle) at(step uint32) auction.CandleBook {
-	book := a.Samples[0].Book
-	for _, s := range a.Samples {
-		if s.Step <= step {
-			book = s.Book
-		}
-	}
-	return book
-}
-
 // closeCandle draws when the auction had closed. What was bid later is void; who
 // won then gets its leases, of a worker drawn from the same seed, and everybody
 // else gets back what was reserved, now and not before.
-func (m *Market) closeCandle(e *Env, seed [32]byte) {
+func (m *Market) closeCandle(e *Env, sigma [48]byte, seed [32]byte) {
 	a := &m.Candle
-	a.ClosedStep = uint32(auction.CloseSample(seed, int(e.Pool.Lease.Samples)))
-	book := a.at(a.ClosedStep)
-	a.Won, _ = book.Winners()
+	l := &CandleClose{Number: a.Number, EndingAt: a.EndingAt, ClosedAt: e.Now, Sigma: sigma, Bids: a.Bids}
+	l.Step = uint32(auction.CloseSample(seed, int(e.Pool.Lease.Samples)))
 	for _, b := range a.Bids {
 		must(e.Ledger.Void(b.Hold))
 		must(e.Ledger.Retire(b.Hold))
 	}
-	a.State, a.Worker = CandleIdle, m.leasable(e, wire.NewHasher("lease-worker").Fixed(seed).Sum())
-	if a.Worker == (ID{}) {
-		a.Won = nil
+	book, err := l.Book(&e.Pool.Lease)
+	must(err)
+	l.Won, _ = book.Winners()
+	if l.Free = m.leasable(e, l.Won); len(l.Free) == 0 {
+		l.Won = nil
 	}
-	for _, w := range a.Won {
+	if len(l.Won) > 0 {
+		l.Worker = DrawnWorker(seed, l.Free)
+	}
+	for _, w := range l.Won {
 		r := Reservation{
-			Auction: a.Number, Holder: w.Bidder, Worker: a.Worker, PerPeriod: w.PerPeriod,
+			Auction: a.Number, Holder: w.Bidder, Worker: l.Worker, PerPeriod: w.PerPeriod,
 			From: e.Now + int64(w.First-1)*e.Pool.Lease.PeriodMillis, Until: e.Now + int64(w.Last)*e.Pool.Lease.PeriodMillis,
 		}
 		for period := w.First; period <= w.Last; period++ {
-			id := m.transferID(e, a.Number<<8|uint64(period), "lease", w.Bidder, a.Worker)
+			id := m.transferID(e, a.Number<<8|uint64(period), "lease", w.Bidder, l.Worker)
 			must(e.Ledger.Hold(id, w.Bidder, escrow.FromAvailable, w.PerPeriod)) // released a moment ago
 			r.Holds = append(r.Holds, id)
 		}
 		m.reserve(r)
 		e.quote(QuoteLease, w.PerPeriod, uint64(w.Last-w.First+1))
 	}
-	a.Bids, a.Samples = nil, nil
+	*a = Candle{Number: a.Number, Last: l}
 }
 
-// leasable draws one of the workers that are present and not leased, zero where
-// there is none.
-func (m *Market) leasable(e *Env, seed [32]byte) ID {
+// DrawnWorker is the worker that a lease is of: the one of lowest
+// H("lease-worker" ‖ seed ‖ worker) among those that are free, at least one.
+// Whoever sees the signature before it is applied can take its own worker out of
+// the draw, and changes no other's place in it.
+func DrawnWorker(seed [32]byte, free []ID) ID {
+	rank := func(worker ID) ID { return wire.NewHasher("lease-worker").Fixed(seed).Fixed(worker).Sum() }
+	return slices.MinFunc(free, func(a, b ID) int { return wire.Compare32(rank(a), rank(b)) })
+}
+
+// leasable are the workers that take work, are leased to nobody now or later in
+// any pool, and are of no winner's own operator, for which they never build; sorted.
+func (m *Market) leasable(e *Env, winners []auction.CandleBid) []ID {
+	reserved, own := e.Reserved(), map[string]bool{}
+	for _, b := range winners {
+		own[e.Operator(b.Bidder)] = true
+	}
 	var free []ID
 	for _, w := range e.Workers() {
-		taken := slices.ContainsFunc(m.Leases, func(r Reservation) bool { return r.Worker == w.ID })
-		if !w.Absent && !w.Draining && w.LeasedTo == (ID{}) && !taken {
+		if e.takesWork(w) && !reserved[w.ID] && !own[w.Operator] {
 			free = append(free, w.ID)
 		}
 	}
-	if len(free) == 0 {
-		return ID{}
-	}
-	return free[draw.NewStream(seed).Below(uint64(len(free)))]
+	return free
 }

@@ -21,11 +21,19 @@ type Env struct {
 	Coordinators []Coordinator // sorted by id
 	// Worker returns a worker to be changed, nil if there is none.
 	Worker func(ID) *Worker
+	// Peek returns a worker to be read only, nil if there is none.
+	Peek func(ID) *Worker
 	// Workers returns the workers that serve the pool, sorted by id.
 	Workers func() []*Worker
 	// Market is the pool's. Who changes it says so by Touch.
 	Market *Market
 	Touch  func()
+	// Operator is the operator an account was admitted under, "" for none.
+	Operator func(account ID) string
+	// Unbonding is the part of a worker's held stake that is on its way out.
+	Unbonding func(worker ID) escrow.Credits
+	// Reserved are the workers that a lease of any pool names, now or later.
+	Reserved func() map[ID]bool
 	// Live returns the live builds of the pool, oldest first.
 	Live func() []*Build
 	// Build returns a live build of the pool to be changed, nil if there is none.
@@ -62,7 +70,12 @@ func (e *Env) FreeStake(w *Worker) escrow.Credits {
 // wholeStake is what a worker could lock once its other work is done.
 func (e *Env) wholeStake(w *Worker) escrow.Credits {
 	a, _ := e.Ledger.Account(w.ID)
-	return a.Stake + a.Held
+	return a.Stake + a.Held - e.Unbonding(w.ID)
+}
+
+// takesWork says that a worker is there and offers what every build asks of it.
+func (e *Env) takesWork(w *Worker) bool {
+	return !w.Absent && !w.Draining && len(w.Platforms) > 0 && w.MinFee <= e.Params.ValidatorFee
 }
 
 // Field computes the eligible set of terms: present workers of the pool that

@@ -160,7 +160,7 @@ func (b *Build) defaulted(e *Env, a *Attempt) {
 		return
 	case b.Posted:
 		b.forfeitSilence(e, a)
-		e.Market.unplace(e, b, a.Worker)
+		e.Market.unplace(e, b)
 		b.requeue(e)
 		return
 	}

@@ -101,6 +101,8 @@ func (b *Build) Cancel(e *Env, requester ID) Outcome {
 		return Outcome{Subject: b.ID}
 	case b.State != Queued && b.State != Bidding && b.State != Revealing:
 		return Refuse(CodeWrongState, "the build is %v: it can be cancelled only before its award", b.State)
+	case b.Allotted != ID{}:
+		return Refuse(CodeWrongState, "the build is allotted to a worker, which is its award: it can no longer be cancelled")
 	}
 	b.conclude(e, Cancelled, "cancelled by its requester")
 	return Outcome{Subject: b.ID}

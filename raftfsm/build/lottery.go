@@ -11,7 +11,8 @@ import (
 // TicketHolder is how many tickets an account has that are not drawn.
 type TicketHolder struct {
 	Owner   ID
-	Tickets uint64
+	Tickets uint64 // that take part in the next draw
+	Late    uint64 // bought while a draw's signature was awaited: they take part in the one after
 	// Holds are the amounts reserved for them where the winner pays, one a ticket.
 	Holds []escrow.TransferID
 }
@@ -20,6 +21,7 @@ type TicketHolder struct {
 func (h *TicketHolder) Code(c *wire.Coder) {
 	c.Bytes32(&h.Owner)
 	c.U64(&h.Tickets)
+	c.U64(&h.Late)
 	wire.List(c, &h.Holds, maxHeldTickets, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
 }
 
@@ -28,8 +30,7 @@ type Slot struct {
 	Number uint64 // of the slot, from 1
 	Draw   uint64 // that drew its ticket
 	Owner  ID
-	Hold   escrow.TransferID // of the ticket, where the winner pays
-	Build  ID                // zero until a build takes it
+	Build  ID // zero until a build takes it
 }
 
 // Code is the canonical encoding.
@@ -37,14 +38,13 @@ func (s *Slot) Code(c *wire.Coder) {
 	c.U64(&s.Number)
 	c.U64(&s.Draw)
 	c.Bytes32(&s.Owner)
-	c.Bytes32((*[32]byte)(&s.Hold))
 	c.Bytes32(&s.Build)
 }
 
 // TicketDraw is a draw with all that it takes to make it again.
 type TicketDraw struct {
 	Number   uint64
-	Seed     [32]byte // SHA-256 of the beacon's signature
+	Sigma    [48]byte // the beacon's signature; its SHA-256 is the seed
 	Holdings []auction.Holding
 	Owners   []ID // of the slots it filled, in order
 }
@@ -52,7 +52,7 @@ type TicketDraw struct {
 // Code is the canonical encoding.
 func (d *TicketDraw) Code(c *wire.Coder) {
 	c.U64(&d.Number)
-	c.Bytes32(&d.Seed)
+	wire.Fixed48(c, &d.Sigma)
 	wire.List(c, &d.Holdings, maxHolders, func(c *wire.Coder, h *auction.Holding) { c.Bytes32(&h.Owner); c.U64(&h.Tickets) })
 	wire.List(c, &d.Owners, maxLookahead+1, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
 }
@@ -63,6 +63,7 @@ type Lottery struct {
 	Awaiting bool  // the signature of draw number Draws
 	Deadline int64 // until which the first slot waits for a build of its owner's
 	Slots    uint64
+	Sold     uint64         // tickets so far; it numbers their transfers
 	Holders  []TicketHolder // sorted by owner
 	Upcoming []Slot         // drawn, in order
 	Taken    []Slot         // the last that builds took
@@ -74,6 +75,7 @@ const (
 	maxHolders     = 1024 // accounts with tickets
 	maxPurchase    = 1000 // tickets at once
 	maxHeldTickets = 4096 // of a pool, where each has an amount reserved
+	maxHeldEach    = 512  // of one owner: a reservation costs nothing, and none may keep all others out
 	maxTaken       = 64
 	maxDrawn       = 8
 )
@@ -84,6 +86,7 @@ func (l *Lottery) Code(c *wire.Coder) {
 	c.Bool(&l.Awaiting)
 	c.I64(&l.Deadline)
 	c.U64(&l.Slots)
+	c.U64(&l.Sold)
 	wire.Records(c, &l.Holders, maxHolders)
 	wire.Records(c, &l.Upcoming, maxLookahead+1)
 	wire.Records(c, &l.Taken, maxTaken)
@@ -92,10 +95,11 @@ func (l *Lottery) Code(c *wire.Coder) {
 
 func (l *Lottery) demands() bool { return l.Awaiting }
 
-// Buy sells tickets at the pool's price. Request names the purchase in
-// transfers. Where all pay the price goes to the treasury at once; where the
-// winner pays it is reserved and goes there when the ticket is drawn and used.
-func (m *Market) Buy(e *Env, owner, request ID, p *BuyTickets) Outcome {
+// Buy sells tickets at the pool's price. Where all pay the price goes to the
+// treasury at once; where the winner pays it is reserved and goes there when the
+// ticket is drawn. A draw whose signature may be known already is fixed:
+// nobody buys the ticket that it will draw.
+func (m *Market) Buy(e *Env, owner ID, p *BuyTickets) Outcome {
 	l, rules := &m.Lottery, &e.Pool.Lottery
 	if e.Pool.Lane != LaneLottery {
 		return Refuse(CodeWrongState, "pool %q sells no tickets: its lane is %v", e.Pool.Name, e.Pool.Lane)
@@ -107,41 +111,63 @@ func (m *Market) Buy(e *Env, owner, request ID, p *BuyTickets) Outcome {
 	if !found && len(l.Holders) >= maxHolders {
 		return Refuse(CodeBusy, "%d accounts hold tickets, no more are sold until some are drawn", maxHolders)
 	}
+	if out := l.room(owner, p.Count, rules.Rule); out.Code != Done {
+		return out
+	}
 	cost, err := auction.TicketCost(rules.Price, p.Count)
 	if err != nil {
 		return Refuse(CodeRefused, "%v", err)
 	}
-	var holds []escrow.TransferID
-	if rules.Rule == auction.TicketAllPay {
-		id := escrow.TransferIDOf(e.Cluster, request, 0, "tickets", owner, e.Treasury)
-		if err := e.Ledger.Transfer(id, owner, e.Treasury, cost); err != nil {
-			return Refuse(CodeFunds, "%d tickets cost %s credits: %v", p.Count, cost, err)
-		}
-		must(e.Ledger.Retire(id))
-	} else {
-		held := p.Count
-		for _, h := range l.Holders {
-			held += uint64(len(h.Holds))
-		}
-		if held > maxHeldTickets {
-			return Refuse(CodeBusy, "%d tickets have amounts reserved, no more are sold until some are drawn", maxHeldTickets)
-		}
-		if a, _ := e.Ledger.Account(owner); a.Available < cost {
-			return Refuse(CodeFunds, "%d tickets reserve %s credits, the balance is %s", p.Count, cost, a.Available)
-		}
-		for n := range p.Count {
-			id := escrow.TransferIDOf(e.Cluster, request, n, "ticket", owner, e.Treasury)
-			must(e.Ledger.Hold(id, owner, escrow.FromAvailable, rules.Price))
-			holds = append(holds, id)
-		}
+	if a, _ := e.Ledger.Account(owner); a.Available < cost {
+		return Refuse(CodeFunds, "%d tickets cost %s credits, the balance is %s", p.Count, cost, a.Available)
 	}
 	if !found {
 		l.Holders = slices.Insert(l.Holders, i, TicketHolder{Owner: owner})
 	}
-	l.Holders[i].Tickets += p.Count
-	l.Holders[i].Holds = append(l.Holders[i].Holds, holds...)
+	h := &l.Holders[i]
+	if rules.Rule == auction.TicketAllPay {
+		id := m.transferID(e, l.Sold, "tickets", owner, e.Treasury)
+		must(e.Ledger.Transfer(id, owner, e.Treasury, cost))
+		must(e.Ledger.Retire(id))
+	} else {
+		for n := range p.Count {
+			id := m.transferID(e, l.Sold+n, "ticket", owner, e.Treasury)
+			must(e.Ledger.Hold(id, owner, escrow.FromAvailable, rules.Price))
+			h.Holds = append(h.Holds, id)
+		}
+	}
+	l.Sold += p.Count
+	if l.Awaiting {
+		h.Late += p.Count
+	} else {
+		h.Tickets += p.Count
+	}
 	e.quote(QuoteTickets, rules.Price, p.Count)
 	return Outcome{Subject: m.ID}
+}
+
+// room says whether so many more tickets of an owner can be kept.
+func (l *Lottery) room(owner ID, count uint64, rule auction.TicketRule) Outcome {
+	tickets, held, own := count, count, count
+	for i := range l.Holders {
+		h := &l.Holders[i]
+		tickets += h.Tickets + h.Late
+		held += uint64(len(h.Holds))
+		if h.Owner == owner {
+			own += uint64(len(h.Holds))
+		}
+	}
+	switch {
+	case tickets > auction.MaxTickets:
+		return Refuse(CodeBusy, "%d tickets wait, no more are sold until some are drawn", uint64(auction.MaxTickets))
+	case rule == auction.TicketAllPay:
+		return Outcome{}
+	case own > maxHeldEach:
+		return Refuse(CodeBusy, "at most %d tickets of an account have amounts reserved at once", maxHeldEach)
+	case held > maxHeldTickets:
+		return Refuse(CodeBusy, "%d tickets have amounts reserved, no more are sold until some are drawn", maxHeldTickets)
+	}
+	return Outcome{}
 }
 
 // Admitted returns the waiting builds that may go on now, at most places of
@@ -150,10 +176,11 @@ func (m *Market) Buy(e *Env, owner, request ID, p *BuyTickets) Outcome {
 func (m *Market) Admitted(e *Env, waiting []*Build, places int) []*Build {
 	l := &m.Lottery
 	var out []*Build
-	byOwner := map[ID][]*Build{}
+	byOwner, wanted := map[ID][]*Build{}, 0 // those that want a slot
 	for _, b := range waiting {
 		if b.Slot == 0 {
 			byOwner[b.Requester] = append(byOwner[b.Requester], b)
+			wanted++
 		} else if len(out) < places {
 			out = append(out, b)
 		}
@@ -165,24 +192,20 @@ func (m *Market) Admitted(e *Env, waiting []*Build, places int) []*Build {
 		}
 		b := own[0]
 		byOwner[b.Requester] = own[1:]
+		wanted--
 		m.take(e, b)
 		out = append(out, b)
 	}
-	m.await(e, byOwner)
+	m.await(e, byOwner, wanted)
 	return out
 }
 
-// take gives the first slot to a build; where the winner pays it pays now.
+// take gives the first slot to a build.
 func (m *Market) take(e *Env, b *Build) {
 	l := &m.Lottery
 	e.Touch()
 	s := l.Upcoming[0]
 	l.Upcoming, l.Deadline = l.Upcoming[1:], 0
-	if s.Hold != (escrow.TransferID{}) {
-		must(e.Ledger.Post(s.Hold, []escrow.Part{{To: e.Treasury, Amount: e.Pool.Lottery.Price, Purpose: "ticket"}}))
-		must(e.Ledger.Retire(s.Hold))
-		s.Hold = escrow.TransferID{}
-	}
 	s.Build, b.Slot = b.ID, s.Number
 	e.Build(b.ID)
 	l.Taken = append(l.Taken, s)
@@ -193,12 +216,8 @@ func (m *Market) take(e *Env, b *Build) {
 
 // await asks for a draw where slots are wanted, and gives the first slot's owner
 // a while to use it where only others wait.
-func (m *Market) await(e *Env, waiting map[ID][]*Build) {
+func (m *Market) await(e *Env, waiting map[ID][]*Build, wanted int) {
 	l := &m.Lottery
-	wanted := 0
-	for _, list := range waiting { // a sum has no order
-		wanted += len(list)
-	}
 	if wanted == 0 {
 		return
 	}
@@ -213,27 +232,38 @@ func (m *Market) await(e *Env, waiting map[ID][]*Build) {
 	}
 }
 
-// drawTickets fills the slots ahead; each takes a ticket out.
-func (m *Market) drawTickets(e *Env, seed [32]byte) {
+// drawTickets fills the slots ahead; each takes a ticket out. Where the winner
+// pays it pays now, whether it will use its slot or not: else who holds tickets
+// could keep others waiting for nothing.
+func (m *Market) drawTickets(e *Env, sigma [48]byte, seed [32]byte) {
 	l := &m.Lottery
 	l.Awaiting = false
 	var holdings []auction.Holding
+	var holders []*TicketHolder // of holdings
 	for i := range l.Holders {
-		holdings = append(holdings, auction.Holding{Owner: l.Holders[i].Owner, Tickets: l.Holders[i].Tickets})
+		if h := &l.Holders[i]; h.Tickets > 0 {
+			holdings, holders = append(holdings, auction.Holding{Owner: h.Owner, Tickets: h.Tickets}), append(holders, h)
+		}
 	}
 	places, err := auction.DrawTickets(seed, holdings, 1+int(e.Pool.Lottery.Lookahead)-len(l.Upcoming))
 	must(err)
-	d := TicketDraw{Number: l.Draws, Seed: seed, Holdings: holdings}
+	d := TicketDraw{Number: l.Draws, Sigma: sigma, Holdings: holdings}
 	for _, at := range places {
-		h := &l.Holders[at]
+		h := holders[at]
 		l.Slots++
 		s := Slot{Number: l.Slots, Draw: l.Draws, Owner: h.Owner}
 		h.Tickets--
 		if len(h.Holds) > 0 {
-			s.Hold, h.Holds = h.Holds[0], h.Holds[1:]
+			must(e.Ledger.Post(h.Holds[0], []escrow.Part{{To: e.Treasury, Amount: e.Pool.Lottery.Price, Purpose: "ticket"}}))
+			must(e.Ledger.Retire(h.Holds[0]))
+			h.Holds = h.Holds[1:]
 		}
 		l.Upcoming = append(l.Upcoming, s)
 		d.Owners = append(d.Owners, h.Owner)
+	}
+	for i := range l.Holders {
+		h := &l.Holders[i]
+		h.Tickets, h.Late = h.Tickets+h.Late, 0
 	}
 	l.Holders = slices.DeleteFunc(l.Holders, func(h TicketHolder) bool { return h.Tickets == 0 })
 	l.Drawn = append(l.Drawn, d)
@@ -242,17 +272,24 @@ func (m *Market) drawTickets(e *Env, seed [32]byte) {
 	}
 }
 
-// expireLottery passes the first slot on: its owner had nothing to build while
-// others waited. The ticket is gone, and where the winner pays it costs nothing.
+// expireLottery passes the first slot on if its owner has nothing to build while
+// others wait. The ticket is gone, and paid.
 func (m *Market) expireLottery(e *Env) {
 	l := &m.Lottery
 	l.Deadline = 0
 	if len(l.Upcoming) == 0 {
 		return
 	}
-	if hold := l.Upcoming[0].Hold; hold != (escrow.TransferID{}) {
-		must(e.Ledger.Void(hold))
-		must(e.Ledger.Retire(hold))
+	own, others := false, false
+	for _, b := range e.Live() {
+		if b.State != Queued || b.Dispatched || b.Slot != 0 {
+			continue
+		}
+		own = own || b.Requester == l.Upcoming[0].Owner
+		others = others || b.Requester != l.Upcoming[0].Owner
+	}
+	if own || !others {
+		return // where that changes, await begins again
 	}
 	l.Upcoming = l.Upcoming[1:]
 }

@@ -83,13 +83,17 @@ func (q *Quote) Code(c *wire.Coder) {
 // maxQuotes is how much of its past a pool's price index keeps.
 const maxQuotes = 64
 
-// quote adds a point to the price index.
+// quote adds a point to the price index. What repeats the last point adds to its units.
 func (e *Env) quote(kind QuoteKind, amount escrow.Credits, units uint64) {
 	m := e.Market
 	if m == nil || e.house() {
 		return
 	}
 	e.Touch()
+	if n := len(m.Index); n > 0 && m.Index[n-1].Kind == kind && m.Index[n-1].Amount == amount {
+		m.Index[n-1].At, m.Index[n-1].Units = e.Now, m.Index[n-1].Units+units
+		return
+	}
 	m.Index = append(m.Index, Quote{At: e.Now, Kind: kind, Amount: amount, Units: units})
 	if n := len(m.Index) - maxQuotes; n > 0 {
 		m.Index = m.Index[n:]
@@ -128,9 +132,9 @@ func (m *Market) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 	case PurposeAsks:
 		m.Epoch.tied(e, signature)
 	case PurposeCandle:
-		m.closeCandle(e, seed)
+		m.closeCandle(e, signature, seed)
 	case PurposeLottery:
-		m.drawTickets(e, seed)
+		m.drawTickets(e, signature, seed)
 	}
 }
 

@@ -34,8 +34,13 @@ func (m *Market) Accounts() []ID {
 	for i := range m.Candle.Bids {
 		set[m.Candle.Bids[i].Bid.Bidder] = true
 	}
-	for i := range m.Candle.Won {
-		set[m.Candle.Won[i].Bidder] = true
+	if l := m.Candle.Last; l != nil {
+		if l.Worker != (ID{}) {
+			set[l.Worker] = true
+		}
+		for i := range l.Bids {
+			set[l.Bids[i].Bid.Bidder] = true
+		}
 	}
 	for i := range m.Leases {
 		set[m.Leases[i].Holder], set[m.Leases[i].Worker] = true, true

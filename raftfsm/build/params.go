@@ -189,8 +189,11 @@ func (w *Worker) DomainIn(p *Pool) string {
 // Serves says whether the worker takes builds of an account.
 func (w *Worker) Serves(requester ID) bool { return w.LeasedTo == (ID{}) || w.LeasedTo == requester }
 
-// In says whether the worker belongs to pool p, or p shares its pool's workers.
-func (w *Worker) In(p *Pool) bool { return w.Pool == p.Name || p.Shares != "" && w.Pool == p.Shares }
+// In says whether the worker belongs to pool p, or to the pool whose workers p
+// shares and is one that p takes.
+func (w *Worker) In(p *Pool) bool {
+	return w.Pool == p.Name || p.Shares != "" && w.Pool == p.Shares && p.TakesOperator(w.Operator) && p.TakesClass(w.Class)
+}
 
 // Idle says that the worker can take a build at once.
 func (w *Worker) Idle() bool { return !w.Absent && !w.Draining && w.Engaged < w.Slots }

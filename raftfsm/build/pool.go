@@ -2,6 +2,8 @@ package build
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/escrow"
@@ -82,6 +84,16 @@ type Pool struct {
 	Lottery LotteryRules
 }
 
+// TakesOperator says whether an operator's workers may serve the pool.
+func (p *Pool) TakesOperator(operator string) bool {
+	return len(p.Operators) == 0 || slices.Contains(p.Operators, operator)
+}
+
+// TakesClass says whether workers of a fingerprint class may serve the pool.
+func (p *Pool) TakesClass(class string) bool {
+	return p.Class == "" || class == p.Class || strings.HasPrefix(class, p.Class+"/")
+}
+
 // BatchRules are a batch pool's.
 type BatchRules struct {
 	EpochMillis int64
@@ -143,6 +155,7 @@ const (
 	minPeriodMillis = 1_000      // below it a lease ends before a build has begun
 	maxPeriodMillis = 1 << 40    // 35 years
 	maxEpochMillis  = 86_400_000 // work waits no longer than a day for its price
+	maxUnitReserve  = 1 << 48    // of a unit: an epoch of maxUnits stays in range
 	maxSamples      = 256        // each keeps the auction's winners
 	maxSlots        = 1024
 	maxLookahead    = 64
@@ -170,7 +183,7 @@ func (p *Pool) Validate() error {
 	case LaneBatch:
 		checks = []error{
 			between("the epoch in milliseconds", p.Batch.EpochMillis, 100, maxEpochMillis),
-			between("the reserve in micro-credits", int64(p.Batch.Reserve), 1, int64(maxAmount)),
+			between("the reserve in micro-credits", int64(p.Batch.Reserve), 1, maxUnitReserve),
 		}
 		if !p.Batch.Pricing.Valid() {
 			checks = append(checks, fmt.Errorf("pool %q: unknown pricing rule %d", p.Name, p.Batch.Pricing))

@@ -82,7 +82,7 @@ func (m *Market) expireLeases(e *Env) {
 // begin begins a period: its worker is paid and serves the holder alone. If it
 // is not there, the holder gets the period's amount back.
 func (m *Market) begin(e *Env, r *Reservation, w *Worker) {
-	there := w != nil && !w.Absent && !w.Draining && w.Serves(r.Holder)
+	there := w != nil && e.takesWork(w) && w.Serves(r.Holder)
 	if len(r.Holds) > 0 {
 		hold := r.Holds[r.Begun]
 		if there {
@@ -113,7 +113,11 @@ func (m *Market) Leased(e *Env, waiting []*Build) []*Build {
 			continue
 		}
 		for _, w := range mine {
-			if w.Idle() && b.appoint(e, w.ID, 0) {
+			if !w.Idle() {
+				continue
+			}
+			if begun, _ := b.appoint(e, w.ID, 0); begun {
+				b.PriorityCharge = 0 // it stood in nobody's way
 				e.Build(b.ID)
 				break
 			}
@@ -122,22 +126,28 @@ func (m *Market) Leased(e *Env, waiting []*Build) []*Build {
 	return rest
 }
 
-// leasedTo are the present workers that serve the build's requester alone and
-// can serve this build.
+// leasedTo are the workers that serve the build's requester alone and are
+// eligible for this build, once what they do now is done. A build waits for
+// these and for no other.
 func (m *Market) leasedTo(e *Env, b *Build) []*Worker {
-	var out []*Worker
-	for i := range m.Leases {
-		r := &m.Leases[i]
-		if r.Holder != b.Requester || r.Begun == 0 {
-			continue
-		}
-		w := e.Worker(r.Worker)
-		if w == nil || w.LeasedTo != r.Holder || w.Absent || w.Draining || !w.Offers(b.Terms.Platform) || b.Operator != "" && w.Operator == b.Operator {
-			continue
-		}
-		out = append(out, w)
+	mine := func(r Reservation) bool { return r.Holder == b.Requester && r.Begun > 0 }
+	if !slices.ContainsFunc(m.Leases, mine) {
+		return nil
 	}
-	return out
+	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
+	if out.Code != Done {
+		return nil
+	}
+	var able []*Worker
+	for _, r := range m.Leases {
+		if !mine(r) || !slices.ContainsFunc(f.Eligible, func(c Candidate) bool { return c.Worker == r.Worker }) {
+			continue
+		}
+		if w := e.Peek(r.Worker); w.LeasedTo == r.Holder {
+			able = append(able, w)
+		}
+	}
+	return able
 }
 
 // Lend gives a community slot to a holder, from now on and for no price.
@@ -155,10 +165,12 @@ func (m *Market) Lend(e *Env, p *Lend) Outcome {
 	if used := m.slotsUsed(true); used >= community {
 		return Refuse(CodeBusy, "%d of the %d slots that pool %q keeps for community projects are lent", used, community, e.Pool.Name)
 	}
-	worker := m.leasable(e, wire.NewHasher("lease-worker").Fixed(m.ID).I64(e.Now).Sum())
-	if worker == (ID{}) {
+	free := m.leasable(e, []auction.CandleBid{{Bidder: p.Holder}})
+	if len(free) == 0 {
 		return Refuse(CodeBusy, "no worker of pool %q is free to be lent", e.Pool.Name)
 	}
+	// Nobody gains by which one it is, so farm time is random enough.
+	worker := DrawnWorker(wire.NewHasher("lend").Fixed(m.ID).I64(e.Now).Sum(), free)
 	r := Reservation{Holder: p.Holder, Worker: worker, From: e.Now, Until: e.Now + int64(p.Periods)*e.Pool.Lease.PeriodMillis, Community: true}
 	m.reserve(r)
 	i := slices.IndexFunc(m.Leases, func(x Reservation) bool { return x.Worker == worker })

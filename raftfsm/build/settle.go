@@ -33,7 +33,7 @@ func (b *Build) settle(e *Env) {
 		b.pay(e, d)
 	}
 	b.Payment = price
-	if price > 0 {
+	if price > 0 && !b.Priced { // an epoch's clearing has quoted its own
 		e.quote(QuotePaid, price, 1)
 	}
 	if a := b.Builder(); a != nil {

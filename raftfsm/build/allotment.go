@@ -1,0 +1,239 @@
+package build
+
+import (
+	"slices"
+
+	"gavel/raftfsm/auction"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// kind is what decides who may serve a build: builds of one kind have one field.
+type kind struct {
+	platform, operator string
+	requester          ID
+	validators, sample uint32
+	reserve, risk      escrow.Credits
+}
+
+func kindOf(b *Build) kind {
+	t := &b.Terms
+	return kind{
+		platform: t.Platform, operator: b.Operator, requester: b.Requester, validators: t.Validators, sample: t.SamplePPM,
+		reserve: t.Reserve, risk: t.ValueAtRisk,
+	}
+}
+
+// Allot gives waiting builds, in queue order, to the cheapest asks with capacity
+// left; prices follow at the epoch's end. Where no epoch runs they begin one.
+// Each build costs O(log asks), each kind of build O(workers).
+func (m *Market) Allot(e *Env, waiting []*Build) {
+	p := &m.Epoch
+	waiting = slices.DeleteFunc(waiting, func(b *Build) bool { return b.NotBefore > e.Now })
+	if len(waiting) == 0 {
+		return
+	}
+	if p.State == EpochIdle {
+		e.Touch()
+		p.State, p.Deadline = EpochGathering, e.Now+e.Params.BiddingMillis
+	}
+	if p.State != EpochRunning {
+		return
+	}
+	p.closeGone(e)
+	left := p.capacityLeft()
+	lots := map[kind]int{}
+	for i, b := range waiting {
+		if left == 0 || len(p.Units) >= maxUnits {
+			return
+		}
+		k := kindOf(b)
+		lot, known := lots[k]
+		if !known {
+			lot = p.lotOf(e, b)
+			lots[k] = lot
+		}
+		if lot >= 0 && p.give(e, b, lot) {
+			left--
+			b.chargeBehind(waiting[i+1 : min(i+2, len(waiting))]) // the queue's order puts the highest extra first
+		}
+	}
+}
+
+// capacityLeft is what all open asks still take.
+func (p *Epoch) capacityLeft() (units uint64) {
+	for i := range p.Asks {
+		if a := &p.Asks[i]; !a.Closed {
+			units += a.Capacity - a.Given // at most MaxWorkers · maxCapacity
+		}
+	}
+	return units
+}
+
+// closeGone closes the asks of workers that went away or were leased.
+func (p *Epoch) closeGone(e *Env) {
+	for i := range p.Asks {
+		if a := &p.Asks[i]; !a.Closed && gone(e.Peek(a.Worker), ID{}) {
+			e.Touch()
+			p.close(i)
+		}
+	}
+}
+
+// gone says that a worker cannot take what its ask promised a requester (zero:
+// to anybody).
+func gone(w *Worker, requester ID) bool {
+	return w == nil || w.Absent || w.Draining || !w.Serves(requester)
+}
+
+// close ends an ask: it takes no more.
+func (p *Epoch) close(ask int) {
+	a := &p.Asks[ask]
+	a.Closed = true
+	for _, l := range p.ladders {
+		l.Remove(a.Worker)
+	}
+}
+
+// lotOf is the lot of the asks that may serve a build, −1 where there is none.
+func (p *Epoch) lotOf(e *Env, b *Build) int {
+	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
+	if out.Code != Done {
+		return -1
+	}
+	if lot, ok := p.lot(f.Eligible); ok {
+		return lot
+	}
+	return -1
+}
+
+// lot finds or makes the lot of the asks among eligible workers. Closed ones
+// belong to every lot: they may have served it before.
+func (p *Epoch) lot(eligible []Candidate) (int, bool) {
+	able := map[ID]bool{}
+	for _, c := range eligible {
+		able[c.Worker] = true
+	}
+	var asks []uint32
+	for i := range p.Asks {
+		if able[p.Asks[i].Worker] || p.Asks[i].Closed {
+			asks = append(asks, uint32(i))
+		}
+	}
+	for i := range p.Lots {
+		if slices.Equal(p.Lots[i].Asks, asks) {
+			return i, true
+		}
+	}
+	if len(p.Lots) >= maxLots {
+		return 0, false
+	}
+	p.Lots = append(p.Lots, Lot{Asks: asks})
+	return len(p.Lots) - 1, true
+}
+
+// ladder holds the asks of a lot that have capacity left, cheapest first.
+func (p *Epoch) ladder(e *Env, lot int) *auction.Standing {
+	for at := len(p.ladders); at <= lot; at++ {
+		var entries []auction.Entry
+		for _, i := range p.Lots[at].Asks {
+			if a := &p.Asks[i]; !a.Closed && a.Given < a.Capacity && a.Price <= e.Pool.Batch.Reserve {
+				entries = append(entries, auction.Entry{ID: a.Worker, Tie: a.Tie, Price: a.Price, Units: a.Capacity - a.Given})
+			}
+		}
+		standing, err := auction.NewStanding(entries)
+		must(err) // asks are by worker, and in range when they were opened
+		p.ladders = append(p.ladders, standing)
+	}
+	return p.ladders[lot]
+}
+
+// give allots a build to the cheapest ask of its lot.
+func (p *Epoch) give(e *Env, b *Build, lot int) bool {
+	best, ok := p.ladder(e, lot).First()
+	if !ok {
+		return false
+	}
+	i, found := findAsk(p.Asks, best.ID)
+	if !found {
+		panic("build: broken invariant: an ask stands that was not made")
+	}
+	e.Touch()
+	a := &p.Asks[i]
+	for _, l := range p.ladders {
+		if _, ok := l.Get(a.Worker); ok {
+			must(l.Reduce(a.Worker, 1))
+		}
+	}
+	a.Given++
+	p.Lots[lot].Units++
+	p.Units = append(p.Units, Unit{Build: b.ID, Ask: uint32(i), Lot: uint32(lot)})
+	b.Allotted, b.Epoch, b.Price = a.Worker, p.Number, a.Price
+	e.Build(b.ID)
+	return true
+}
+
+// Begin lets allotted builds, given by worker in queue order, begin where their
+// worker has a slot and S free. What was allotted to a worker that went away or
+// may not serve it any more goes back to the queue, for the next cheapest.
+func (m *Market) Begin(e *Env, allotted func(worker ID) []*Build) {
+	for _, w := range e.Workers() {
+		refused := map[kind]bool{}
+		for _, b := range allotted(w.ID) {
+			k, away := kindOf(b), gone(w, b.Requester)
+			if !away && (!w.Idle() || refused[k]) {
+				continue
+			}
+			begun, able := false, !away
+			if able {
+				begun, able = b.appoint(e, w.ID, b.Price)
+			}
+			switch {
+			case begun:
+				e.Build(b.ID)
+			case able:
+				refused[k] = true
+			default:
+				m.unplace(e, b)
+				b.withdraw(e)
+			}
+		}
+	}
+}
+
+// withdraw takes a build that has not begun from its ask.
+func (b *Build) withdraw(e *Env) {
+	b.Allotted, b.Epoch, b.Price, b.Priced, b.Share, b.PriorityCharge = ID{}, 0, 0, false, 0, 0
+	e.Build(b.ID)
+}
+
+// unplace takes a unit back from a worker that let its build down: it gets no
+// more of this epoch, and the build goes to the next cheapest. After the epoch
+// its price stands, and the build waits for another.
+func (m *Market) unplace(e *Env, b *Build) {
+	p := &m.Epoch
+	if b.Epoch != p.Number || p.State != EpochRunning {
+		return
+	}
+	for i, u := range p.Units {
+		if u.Build == b.ID {
+			e.Touch()
+			p.Asks[u.Ask].Given--
+			p.close(int(u.Ask))
+			p.Lots[u.Lot].Units--
+			p.Units = slices.Delete(p.Units, i, i+1)
+			return
+		}
+	}
+}
+
+// cheaper orders asks: by price, then by tie, then by worker.
+func (a *Ask) cheaper(o *Ask) bool {
+	if a.Price != o.Price {
+		return a.Price < o.Price
+	}
+	if c := wire.Compare32(a.Tie, o.Tie); c != 0 {
+		return c < 0
+	}
+	return wire.Compare32(a.Worker, o.Worker) < 0
+}
