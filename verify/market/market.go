@@ -1,0 +1,208 @@
+// Package market recomputes what a pool's market decided last, from the record
+// that the farm shows of it: the tie order and the prices of a batch epoch, the
+// retroactive close and the winners of a candle auction, the owners of lottery
+// slots. It never asks the farm and trusts nothing but the coordinators' group
+// key, against which it checks the signature that each draw follows from. Every
+// rule it applies is the farm's own, from raftfsm's pure leaves.
+package market
+
+import (
+	"fmt"
+	"slices"
+
+	"gavel/raftfsm/auction"
+	"gavel/raftfsm/beacon"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+)
+
+// Check is one thing that was recomputed.
+type Check struct {
+	What   string // such as "epoch 3, lot 0: prices by vcg"
+	Detail string // what it came to, or how it differs
+	OK     bool
+}
+
+// checker collects checks of one pool's market.
+type checker struct {
+	cluster build.ID
+	group   beacon.GroupKey
+	pool    *build.Pool
+	market  *build.Market
+	checks  []Check
+}
+
+// Verify recomputes a market under a pool's rules and a cluster's group key. A
+// market that has decided nothing yet has no checks.
+func Verify(cluster build.ID, group beacon.GroupKey, pool *build.Pool, m *build.Market) []Check {
+	c := &checker{cluster: cluster, group: group, pool: pool, market: m}
+	c.identity()
+	if l := m.Epoch.Last; l != nil {
+		c.epoch(l)
+	}
+	if l := m.Candle.Last; l != nil {
+		c.candle(l)
+	}
+	for i := range m.Lottery.Drawn {
+		c.lottery(&m.Lottery.Drawn[i])
+	}
+	return c.checks
+}
+
+func (c *checker) add(what, difference, detail string) {
+	if difference != "" {
+		c.checks = append(c.checks, Check{What: what, Detail: difference})
+		return
+	}
+	c.checks = append(c.checks, Check{What: what, Detail: detail, OK: true})
+}
+
+// identity holds the market's id to the pool's name: draws and transfers name it.
+func (c *checker) identity() {
+	if want := build.MarketID(c.cluster, c.pool.Name); c.market.ID != want {
+		c.add("the market's id", fmt.Sprintf("it is %x, of pool %q in this cluster it would be %x", c.market.ID[:8], c.pool.Name, want[:8]), "")
+	}
+}
+
+// draw checks a signature on what a draw was about.
+func (c *checker) draw(what, purpose string, round uint64, sigma [48]byte) bool {
+	msg := beacon.Message(c.cluster, purpose, c.market.ID, round)
+	if err := beacon.Verify(c.group, msg, beacon.Signature(sigma)); err != nil {
+		c.add(what+": the draw", fmt.Sprintf("the signature is not the coordinators' on %q, round %d: %v", purpose, round, err), "")
+		return false
+	}
+	c.add(what+": the draw", "", fmt.Sprintf("signed by the coordinators' group key, on %q, round %d", purpose, round))
+	return true
+}
+
+// epoch recomputes a cleared epoch: the order of equal prices, and each lot's
+// allocation and payments.
+func (c *checker) epoch(l *build.Clearing) {
+	what := fmt.Sprintf("epoch %d", l.Number)
+	if !c.draw(what, build.PurposeAsks, l.Number, l.Sigma) {
+		return
+	}
+	for i := range l.Asks {
+		a := &l.Asks[i]
+		if a.Tie != build.TieOf(l.Sigma, a.Operator) {
+			c.add(what+": the order of equal prices", fmt.Sprintf("the ask of %x is ordered by something else than the draw", a.Worker[:8]), "")
+			return
+		}
+	}
+	c.add(what+": the order of equal prices", "", fmt.Sprintf("follows from the draw for all %d asks", len(l.Asks)))
+	if !c.units(what, l) {
+		return
+	}
+	for i := range l.Lots {
+		c.lot(fmt.Sprintf("%s, lot %d: prices by %v", what, i, c.pool.Batch.Pricing), l, i)
+	}
+}
+
+// lot clears one lot again.
+func (c *checker) lot(what string, l *build.Clearing, i int) {
+	lot, ok := l.Lot(i)
+	if !ok || lot.Units == 0 {
+		c.add(what, "", "no build was given to it")
+		return
+	}
+	var asks []auction.Ask
+	for _, a := range lot.Asks {
+		asks = append(asks, auction.Ask{Tie: a.Tie, Price: a.Price, Capacity: a.Capacity})
+	}
+	outcome, err := auction.ClearBatch(asks, lot.Units, c.pool.Batch.Reserve, c.pool.Batch.Pricing)
+	if err != nil {
+		c.add(what, err.Error(), "")
+		return
+	}
+	var total escrow.Credits
+	for j, a := range lot.Asks {
+		if outcome.Allocation[j] != a.Given || int64(outcome.Payments[j]) != lot.Paid[j] {
+			c.add(what, fmt.Sprintf("%x sold %d for %v, by the rule it sells %d for %v", a.Worker[:8], a.Given, escrow.Credits(lot.Paid[j]), outcome.Allocation[j], outcome.Payments[j]), "")
+			return
+		}
+		total += outcome.Payments[j]
+	}
+	c.add(what, "", fmt.Sprintf("%d builds, %v credits in all, as recorded", lot.Units, total))
+}
+
+// units holds the asks' own counts to the list of what was given to them.
+func (c *checker) units(what string, l *build.Clearing) bool {
+	what += ": what was given"
+	if !l.Coherent() {
+		c.add(what, "its lots or builds name asks that it has not", "")
+		return false
+	}
+	given := make([]uint64, len(l.Asks))
+	for _, u := range l.Units {
+		given[u.Ask]++
+	}
+	for i := range l.Asks {
+		if a := &l.Asks[i]; given[i] != a.Given || a.Given > a.Capacity {
+			c.add(what, fmt.Sprintf("%x was given %d builds, it is recorded with %d of %d", a.Worker[:8], given[i], a.Given, a.Capacity), "")
+			return false
+		}
+	}
+	c.add(what, "", fmt.Sprintf("%d builds, none beyond an ask's capacity", len(l.Units)))
+	return true
+}
+
+// candle closes an auction again: the sample that was drawn, the bids that were
+// in time, the best partition, and the worker.
+func (c *checker) candle(l *build.CandleClose) {
+	what := fmt.Sprintf("auction %d", l.Number)
+	if !c.draw(what, build.PurposeCandle, l.Number, l.Sigma) {
+		return
+	}
+	seed := beacon.Randomness(beacon.Signature(l.Sigma))
+	rules := &c.pool.Lease
+	if step := auction.CloseSample(seed, int(rules.Samples)); uint32(step) != l.Step {
+		c.add(what+": its close", fmt.Sprintf("it closed at sample %d, the draw says %d", l.Step, step), "")
+		return
+	}
+	c.add(what+": its close", "", fmt.Sprintf("sample %d of %d, as drawn", l.Step+1, rules.Samples))
+	book, err := l.Book(rules)
+	if err != nil {
+		c.add(what+": its bids", err.Error(), "")
+		return
+	}
+	won, total := book.Winners()
+	if len(l.Free) == 0 {
+		won, total = nil, 0
+	}
+	if !slices.Equal(won, l.Won) {
+		c.add(what+": its winners", fmt.Sprintf("%d bids won, of the bids in time %d others would", len(l.Won), len(won)), "")
+		return
+	}
+	c.add(what+": its winners", "", fmt.Sprintf("%d of %d bids, %v credits in all: the best partition of those in time", len(won), len(l.Bids), total))
+	var worker build.ID
+	if len(won) > 0 {
+		worker = build.DrawnWorker(seed, l.Free)
+	}
+	if worker != l.Worker {
+		c.add(what+": its worker", fmt.Sprintf("it is %x, the draw says %x", l.Worker[:8], worker[:8]), "")
+		return
+	}
+	c.add(what+": its worker", "", fmt.Sprintf("drawn from the %d that were free", len(l.Free)))
+}
+
+// lottery makes a draw of tickets again.
+func (c *checker) lottery(d *build.TicketDraw) {
+	what := fmt.Sprintf("lottery draw %d", d.Number)
+	if !c.draw(what, build.PurposeLottery, d.Number, d.Sigma) {
+		return
+	}
+	places, err := auction.DrawTickets(beacon.Randomness(beacon.Signature(d.Sigma)), d.Holdings, max(1, len(d.Owners)))
+	if err != nil {
+		c.add(what+": its owners", err.Error(), "")
+		return
+	}
+	var owners []build.ID
+	for _, at := range places {
+		owners = append(owners, d.Holdings[at].Owner)
+	}
+	if !slices.Equal(owners, d.Owners) {
+		c.add(what+": its owners", fmt.Sprintf("%d slots went to others than the draw says", len(d.Owners)), "")
+		return
+	}
+	c.add(what+": its owners", "", fmt.Sprintf("%d slots among %d holders, as drawn", len(owners), len(d.Holdings)))
+}
