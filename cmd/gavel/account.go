@@ -102,8 +102,9 @@ micro-credits. A build's escrow is an account until it has settled.
   gavel account grant requester 100 --farm farm    credits of the treasury
   gavel account burn worker-3 5 --farm farm        take credits out of the world
   gavel account admit acme w9.pub=rack-1           let an operator and its worker in
+  gavel account open alice --key alice             open a requester's account of your own
 
-The last four need the admin's key, D/keys/admin.`,
+mint, grant, burn and admit need the admin's key, D/keys/admin.`,
 		Args: wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
 			f, err := connect(ctx, dir)
@@ -127,7 +128,7 @@ The last four need the admin's key, D/keys/admin.`,
 		moneyCommand(&dir, &asJSON, "grant", "move credits from the treasury to an account", build.TypeGrant),
 		moneyCommand(&dir, &asJSON, "mint", "make new credits for an account", build.TypeMint),
 		moneyCommand(&dir, &asJSON, "burn", "take credits of an account out of the world", build.TypeBurn),
-		admitCommand(&dir),
+		admitCommand(&dir), openCommand(&dir),
 	)
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
 	"gavel/api"
@@ -22,6 +23,11 @@ type signer struct{ *keys.Signer }
 
 // PublicPKIX implements api.Signer.
 func (s signer) PublicPKIX() []byte { return s.Public }
+
+// keyFlag adds --key.
+func keyFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "key", "", "the signing key `FILE` of the account that asks (default: the farm's requester)")
+}
 
 // farm is a farm that answers, and on whose behalf we call it.
 type farm struct {
@@ -38,6 +44,18 @@ func connect(ctx context.Context, flag string) (*farm, error) {
 // connectAs speaks for the owner of a key in the farm's keys/, the requester if
 // name is empty.
 func connectAs(ctx context.Context, flag, name string) (*farm, error) {
+	if name == "" {
+		return connectKey(ctx, flag, "")
+	}
+	dir, err := findFarm(flag)
+	if err != nil {
+		return nil, err
+	}
+	return connectKey(ctx, flag, dir.key(name))
+}
+
+// connectKey speaks for the owner of a key file, the requester if path is empty.
+func connectKey(ctx context.Context, flag, path string) (*farm, error) {
 	dir, err := findFarm(flag)
 	if err != nil {
 		return nil, err
@@ -46,9 +64,8 @@ func connectAs(ctx context.Context, flag, name string) (*farm, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := file.Requester.Key
-	if name != "" {
-		path = dir.key(name)
+	if path == "" {
+		path = file.Requester.Key
 	}
 	key, err := keys.Load(ctx, path)
 	if err != nil {

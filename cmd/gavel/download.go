@@ -78,7 +78,7 @@ func (f *farm) download(ctx context.Context, term *terminal, id [32]byte, to str
 		return fmt.Errorf("asking for build %x: %w", id[:6], plain(err))
 	}
 	switch {
-	case b.State != build.Settled.String():
+	case b.State != build.Settled.String() && b.State != build.Pricing.String():
 		return fmt.Errorf("build %x is %s: there is nothing to download yet. `gavel status` shows how far it is", id[:6], b.State)
 	case !b.Delivered:
 		return fmt.Errorf("build %x ended %s and delivered nothing: %s", id[:6], b.Verdict, b.Reason)

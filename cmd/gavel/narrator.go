@@ -54,6 +54,9 @@ func (n *narrator) tell(b *gavelv1.Build) []string {
 			n.once("delivered", "the outputs are stored")
 		}
 	}
+	if b.State == build.Pricing.String() {
+		n.once("pricing", "the price is fixed when epoch %d of pool %s ends", b.Epoch, b.Pool)
+	}
 	if b.State == build.Settled.String() {
 		n.payments(b)
 		n.once("settled", "settled")
@@ -61,11 +64,11 @@ func (n *narrator) tell(b *gavelv1.Build) []string {
 	return n.news
 }
 
-// auction tells who bid and won, and in a house pool only the latter.
+// auction tells who bid and won, or how else the lane found who builds.
 func (n *narrator) auction(b *gavelv1.Build) {
-	if b.House {
+	if b.House || b.Winner != "" && b.Bids == 0 {
 		if b.Winner != "" {
-			n.once("winner "+b.Winner, "%s was drawn to build", b.Winner)
+			n.once("winner "+b.Winner, "%s", appointment(b))
 		}
 		return
 	}
@@ -79,6 +82,19 @@ func (n *narrator) auction(b *gavelv1.Build) {
 		n.once("winner "+b.Winner, "%s won among %d sealed bids: it asked for %s and is to get the next best price, %s", b.Winner, b.Bids,
 			escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
 	}
+}
+
+// appointment says why somebody builds without having bid.
+func appointment(b *gavelv1.Build) string {
+	switch b.Lane {
+	case build.LaneBatch.String():
+		return fmt.Sprintf("allotted to %s in epoch %d, the cheapest standing ask with capacity left", b.Winner, b.Epoch)
+	case build.LaneLease.String():
+		return fmt.Sprintf("goes to %s, which is leased: no auction", b.Winner)
+	case build.LaneLottery.String():
+		return fmt.Sprintf("its owner's ticket has slot %d; %s was drawn to build", b.Slot, b.Winner)
+	}
+	return b.Winner + " was drawn to build"
 }
 
 // rounds tells who was drawn, and how far they are.

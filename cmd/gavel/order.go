@@ -43,6 +43,8 @@ type order struct {
 	maxPrice    credits
 	budget      credits
 	valueAtRisk credits
+	pool        string
+	priority    credits
 }
 
 // order reads the flags. Its errors are of exit status 2.
@@ -50,7 +52,8 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	o := &order{dir: dir, cached: f.cache, validators: f.validators, maxPrice: f.maxPrice, budget: f.budget, valueAtRisk: f.valueAtRisk}
+	o := &order{dir: dir, cached: f.cache, validators: f.validators, maxPrice: f.maxPrice, budget: f.budget, valueAtRisk: f.valueAtRisk,
+		pool: f.pool, priority: f.priority}
 	if f.onUnverified != "fail" && f.onUnverified != "warn" {
 		return nil, usage("--on-unverified %q: want fail or warn", f.onUnverified)
 	}
@@ -186,7 +189,10 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if len(info.Pools) == 0 {
 		return id, errors.New("the farm has no pool of workers")
 	}
-	pool := info.Pools[0]
+	pool, err := choosePool(info.Pools, o.pool)
+	if err != nil {
+		return id, err
+	}
 	terms, err := o.terms(info, pool, f)
 	if err != nil {
 		return id, err
@@ -211,7 +217,40 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if err != nil {
 		return id, err
 	}
+	if pool.Lane == build.LaneLottery.String() {
+		f.remindOfTickets(ctx, term, pool.Name)
+	}
 	return [32]byte(receipt.Subject), nil
+}
+
+// choosePool is the pool of a name, or the farm's first.
+func choosePool(pools []*gavelv1.Pool, name string) (*gavelv1.Pool, error) {
+	var names []string
+	for _, p := range pools {
+		if name == "" || p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return nil, usage("there is no pool %q on this farm: there are %s", name, strings.Join(names, ", "))
+}
+
+// defaultPrice fits the maximum price to the pool's lane: none in a lottery, and
+// in a batch pool what its reserve can cost, unless one is given.
+func (o *order) defaultPrice(pool *gavelv1.Pool) error {
+	switch pool.Lane {
+	case build.LaneLottery.String():
+		if o.maxPrice.given {
+			return usage("pool %s gives its slots to tickets: leave --max-price out", pool.Name)
+		}
+		o.maxPrice.value = 0
+	case build.LaneBatch.String():
+		rules := build.BatchRules{Reserve: escrow.Credits(pool.Reserve), Metered: pool.Metered}
+		if !o.maxPrice.given {
+			o.maxPrice.value = rules.Most(o.action.TimeoutMillis)
+		}
+	}
+	return nil
 }
 
 // terms are what the requester signs, but for what only the upload tells.
@@ -228,13 +267,17 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 		t.SamplePPM = draw.PPM
 	}
 	if pool.Lane == build.LaneHouse.String() {
-		if o.maxPrice.given || o.budget.given || o.valueAtRisk.given {
-			return nil, usage("this farm's pool is its owner's own and knows no amounts: leave --max-price, --budget and --value-at-risk out")
+		if o.maxPrice.given || o.budget.given || o.valueAtRisk.given || o.priority.given {
+			return nil, usage("pool %s is its owner's own and knows no amounts: leave --max-price, --budget, --value-at-risk and --priority out", pool.Name)
 		}
 		return t, nil
 	}
+	if err := o.defaultPrice(pool); err != nil {
+		return nil, err
+	}
 	p := build.Params{AuctioneerFee: escrow.Credits(info.AuctioneerFee), ValidatorFee: escrow.Credits(info.ValidatorFee), UploadFee: escrow.Credits(info.UploadFee)}
 	t.Reserve, t.Value, t.ValueAtRisk = o.maxPrice.value, auction.Constant(o.maxPrice.value), o.valueAtRisk.value
+	t.Priority = o.priority.value
 	if t.Budget = o.budget.value; !o.budget.given {
 		t.Budget = build.MinBudget(&p, t.Reserve, t.Validators)
 	}

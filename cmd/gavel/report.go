@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -38,8 +39,52 @@ type buildReport struct {
 	Outputs      []outputReport `json:"outputs"`
 	ExitCode     uint32         `json:"exit_code"`
 	Attestations []string       `json:"attestations"`
+	Pool         string         `json:"pool"`
+	Lane         string         `json:"lane"`
+	// Bids are the opened bids, after the verdict.
+	Bids []bidReport `json:"bids,omitempty"`
+	// Priority is what was offered for a place in the queue, and PriorityCharge
+	// what it cost.
+	Priority       int64  `json:"priority,omitempty"`
+	PriorityCharge int64  `json:"priority_charge,omitempty"`
+	Epoch          uint64 `json:"epoch,omitempty"` // of a batch pool
+	Seal           uint64 `json:"seal,omitempty"`  // whose signature its draws follow from
+	Slot           uint64 `json:"slot,omitempty"`  // of a lottery
 
 	slashed []string
+}
+
+// bidReport is an opened bid, in micro-credits and milliseconds.
+type bidReport struct {
+	Worker       string `json:"worker"`
+	Price        int64  `json:"price"`
+	FinishMillis int64  `json:"finish_millis"`
+	Finished     bool   `json:"finished,omitempty"` // commits to a finished result
+	Defaulted    bool   `json:"defaulted,omitempty"`
+}
+
+// wages says what the builder asked for and was paid, as far as its lane has prices.
+func (r *buildReport) wages() string {
+	switch {
+	case r.Payment == nil || r.State != build.Settled.String():
+		return ""
+	case r.Lane == build.LaneLottery.String():
+		return fmt.Sprintf(", in slot %d of the lottery", r.Slot)
+	case r.Lane == build.LaneLease.String() && len(r.Bids) == 0:
+		return ", which is leased"
+	}
+	return fmt.Sprintf(", which asked for %s and was paid %s", escrow.Credits(*r.Price), escrow.Credits(*r.Payment))
+}
+
+// remark says what is special about a bid.
+func (b *bidReport) remark() string {
+	switch {
+	case b.Defaulted:
+		return ", won and let the build down"
+	case b.Finished:
+		return ", for a result that it had already"
+	}
+	return ""
 }
 
 // seatReport is a validator or a panel's seat.
@@ -62,8 +107,13 @@ func newReport(b *gavelv1.Build) *buildReport {
 	r := &buildReport{
 		Build: hex.EncodeToString(b.Id), State: b.State, Verdict: b.Verdict, Reason: b.Reason, Status: b.Status, Winner: b.Winner,
 		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: exitCode(b),
-		Attestations: []string{}, slashed: b.Slashed,
+		Attestations: []string{}, slashed: b.Slashed, Pool: b.Pool, Lane: b.Lane,
+		Priority: b.Priority, PriorityCharge: b.PriorityCharge, Epoch: b.Epoch, Seal: b.Seal, Slot: b.Slot,
 	}
+	for _, x := range b.Opened {
+		r.Bids = append(r.Bids, bidReport{Worker: x.Worker, Price: x.Price, FinishMillis: x.FinishMillis, Finished: len(x.Result) > 0, Defaulted: x.Defaulted})
+	}
+	slices.SortStableFunc(r.Bids, func(a, b bidReport) int { return cmp.Compare(a.Price, b.Price) })
 	if r.Verdict == build.TooFew.String() {
 		r.Verdict = build.Unverified.String()
 	}
@@ -255,11 +305,16 @@ func (r *buildReport) write(term *terminal) error {
 		term.print("  %s", r.Reason)
 	}
 	if r.Winner != "" {
-		line := "  built by " + r.Winner
-		if r.Payment != nil && r.State == build.Settled.String() {
-			line += fmt.Sprintf(", which asked for %s and was paid %s", escrow.Credits(*r.Price), escrow.Credits(*r.Payment))
-		}
-		term.print("%s", line)
+		term.print("  built by %s%s", r.Winner, r.wages())
+	}
+	if r.State == build.Pricing.String() {
+		term.print("  its price is fixed when epoch %d of pool %s ends", r.Epoch, r.Pool)
+	}
+	for _, x := range r.Bids {
+		term.print("  bid of %s: %s%s", x.Worker, escrow.Credits(x.Price), x.remark())
+	}
+	if r.PriorityCharge > 0 {
+		term.print("  its place in the queue cost %s", escrow.Credits(r.PriorityCharge))
 	}
 	writeSeats(term, "built again by", r.Validators)
 	writeSeats(term, "panel", r.Panel)

@@ -169,6 +169,25 @@ func TestHouseKnowsNoMoney(t *testing.T) {
 	}
 }
 
+// A lane without an auction for each build says how else the builder was found,
+// and nothing of sealed bids.
+func TestLanesSayWhoBuildsAndWhy(t *testing.T) {
+	payment := int64(1_200_000)
+	for lane, c := range map[string]struct{ told, wages string }{
+		"batch":   {"allotted to worker-8 in epoch 3", "asked for 1 and was paid 1.2"},
+		"lease":   {"goes to worker-8, which is leased", "which is leased"},
+		"lottery": {"its owner's ticket has slot 5; worker-8 was drawn", "in slot 5 of the lottery"},
+	} {
+		b := &gavelv1.Build{State: "settled", Verdict: "agreed", Lane: lane, Winner: "worker-8", Epoch: 3, Slot: 5}
+		told := strings.Join(newNarrator().tell(b), "\n")
+		price := int64(1_000_000)
+		r := &buildReport{State: "settled", Lane: lane, Slot: 5, Price: &price, Payment: &payment}
+		if !strings.Contains(told, c.told) || strings.Contains(told, "sealed bids") || !strings.Contains(r.wages(), c.wages) {
+			t.Errorf("%s: told %q, wages %q", lane, told, r.wages())
+		}
+	}
+}
+
 func TestLedgerBalance(t *testing.T) {
 	good := ledgerReport{Minted: 100, Burned: 10, Total: 90, Accounts: []accountReport{{Available: 50, Held: 5, Stake: 5}, {Available: 30}}}
 	if !good.balanced() {

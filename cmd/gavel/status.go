@@ -49,7 +49,7 @@ func (f *farm) report(ctx context.Context, id [32]byte) (*buildReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking for build %x: %w", id[:6], plain(err))
 	}
-	if b.State == build.Settled.String() {
+	if b.State == build.Settled.String() || b.State == build.Pricing.String() {
 		return gather(ctx, f, b, shownPatience)
 	}
 	return newReport(b), nil

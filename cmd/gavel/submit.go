@@ -21,6 +21,10 @@ type submitFlags struct {
 	cache        bool
 	farm         string
 	json         bool
+	key          string
+	pool         string
+	priority     credits
+	detach       bool
 	maxPrice     credits
 	budget       credits
 	valueAtRisk  credits
@@ -59,7 +63,9 @@ The winner of an auction builds it, at most --max-price is paid, and --validator
 machines of other operators, drawn at random, build it again. Differing results are
 built once more, then by a panel; who is found wrong loses its stake, and you get the
 right result all the same. The escrow takes --budget (all that it may cost) and
-returns what is left over. --verify 5% leaves 95 % of builds unverified, by lot.
+returns what is left over. In a batch pool the price is fixed when the epoch ends; the
+result is there before. In a lottery pool a ticket is needed (gavel ticket buy), and no
+price. --verify 5% leaves 95 % of builds unverified, by lot.
 
 Auctioned builds run on strangers' machines: put no secrets into them.
 
@@ -90,6 +96,10 @@ and all agree; 2 bad usage, or refused before anything ran; 3 not verified (0 wi
 	f.maxPrice = credits{value: defaultMaxPrice}
 	flags.Var(&f.maxPrice, "max-price", "the most that the winner is paid, in credits")
 	flags.Var(&f.budget, "budget", "the most that everything may cost (default: the maximum price and all fees)")
+	flags.StringVar(&f.pool, "pool", "", "the pool that builds it (default: the farm's first; gavel pool list shows all)")
+	flags.Var(&f.priority, "priority", "what a place further ahead in the queue is worth, in credits; it costs what the next behind offers")
+	keyFlag(c, &f.key)
+	flags.BoolVar(&f.detach, "detach", false, "do not wait: print the build's id once it is taken")
 	flags.Var(&f.valueAtRisk, "value-at-risk", "what a wrong result could be worth to somebody; raises the stakes")
 	flags.Uint32Var(&f.validators, "validators", 2, "how many others build it again")
 	flags.StringVar(&f.verify, "verify", "100%", "the chance that it is built again at all, such as 5%")
@@ -110,7 +120,7 @@ func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, com
 	if err != nil {
 		return err
 	}
-	farm, err := connect(ctx, f.farm)
+	farm, err := connectKey(ctx, f.farm, f.key)
 	if err != nil {
 		return err
 	}
@@ -121,6 +131,9 @@ func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, com
 	}
 	text := hex.EncodeToString(id[:])
 	term.say("build %s", text)
+	if f.detach {
+		return printDetached(ctx, farm, term, f.json, id)
+	}
 	if f.cache {
 		if b, err := farm.Farm().GetBuild(ctx, &gavelv1.GetBuildRequest{Build: id[:]}); err == nil && b.State == build.Settled.String() {
 			term.say("this earlier build of yours answers; nothing is built or paid again. It went so:")
@@ -184,6 +197,9 @@ func follow(ctx context.Context, f *farm, term *terminal, id [32]byte) (*buildRe
 			term.say("%s", line)
 		}
 		last = b
+		if b.State == build.Pricing.String() {
+			break // the result is there; what remains is its price
+		}
 	}
 	if last == nil {
 		return nil, errors.New("the farm showed nothing of it")
@@ -222,6 +238,19 @@ func (f *farm) watchMajority(ctx context.Context, lost context.CancelCauseFunc) 
 		case <-ctx.Done():
 		}
 	}
+}
+
+// printDetached shows a build that was taken and is not waited for.
+func printDetached(ctx context.Context, f *farm, term *terminal, asJSON bool, id [32]byte) error {
+	report, err := f.report(ctx, id)
+	if err != nil {
+		return undecided(ctx, f, hex.EncodeToString(id[:]), err)
+	}
+	if asJSON {
+		return report.print(term, true)
+	}
+	term.print("%s", report.Build)
+	return nil
 }
 
 // print shows a report, as JSON or for a person.

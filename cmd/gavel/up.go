@@ -8,11 +8,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"gavel/worker"
 )
 
 func upCommand() *cobra.Command {
 	var dir string
 	var misbehave []string
+	var finished credits
 	s := upSettings{}
 	c := &cobra.Command{
 		Use:   "up --dir D",
@@ -33,6 +36,11 @@ SIGTERM or Ctrl-C stops the nodes. A node that dies is not started again: the fa
 goes on as long as more than half of the coordinators live.
 
 --private makes a house pool: one owner's machines, no bids and no prices.
+--treasury says what becomes of slashes, forfeits, priority charges and ticket sales:
+they are kept, burned, or shared equally among the workers (smooth).
+--finished-price lets every worker sell what it has built before: where it still keeps
+the outputs of an action, it bids for so much, promises them at once, and as winner
+hands over exactly what its bid committed to.
 --misbehave makes worker N dishonest on purpose, to see what the farm does about it:
   forge     bids low and alters what it built
   copy      as a validator commits to a guess instead of building
@@ -49,6 +57,10 @@ goes on as long as more than half of the coordinators live.
 			if s.Misbehave, err = parseMisbehave(misbehave); err != nil {
 				return err
 			}
+			if finished.given {
+				price := worker.Amount(finished.value)
+				s.FinishedPrice = &price
+			}
 			return up(ctx, c, farmDir(dir), &s)
 		}),
 	}
@@ -58,6 +70,8 @@ goes on as long as more than half of the coordinators live.
 	f.IntVar(&s.Workers, "workers", 8, "how many workers, each an operator of its own")
 	f.BoolVar(&s.Private, "private", false, "a house pool: one owner's machines, no prices")
 	f.StringVar(&s.Sandbox, "sandbox", "native", "native or docker")
+	f.StringVar(&s.Treasury, "treasury", "keep", "what becomes of the treasury's income: keep, burn or smooth")
+	f.Var(&finished, "finished-price", "what workers ask for a result that they have already, in credits (default: they bid for slots alone)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:7300", "`HOST:PORT` of the first coordinator")
 	f.StringArrayVar(&misbehave, "misbehave", nil, "`N=KIND` makes worker N dishonest; repeat it for more")
 	return c

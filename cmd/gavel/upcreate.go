@@ -54,6 +54,10 @@ func createFarm(dir farmDir, s *upSettings) error {
 		Name: "farm", CreatedWallMillis: time.Now().UnixMilli(), Currency: "credits", Simulated: true,
 		Params: build.DefaultParams(), Pools: []build.Pool{{Name: poolName, Lane: build.LaneSpot, Domain: build.DomainOperator}}, Drop: drop,
 	}
+	var err error
+	if g.Params.Treasury, err = s.treasury(); err != nil {
+		return err
+	}
 	if s.Private {
 		g.Pools[0].Lane, g.Pools[0].Domain, g.Drop = build.LaneHouse, build.DomainMachine, 0
 	}
@@ -181,7 +185,7 @@ func workerConfig(d farmDir, s *upSettings, i int) worker.Config {
 	}
 	if !s.Private {
 		price := worker.Amount(escrow.One + escrow.Credits(i)*escrow.One/10)
-		c.Price, c.Stake = &price, worker.Amount(defaultStake)
+		c.Price, c.Stake, c.FinishedPrice = &price, worker.Amount(defaultStake), s.FinishedPrice
 		if stake, ok := s.Stake[i]; ok {
 			c.Stake = stake
 		}

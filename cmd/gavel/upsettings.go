@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"gavel/raftfsm"
+	"gavel/raftfsm/build"
 	"gavel/worker"
 )
 
@@ -24,6 +26,11 @@ type upSettings struct {
 	Workers      int    `json:"workers"`
 	Private      bool   `json:"private"`
 	Sandbox      string `json:"sandbox"`
+	// Treasury says what becomes of the treasury's income; empty: keep.
+	Treasury string `json:"treasury,omitempty"`
+	// FinishedPrice is what every worker asks for a result that it has already;
+	// nil: they bid for their slots alone.
+	FinishedPrice *worker.Amount `json:"finished_price,omitempty"`
 	// Listen is HOST:PORT as asked for; Host and the ports are what came of it.
 	Listen    string `json:"listen"`
 	Host      string `json:"host"`
@@ -51,6 +58,12 @@ func (s *upSettings) validate() error {
 	if _, _, err := s.parseListen(); err != nil {
 		return err
 	}
+	if _, err := s.treasury(); err != nil {
+		return usage("--treasury: %v", err)
+	}
+	if s.Private && s.FinishedPrice != nil {
+		return usage("--finished-price means nothing in a private farm, which knows no prices")
+	}
 	for n, kind := range s.Misbehave {
 		if n < 1 || n > s.Workers {
 			return usage("--misbehave %d=%s: the workers are numbered 1 to %d", n, kind, s.Workers)
@@ -60,6 +73,14 @@ func (s *upSettings) validate() error {
 		}
 	}
 	return nil
+}
+
+// treasury is the rule for the treasury's income.
+func (s *upSettings) treasury() (build.TreasuryRule, error) {
+	if s.Treasury == "" {
+		return build.TreasuryKeep, nil
+	}
+	return build.ParseTreasuryRule(s.Treasury)
 }
 
 // readSettings returns nil where dir holds no farm.
@@ -87,6 +108,7 @@ func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag strin
 	}{
 		{"coordinators", s.Coordinators, want.Coordinators}, {"workers", s.Workers, want.Workers},
 		{"private", s.Private, want.Private}, {"sandbox", s.Sandbox, want.Sandbox},
+		{"treasury", cmp.Or(s.Treasury, build.TreasuryKeep.String()), want.Treasury},
 	} {
 		if given(f.name) && f.was != f.want {
 			return refused(fmt.Errorf("the farm in %s was made with --%s=%v, which cannot change to %v: nothing was done. Leave the flag out, or make another farm with --dir", dir, f.name, f.was, f.want))
@@ -94,6 +116,9 @@ func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag strin
 	}
 	if given("misbehave") {
 		s.Misbehave = want.Misbehave
+	}
+	if given("finished-price") {
+		s.FinishedPrice = want.FinishedPrice
 	}
 	if given("listen") && want.Listen != s.Listen {
 		s.Listen, s.Host, s.GRPCPorts, s.RaftPorts = want.Listen, "", nil, nil

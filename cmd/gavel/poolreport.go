@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
+)
+
+// poolReport is what pool prints as JSON: amounts in micro-credits, times in
+// milliseconds of farm time.
+type poolReport struct {
+	Name      string   `json:"name"`
+	Lane      string   `json:"lane"`
+	Domain    string   `json:"domain"`
+	Class     string   `json:"class,omitempty"`
+	Operators []string `json:"operators,omitempty"`
+	Shares    string   `json:"shares,omitempty"`
+	Workers   uint32   `json:"workers"`
+	Domains   uint32   `json:"domains"`
+	// Rules are the lane's.
+	Rules map[string]any `json:"rules"`
+	// FarmMillis is farm time now, to compare deadlines with.
+	FarmMillis int64          `json:"farm_millis"`
+	Epoch      *epochReport   `json:"epoch,omitempty"`
+	Leases     *leaseReport   `json:"leases,omitempty"`
+	Lottery    *lotteryReport `json:"lottery,omitempty"`
+	Index      []quoteReport  `json:"index"`
+}
+
+type quoteReport struct {
+	At     int64  `json:"at"`
+	Kind   string `json:"kind"`
+	Amount int64  `json:"amount"`
+	Units  uint64 `json:"units"`
+}
+
+// epochReport is a batch pool's market.
+type epochReport struct {
+	Number   uint64          `json:"number"`
+	State    string          `json:"state"`
+	Deadline int64           `json:"deadline,omitempty"`
+	Sealed   int             `json:"sealed"` // asks for the next epoch
+	Last     *clearingReport `json:"last,omitempty"`
+}
+
+// clearingReport is a cleared epoch.
+type clearingReport struct {
+	Number   uint64      `json:"number"`
+	ClosedAt int64       `json:"closed_at"`
+	Asks     []askReport `json:"asks"`
+	Lots     []lotReport `json:"lots"`
+}
+
+type askReport struct {
+	Worker   string `json:"worker"`
+	Price    int64  `json:"price"`
+	Capacity uint64 `json:"capacity"`
+	Given    uint64 `json:"given"`
+	Tie      string `json:"tie"` // lower is served first at equal prices
+	Closed   bool   `json:"closed,omitempty"`
+}
+
+type lotReport struct {
+	Units    uint64            `json:"units"`
+	Given    map[string]uint64 `json:"given"`
+	Payments map[string]int64  `json:"payments"`
+	Builds   []string          `json:"builds"`
+}
+
+// sentence is a pool's rules in a line.
+func (v *poolView) sentence() string {
+	millis := func(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
+	switch p := &v.rules; p.Lane {
+	case build.LaneBatch:
+		per := "an action"
+		if p.Batch.Metered {
+			per = "a core-second"
+		}
+		return fmt.Sprintf("%s, at most %s %s, epochs of %s", p.Batch.Pricing, p.Batch.Reserve, per, millis(p.Batch.EpochMillis))
+	case build.LaneLease:
+		return fmt.Sprintf("%d slots, periods of %s, candle of %s after %s", p.Lease.Slots, millis(p.Lease.PeriodMillis), millis(p.Lease.EndingMillis), millis(p.Lease.OpeningMillis))
+	case build.LaneLottery:
+		return fmt.Sprintf("%s, tickets at %s, %d slots ahead", p.Lottery.Rule, p.Lottery.Price, p.Lottery.Lookahead)
+	}
+	return ""
+}
+
+func (v *poolView) report() *poolReport {
+	p, k := &v.rules, &v.market
+	r := &poolReport{
+		Name: p.Name, Lane: p.Lane.String(), Domain: p.Domain.String(), Class: p.Class, Operators: p.Operators, Shares: p.Shares,
+		Workers: v.Pool.Workers, Domains: v.Pool.Domains, Rules: map[string]any{}, FarmMillis: v.now, Index: []quoteReport{},
+	}
+	for _, q := range k.Index {
+		r.Index = append(r.Index, quoteReport{At: q.At, Kind: q.Kind.String(), Amount: int64(q.Amount), Units: q.Units})
+	}
+	switch p.Lane {
+	case build.LaneBatch:
+		r.Rules["epoch_millis"], r.Rules["reserve"], r.Rules["pricing"], r.Rules["metered"] = p.Batch.EpochMillis, p.Batch.Reserve, p.Batch.Pricing.String(), p.Batch.Metered
+		r.Epoch = v.epoch()
+	case build.LaneLease:
+		l := p.Lease
+		r.Rules["period_millis"], r.Rules["opening_millis"], r.Rules["ending_millis"] = l.PeriodMillis, l.OpeningMillis, l.EndingMillis
+		r.Rules["samples"], r.Rules["slots"], r.Rules["reserve"] = l.Samples, l.Slots, l.Reserve
+		r.Leases = v.leases()
+	case build.LaneLottery:
+		l := p.Lottery
+		r.Rules["ticket"], r.Rules["rule"], r.Rules["lookahead"], r.Rules["slot_millis"] = l.Price, l.Rule.String(), l.Lookahead, l.SlotMillis
+		r.Lottery = v.lottery()
+	}
+	return r
+}
+
+func (v *poolView) epoch() *epochReport {
+	k := &v.market.Epoch
+	r := &epochReport{Number: k.Number, State: k.State.String(), Deadline: k.Deadline, Sealed: len(k.Next)}
+	if k.Last == nil {
+		return r
+	}
+	l := k.Last
+	c := &clearingReport{Number: l.Number, ClosedAt: l.ClosedAt}
+	for i := range l.Asks {
+		a := &l.Asks[i]
+		c.Asks = append(c.Asks, askReport{Worker: v.name(a.Worker), Price: int64(a.Price), Capacity: a.Capacity, Given: a.Given, Tie: hex.EncodeToString(a.Tie[:]), Closed: a.Closed})
+	}
+	for i := range l.Lots {
+		lot := lotReport{Units: l.Lots[i].Units, Given: map[string]uint64{}, Payments: map[string]int64{}, Builds: []string{}}
+		for _, u := range l.Units {
+			if u.Lot == uint32(i) {
+				lot.Given[v.name(l.Asks[u.Ask].Worker)]++
+				lot.Builds = append(lot.Builds, hex.EncodeToString(u.Build[:]))
+			}
+		}
+		for j, at := range l.Lots[i].Asks {
+			if paid := l.Lots[i].Paid[j]; paid > 0 {
+				lot.Payments[v.name(l.Asks[at].Worker)] = int64(paid)
+			}
+		}
+		c.Lots = append(c.Lots, lot)
+	}
+	r.Last = c
+	return r
+}
+
+// marketCase is a lot as gavel lab clear reads it.
+type marketCase struct {
+	ID      string       `json:"id"`
+	Rule    string       `json:"rule"`
+	Pricing string       `json:"pricing"`
+	Source  string       `json:"source"`
+	Reserve int64        `json:"reserve"`
+	Units   uint64       `json:"units"`
+	Sellers []sellerBid  `json:"seller_bids"`
+	Expect  marketExpect `json:"expect"`
+}
+
+type sellerBid struct {
+	ID       string `json:"id"`
+	Price    int64  `json:"price"`
+	Capacity uint64 `json:"capacity"`
+}
+
+type marketExpect struct {
+	Allocation map[string]uint64 `json:"allocation"`
+	Payments   map[string]int64  `json:"payments"`
+}
+
+// lotCase lays out a lot of the last cleared epoch.
+func (v *poolView) lotCase(lot int) (*marketCase, error) {
+	last := v.market.Epoch.Last
+	if v.rules.Lane != build.LaneBatch || last == nil {
+		return nil, refused(fmt.Errorf("pool %s has cleared no epoch yet", v.rules.Name))
+	}
+	l, ok := last.Lot(lot)
+	if !ok {
+		return nil, refused(fmt.Errorf("epoch %d of pool %s has %d lots, numbered from 0", last.Number, v.rules.Name, len(last.Lots)))
+	}
+	c := &marketCase{
+		ID: fmt.Sprintf("%s-epoch-%d-lot-%d", v.rules.Name, last.Number, lot), Rule: "batch", Pricing: v.rules.Batch.Pricing.String(),
+		Source: "cleared by the farm", Reserve: int64(last.Reserve), Units: l.Units,
+		Expect: marketExpect{Allocation: map[string]uint64{}, Payments: map[string]int64{}},
+	}
+	for i := range l.Asks {
+		a := &l.Asks[i]
+		name := v.name(a.Worker)
+		c.Sellers = append(c.Sellers, sellerBid{ID: name, Price: int64(a.Price), Capacity: a.Capacity})
+		if a.Given > 0 {
+			c.Expect.Allocation[name], c.Expect.Payments[name] = a.Given, l.Paid[i]
+		}
+	}
+	return c, nil
+}
+
+// write shows a pool to a person.
+func (r *poolReport) write(term *terminal, v *poolView) {
+	term.print("pool %s, lane %s: %s", r.Name, r.Lane, v.sentence())
+	term.print("  %d workers present, %d %ss", r.Workers, r.Domains, r.Domain)
+	if r.Shares != "" {
+		term.print("  those of pool %s serve it too", r.Shares)
+	}
+	switch {
+	case r.Epoch != nil:
+		r.Epoch.write(term)
+	case r.Leases != nil:
+		r.Leases.write(term)
+	case r.Lottery != nil:
+		r.Lottery.write(term)
+	}
+	if len(r.Index) > 0 {
+		term.print("  price index:")
+	}
+	for _, q := range r.Index[max(0, len(r.Index)-10):] {
+		term.print("    %8.1f s  %-8s  %s × %d", float64(q.At)/1000, q.Kind, escrow.Credits(q.Amount), q.Units)
+	}
+}
+
+func (e *epochReport) write(term *terminal) {
+	term.print("  epoch %d is %s; %d asks are sealed for the next", e.Number, e.State, e.Sealed)
+	if e.Last == nil {
+		return
+	}
+	term.print("  epoch %d was cleared:", e.Last.Number)
+	for _, a := range e.Last.Asks {
+		term.print("    %s asked %s for up to %d, got %d", a.Worker, escrow.Credits(a.Price), a.Capacity, a.Given)
+	}
+	for i, l := range e.Last.Lots {
+		term.print("    lot %d: %d builds", i, l.Units)
+		for _, worker := range wire.SortedKeys(l.Payments, strings.Compare) {
+			term.print("      %s is paid %s for %d", worker, escrow.Credits(l.Payments[worker]), l.Given[worker])
+		}
+	}
+}
