@@ -140,7 +140,7 @@ func (s *State) expireMarkets() {
 func (s *State) reading(pool *build.Pool) *build.Env {
 	e, _ := s.env(pool)
 	e.Worker = func(id ID) *build.Worker { return s.workers[id] }
-	e.Touch = func() {}
+	e.Touch, e.TouchPart = func() {}, func(build.Part, ID) {}
 	return e
 }
 
@@ -153,8 +153,9 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 	e = &build.Env{
 		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
 		Treasury: s.treasury, Coordinators: s.genesis.Coordinators, Market: k,
-		Touch: func() { s.touch(kindMarket, k.ID) },
-		Peek:  func(id ID) *build.Worker { return s.workers[id] },
+		Touch:     func() { s.touch(kindMarket, k.ID) },
+		TouchPart: func(part build.Part, name ID) { s.touched[recordKey{kindMarket, k.ID, part, name}] = struct{}{} },
+		Peek:      func(id ID) *build.Worker { return s.workers[id] },
 		Worker: func(id ID) *build.Worker {
 			w := s.workers[id]
 			if w != nil {

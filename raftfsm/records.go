@@ -58,8 +58,10 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		p := s.pools[s.poolByID[k.id]]
 		r, ok = p, p != nil
 	case kindMarket:
-		m := s.markets[s.poolByID[k.id]]
-		r, ok = m, m != nil
+		if m := s.markets[s.poolByID[k.id]]; m != nil {
+			r = m.Part(k.part, k.name)
+			ok = r != nil
+		}
 	}
 	if !ok {
 		return nil, false
@@ -100,7 +102,7 @@ func (s *State) touchAll() {
 		s.touch(kindRequest, id)
 	}
 	for name, m := range s.markets {
-		s.touch(kindMarket, m.ID)
+		m.EachPart(func(part build.Part, name ID) { s.touched[recordKey{kindMarket, m.ID, part, name}] = struct{}{} })
 		if s.pools[name] != nil {
 			s.touch(kindPool, m.ID)
 		}

@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"crypto/sha256"
 
+	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 )
 
@@ -140,16 +141,25 @@ const (
 	kindMarket    recordKind = 12
 )
 
+// recordKey names a record. A market has many: its parts have names.
 type recordKey struct {
 	kind recordKind
 	id   ID
+	part build.Part
+	name ID
 }
 
 func (k recordKey) hash() [32]byte {
-	return wire.NewHasher("state-key").U64(uint64(k.kind)).Fixed(k.id).Sum()
+	h := wire.NewHasher("state-key").U64(uint64(k.kind)).Fixed(k.id)
+	if k.part != build.PartHead {
+		h = h.U64(uint64(k.part)).Fixed(k.name)
+	}
+	return h.Sum()
 }
 
-func (s *State) touch(kind recordKind, id ID) { s.touched[recordKey{kind, id}] = struct{}{} }
+func (s *State) touch(kind recordKind, id ID) {
+	s.touched[recordKey{kind: kind, id: id}] = struct{}{}
+}
 
 // rehash brings the tree up to the records touched since the last call. Their
 // order does not matter: the tree is a function of the set.

@@ -74,8 +74,7 @@ func (p *Epoch) capacityLeft() (units uint64) {
 func (p *Epoch) closeGone(e *Env) {
 	for i := range p.Asks {
 		if a := &p.Asks[i]; !a.Closed && gone(e.Peek(a.Worker), ID{}) {
-			e.Touch()
-			p.close(i)
+			p.close(e, i)
 		}
 	}
 }
@@ -87,8 +86,9 @@ func gone(w *Worker, requester ID) bool {
 }
 
 // close ends an ask: it takes no more.
-func (p *Epoch) close(ask int) {
+func (p *Epoch) close(e *Env, ask int) {
 	a := &p.Asks[ask]
+	e.TouchPart(PartAsk, a.Worker)
 	a.Closed = true
 	for _, l := range p.ladders {
 		l.Remove(a.Worker)
@@ -101,7 +101,7 @@ func (p *Epoch) lotOf(e *Env, b *Build) int {
 	if out.Code != Done {
 		return -1
 	}
-	if lot, ok := p.lot(f.Eligible); ok {
+	if lot, ok := p.lot(e, f.Eligible); ok {
 		return lot
 	}
 	return -1
@@ -109,7 +109,7 @@ func (p *Epoch) lotOf(e *Env, b *Build) int {
 
 // lot finds or makes the lot of the asks among eligible workers. Closed ones
 // belong to every lot: they may have served it before.
-func (p *Epoch) lot(eligible []Candidate) (int, bool) {
+func (p *Epoch) lot(e *Env, eligible []Candidate) (int, bool) {
 	able := map[ID]bool{}
 	for _, c := range eligible {
 		able[c.Worker] = true
@@ -128,6 +128,7 @@ func (p *Epoch) lot(eligible []Candidate) (int, bool) {
 	if len(p.Lots) >= maxLots {
 		return 0, false
 	}
+	e.TouchPart(PartLot, lotID(len(p.Lots)))
 	p.Lots = append(p.Lots, Lot{Asks: asks})
 	return len(p.Lots) - 1, true
 }
@@ -158,8 +159,10 @@ func (p *Epoch) give(e *Env, b *Build, lot int) bool {
 	if !found {
 		panic("build: broken invariant: an ask stands that was not made")
 	}
-	e.Touch()
 	a := &p.Asks[i]
+	e.TouchPart(PartAsk, a.Worker)
+	e.TouchPart(PartLot, lotID(lot))
+	e.TouchPart(PartUnit, b.ID)
 	for _, l := range p.ladders {
 		if _, ok := l.Get(a.Worker); ok {
 			must(l.Reduce(a.Worker, 1))
@@ -167,7 +170,8 @@ func (p *Epoch) give(e *Env, b *Build, lot int) bool {
 	}
 	a.Given++
 	p.Lots[lot].Units++
-	p.Units = append(p.Units, Unit{Build: b.ID, Ask: uint32(i), Lot: uint32(lot)})
+	at, _ := findUnit(p.Units, b.ID)
+	p.Units = slices.Insert(p.Units, at, Unit{Build: b.ID, Ask: uint32(i), Lot: uint32(lot)})
 	b.Allotted, b.Epoch, b.Price = a.Worker, p.Number, a.Price
 	e.Build(b.ID)
 	return true
@@ -215,16 +219,17 @@ func (m *Market) unplace(e *Env, b *Build) {
 	if b.Epoch != p.Number || p.State != EpochRunning {
 		return
 	}
-	for i, u := range p.Units {
-		if u.Build == b.ID {
-			e.Touch()
-			p.Asks[u.Ask].Given--
-			p.close(int(u.Ask))
-			p.Lots[u.Lot].Units--
-			p.Units = slices.Delete(p.Units, i, i+1)
-			return
-		}
+	i, found := findUnit(p.Units, b.ID)
+	if !found {
+		return
 	}
+	u := p.Units[i]
+	p.Asks[u.Ask].Given--
+	p.close(e, int(u.Ask))
+	e.TouchPart(PartLot, lotID(int(u.Lot)))
+	e.TouchPart(PartUnit, b.ID)
+	p.Lots[u.Lot].Units--
+	p.Units = slices.Delete(p.Units, i, i+1)
 }
 
 // cheaper orders asks: by price, then by tie, then by worker.

@@ -65,6 +65,7 @@ func (m *Market) Ask(e *Env, worker *Worker, p *PlaceAsk) Outcome {
 	i, found := findAsk(m.Epoch.Next, worker.ID)
 	if found {
 		m.Epoch.Next[i].Commitment = p.Commitment
+		e.TouchPart(PartNext, worker.ID)
 		return Outcome{Subject: m.ID}
 	}
 	if len(m.Epoch.Next) >= MaxWorkers {
@@ -75,6 +76,7 @@ func (m *Market) Ask(e *Env, worker *Worker, p *PlaceAsk) Outcome {
 		return out
 	}
 	m.Epoch.Next = slices.Insert(m.Epoch.Next, i, Ask{Worker: worker.ID, Commitment: p.Commitment, Bond: bond})
+	e.TouchPart(PartNext, worker.ID)
 	return Outcome{Subject: m.ID}
 }
 
@@ -98,12 +100,13 @@ func (m *Market) OpenAsk(e *Env, worker *Worker, p *OpenAsk) Outcome {
 	if p.Price < 0 || p.Price > maxAmount || p.Capacity < 1 || p.Capacity > maxCapacity {
 		return Refuse(CodeMalformed, "an ask of %s credits for %d units: want a price of at least 0 and 1 to %d units", p.Price, p.Capacity, maxCapacity)
 	}
+	e.TouchPart(PartAsk, worker.ID)
 	a.Opened, a.Price, a.Capacity = true, p.Price, p.Capacity
 	must(e.Ledger.Void(a.Bond))
 	must(e.Ledger.Retire(a.Bond))
 	a.Bond = escrow.TransferID{}
 	if !slices.ContainsFunc(m.Epoch.Asks, func(a Ask) bool { return !a.Opened }) {
-		m.Epoch.opened(e)
+		m.remake(e, func() { m.Epoch.opened(e) })
 	}
 	return Outcome{Subject: m.ID}
 }
@@ -132,7 +135,7 @@ func (p *Epoch) opened(e *Env) {
 func (m *Market) Withdraw(e *Env, worker ID) {
 	p := &m.Epoch
 	if i, found := findAsk(p.Next, worker); found {
-		e.Touch()
+		e.TouchPart(PartNext, worker)
 		must(e.Ledger.Void(p.Next[i].Bond))
 		must(e.Ledger.Retire(p.Next[i].Bond))
 		p.Next = slices.Delete(p.Next, i, i+1)

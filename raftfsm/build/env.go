@@ -25,9 +25,11 @@ type Env struct {
 	Peek func(ID) *Worker
 	// Workers returns the workers that serve the pool, sorted by id.
 	Workers func() []*Worker
-	// Market is the pool's. Who changes it says so by Touch.
-	Market *Market
-	Touch  func()
+	// Market is the pool's. Who changes it says so: by Touch its head, by TouchPart
+	// anything that has a record of its own.
+	Market    *Market
+	Touch     func()
+	TouchPart func(part Part, name ID)
 	// Operator is the operator an account was admitted under, "" for none.
 	Operator func(account ID) string
 	// Unbonding is the part of a worker's held stake that is on its way out.

@@ -31,6 +31,10 @@ type Unit struct {
 	Lot   uint32 // index in Lots
 }
 
+func findUnit(units []Unit, build ID) (int, bool) {
+	return slices.BinarySearchFunc(units, build, func(u Unit, id ID) int { return wire.Compare32(u.Build, id) })
+}
+
 func codeUnit(c *wire.Coder, u *Unit) {
 	c.Bytes32(&u.Build)
 	c.U32(&u.Ask)
@@ -64,7 +68,7 @@ type Epoch struct {
 	Next     []Ask    // sealed for epoch Number+1, sorted by worker
 	Asks     []Ask    // of epoch Number, sorted by worker
 	Lots     []Lot
-	Units    []Unit // in the order they were allotted
+	Units    []Unit // sorted by build
 	// ladders are the asks of each lot with capacity left; derived, and rebuilt
 	// when they are next needed.
 	ladders []*auction.Standing
@@ -93,14 +97,20 @@ func (l *Clearing) Code(c *wire.Coder) {
 	wire.Records(c, &l.Lots, maxLots)
 	wire.List(c, &l.Units, maxUnits, codeUnit)
 	if c.Decoding() && c.Err() == nil && !l.Coherent() {
-		c.Refuse("a clearing whose lots or units name asks that it has not")
+		c.Refuse("a clearing whose asks or units are out of order, or whose lots or units name asks that it has not")
 	}
 }
 
-// Coherent says that lots and units refer to what there is.
+// Coherent says that asks and units are in order, and that lots and units refer
+// to what there is.
 func (l *Clearing) Coherent() bool { return coherent(l.Asks, l.Lots, l.Units, true) }
 
 func coherent(asks []Ask, lots []Lot, units []Unit, paid bool) bool {
+	for i := range asks {
+		if i > 0 && wire.Compare32(asks[i-1].Worker, asks[i].Worker) >= 0 {
+			return false
+		}
+	}
 	for i := range lots {
 		lot := &lots[i]
 		if paid && len(lot.Paid) != len(lot.Asks) {
@@ -112,8 +122,8 @@ func coherent(asks []Ask, lots []Lot, units []Unit, paid bool) bool {
 			}
 		}
 	}
-	for _, u := range units {
-		if int64(u.Lot) >= int64(len(lots)) {
+	for i, u := range units {
+		if int64(u.Lot) >= int64(len(lots)) || i > 0 && wire.Compare32(units[i-1].Build, u.Build) >= 0 {
 			return false
 		}
 		if _, found := slices.BinarySearch(lots[u.Lot].Asks, u.Ask); !found {
@@ -130,14 +140,19 @@ const (
 	maxCapacity = 1 << 32 // of one ask
 )
 
-// Code is the canonical encoding.
-func (p *Epoch) Code(c *wire.Coder) {
+// codeHead codes what is not in lists.
+func (p *Epoch) codeHead(c *wire.Coder) {
 	c.U64(&p.Number)
 	c.U64(&p.Bonds)
 	c.U8((*uint8)(&p.State))
 	c.I64(&p.OpenedAt)
 	c.I64(&p.Deadline)
 	wire.Fixed48(c, &p.Sigma)
+}
+
+// Code is the canonical encoding.
+func (p *Epoch) Code(c *wire.Coder) {
+	p.codeHead(c)
 	wire.Records(c, &p.Next, MaxWorkers)
 	wire.Records(c, &p.Asks, MaxWorkers)
 	wire.Records(c, &p.Lots, maxLots)
@@ -155,7 +170,7 @@ func (p *Epoch) Code(c *wire.Coder) {
 	case p.State > EpochRunning:
 		c.Refuse("unknown epoch state %d", p.State)
 	case !coherent(p.Asks, p.Lots, p.Units, false):
-		c.Refuse("an epoch whose lots or units name asks that it has not")
+		c.Refuse("an epoch whose asks or units are out of order, or whose lots or units name asks that it has not")
 	}
 }
 
@@ -170,7 +185,7 @@ func (p *Epoch) tied(e *Env, sigma [48]byte) {
 	for i := range p.Asks {
 		a := &p.Asks[i]
 		var operator string
-		if w := e.Worker(a.Worker); w != nil {
+		if w := e.Peek(a.Worker); w != nil {
 			operator = w.Operator
 		}
 		a.Operator = wire.NewHasher("operator").Text(operator).Sum()

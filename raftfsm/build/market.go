@@ -34,9 +34,14 @@ func NewMarket(cluster ID, pool string) *Market {
 
 // Code is the canonical encoding.
 func (m *Market) Code(c *wire.Coder) {
+	m.codeHead(c)
+	m.Epoch.Code(c)
+}
+
+// codeHead codes all but the epoch.
+func (m *Market) codeHead(c *wire.Coder) {
 	c.Bytes32(&m.ID)
 	c.String(&m.Pool, MaxNameBytes)
-	m.Epoch.Code(c)
 	c.U64(&m.Seals)
 	c.Bool(&m.Sealing)
 	m.Candle.Code(c)
@@ -130,7 +135,7 @@ func (m *Market) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 	case PurposeSeal:
 		m.unseal(e, seed)
 	case PurposeAsks:
-		m.Epoch.tied(e, signature)
+		m.remake(e, func() { m.Epoch.tied(e, signature) })
 	case PurposeCandle:
 		m.closeCandle(e, signature, seed)
 	case PurposeLottery:
@@ -158,7 +163,7 @@ func (m *Market) Expire(e *Env) {
 	due := func(t int64) bool { return t > 0 && t <= e.Now }
 	switch {
 	case due(m.Epoch.Deadline):
-		m.Epoch.expire(e)
+		m.remake(e, func() { m.Epoch.expire(e) })
 	case due(m.Candle.Deadline):
 		m.expireCandle(e)
 	case due(m.Lottery.Deadline):
