@@ -108,17 +108,22 @@ func (c *Case) limits() (floor, limit escrow.Credits, err error) {
 	return floor, limit, nil
 }
 
+// contest ranks the case's bids and reads what its payments are bounded by.
+func (c *Case) contest() (r *ranked, floor, limit escrow.Credits, err error) {
+	if floor, limit, err = c.limits(); err != nil {
+		return nil, 0, 0, err
+	}
+	r, err = rank(c.Sellers, offered)
+	return r, floor, limit, err
+}
+
 func offered(b *Bid) escrow.Credits { return *b.Value }
 
 func score(c *Case) (Result, error) {
 	if err := needOne("seller_bids", c.Sellers, value, price); err != nil {
 		return nil, err
 	}
-	floor, limit, err := c.limits()
-	if err != nil {
-		return nil, err
-	}
-	r, err := rank(c.Sellers, offered)
+	r, floor, limit, err := c.contest()
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +160,7 @@ func realized(c *Case) (Result, error) {
 	if err := inRange(c.Realized.value, "realized"); err != nil {
 		return nil, err
 	}
-	floor, limit, err := c.limits()
-	if err != nil {
-		return nil, err
-	}
-	r, err := rank(c.Sellers, offered)
+	r, floor, limit, err := c.contest()
 	if err != nil {
 		return nil, err
 	}
