@@ -70,6 +70,7 @@ func (s *State) apply(m *build.Command, proven map[[48]byte]bool) build.Outcome 
 func once(t build.Type) bool {
 	switch t {
 	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit,
+		build.TypeAsk, // one that was replaced must not come back
 		build.TypePool, build.TypeLeaseBid, build.TypeTickets, build.TypeCommunity:
 		return true
 	}
@@ -270,22 +271,21 @@ func (s *State) onBuild(id ID, transition func(*build.Env, *build.Build) build.O
 	}
 	pool, _ := s.Pool(b.Terms.Pool)
 	e, done := s.env(pool)
-	before := b.State
 	out := transition(e, b)
 	if out.Code == build.Done {
-		s.changed(b, before)
+		s.changed(b)
 	}
 	done()
 	return out
 }
 
 // changed keeps the indexes true after a transition of b.
-func (s *State) changed(b *build.Build, before build.State) {
+func (s *State) changed(b *build.Build) {
 	b.Version++
 	s.touch(kindBuild, b.ID)
 	s.deadlines.set(b)
 	s.queueOf(b.Terms.Pool).set(b)
-	if b.State == build.Settled && before != build.Settled {
+	if _, live := s.live[b.ID]; live && b.State == build.Settled {
 		delete(s.live, b.ID)
 		s.settlements++
 		b.SettledOrder = s.settlements
@@ -324,9 +324,8 @@ func (s *State) tick(m *build.Tick) build.Outcome {
 		b := s.builds[id]
 		pool, _ := s.Pool(b.Terms.Pool)
 		e, done := s.env(pool)
-		before := b.State
 		b.Expire(e)
-		s.changed(b, before)
+		s.changed(b)
 		done()
 	}
 	s.expireMarkets()

@@ -210,7 +210,7 @@ func candleAuction(t *testing.T, seed uint64) uint32 {
 }
 
 // paidByPeriod holds the leases of an auction that has just closed to what was
-// won: each period is paid when it begins, all else was returned at the close.
+// won: each period is paid when it is over, all else was returned at the close.
 func (f *farm) paidByPeriod(won []leaseBid) {
 	f.t.Helper()
 	k := f.market("pool")
@@ -239,8 +239,6 @@ func (f *farm) paidByPeriod(won []leaseBid) {
 		holder := ID{}
 		for _, b := range won {
 			if b.first <= period && period <= b.last {
-				paid[b.bidder] += b.perPeriod
-				earned += b.perPeriod
 				holder = build.AccountID(f.requesters[b.bidder])
 			}
 		}
@@ -250,7 +248,14 @@ func (f *farm) paidByPeriod(won []leaseBid) {
 		}
 		f.snapshotRestore(1)
 		f.tick(60_000)
+		for _, b := range won {
+			if b.first <= period && period <= b.last {
+				paid[b.bidder] += b.perPeriod
+				earned += b.perPeriod
+			}
+		}
 	}
+	check(auction.MaxPeriods + 1)
 	if k := f.market("pool"); len(k.Leases) != 0 || f.worker(w).LeasedTo != (ID{}) {
 		f.t.Fatalf("after the last period %d leases are left and the worker serves %x", len(k.Leases), f.worker(w).LeasedTo)
 	}
@@ -275,7 +280,7 @@ func TestLeaseRefusals(t *testing.T) {
 		"negative":           {build.CodeRefused, from(1, bid(2, 2, -credit)), "below the reserve"},
 		"huge":               {build.CodeRefused, from(1, bid(1, 4, escrow.MaxCredits)), "beyond"},
 		"beyond the balance": {build.CodeFunds, from(1, bid(1, 4, 2_501*credit)), "reserves 10004"},
-		"not above the best": {build.CodeRefused, from(1, bid(1, 1, 3*credit)), "does not beat"},
+		"not above the best": {build.CodeRefused, from(1, bid(1, 1, 3*credit)), "want at least"},
 		"a gap":              {build.CodeRefused, from(0, bid(3, 4, 3*credit)), "gap"},
 		"period 0":           {build.CodeRefused, from(1, bid(0, 2, 3*credit)), "want a range of 1 to 4"},
 		"period 5":           {build.CodeRefused, from(1, bid(4, 5, 3*credit)), "want a range of 1 to 4"},
@@ -380,4 +385,44 @@ func TestLeaseAuctionBeforeTimeBegins(t *testing.T) {
 		t.Errorf("%v are still held", a.Held)
 	}
 	f.same()
+}
+
+// Sixteen accounts raised each other by the least amount until the auction took no
+// more bids, and got the slot for the reserve. A raise is a twentieth, and when
+// there are many bids, as much again: who pays more is never shut out.
+func TestCandleCannotBeFilledWithSmallSteps(t *testing.T) {
+	f := newFarm(t, farmOptions{lane: build.LaneLease, workers: 8, replicas: 1, buyers: 40, drop: 1 << 30 * credit, stake: 20_000 * credit, seed: 3})
+	bid := func(buyer int, last uint8, price escrow.Credits) build.Outcome {
+		return f.send(f.command(f.requesters[buyer], build.TypeLeaseBid, &build.LeaseBid{Pool: "pool", First: 1, Last: last, PerPeriod: price}))[0]
+	}
+	if out := bid(0, 4, credit); out.Code != build.Done {
+		t.Fatal(out.Detail)
+	}
+	if out := bid(1, 4, credit+1); out.Code != build.CodeRefused {
+		t.Errorf("a raise by one micro-credit: %+v", out)
+	}
+	price, taken := credit, 1
+	for buyer := 0; taken < 512; buyer = (buyer + 1) % 39 {
+		last := uint8(1 + taken%4)
+		for _, b := range f.market("pool").Candle.Book.Best {
+			if b.Last == last {
+				price = b.PerPeriod + max(1, b.PerPeriod/20)
+			}
+		}
+		if out := bid(buyer, last, price); out.Code == build.Done {
+			taken++
+		}
+	}
+	best := escrow.Credits(0)
+	for _, b := range f.market("pool").Candle.Book.Best {
+		if b.Last == 4 {
+			best = b.PerPeriod
+		}
+	}
+	if out := bid(39, 4, best+best/2); out.Code != build.CodeRefused {
+		t.Errorf("a raise by half when there are many: %+v", out)
+	}
+	if out := bid(39, 4, 2*best); out.Code != build.Done {
+		t.Errorf("who offers twice as much is shut out: %s", out.Detail)
+	}
 }

@@ -91,7 +91,9 @@ func (s *State) onMarket(name string, transition func(*build.Env, *build.Market)
 	}
 	e, done := s.env(pool)
 	out := transition(e, e.Market)
-	e.Touch()
+	if out.Code == build.Done {
+		e.Touch()
+	}
 	done()
 	return out
 }
@@ -148,8 +150,8 @@ func (s *State) reading(pool *build.Pool) *build.Env {
 // called: it keeps the indexes of other builds that it changed true.
 func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 	k := s.markets[pool.Name]
-	var others []*build.Build
-	before := map[ID]build.State{}
+	var others []*build.Build // got to be changed, each once
+	known := map[ID]bool{}
 	e = &build.Env{
 		Cluster: s.cluster, Now: s.now, Params: &s.genesis.Params, Pool: pool, Ledger: s.ledger,
 		Treasury: s.treasury, Coordinators: s.genesis.Coordinators, Market: k,
@@ -175,16 +177,15 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 		Operator:  s.operatorOf,
 		Unbonding: func(worker ID) escrow.Credits { return s.unbondingOf[worker] },
 		Reserved:  s.reserved,
-		Live: func() []*build.Build {
-			return slices.DeleteFunc(s.Live(), func(b *build.Build) bool { return b.Terms.Pool != pool.Name })
-		},
+		Waiting:   func() []*build.Build { return slices.Clone(s.queueOf(pool.Name).waiting) },
+		Committed: func() []*build.Build { return slices.Clone(s.queueOf(pool.Name).committed) },
 		Build: func(id ID) *build.Build {
 			b, ok := s.live[id]
 			if !ok {
 				return nil
 			}
-			if _, known := before[id]; !known {
-				before[id] = b.State
+			if !known[id] {
+				known[id] = true
 				others = append(others, b)
 			}
 			return b
@@ -192,7 +193,7 @@ func (s *State) env(pool *build.Pool) (e *build.Env, done func()) {
 	}
 	return e, func() {
 		for _, b := range others {
-			s.changed(b, build.Queued)
+			s.changed(b)
 		}
 	}
 }
@@ -230,9 +231,6 @@ func (s *State) dispatchPool(pool *build.Pool) {
 	if len(q.waiting) == 0 {
 		return
 	}
-	waiting := slices.DeleteFunc(slices.Clone(q.waiting), func(b *build.Build) bool { return b.NotBefore > s.now })
-	e, done := s.env(pool)
-	defer done()
 	open, idle, leased := q.auctioned, 0, map[ID]int{} // leased by holder
 	for _, w := range s.roster {
 		switch {
@@ -243,6 +241,12 @@ func (s *State) dispatchPool(pool *build.Pool) {
 			leased[w.LeasedTo]++
 		}
 	}
+	if open >= idle && len(leased) == 0 && pool.Lane != build.LaneLottery { // nobody is free
+		return
+	}
+	waiting := slices.DeleteFunc(slices.Clone(q.waiting), func(b *build.Build) bool { return b.NotBefore > s.now })
+	e, done := s.env(pool)
+	defer done()
 	switch pool.Lane {
 	case build.LaneLease:
 		waiting = e.Market.Leased(e, waiting)
@@ -257,19 +261,22 @@ func (s *State) dispatchPool(pool *build.Pool) {
 	}
 }
 
-// dispatchBatch seals what has committed, allots what waits and begins what has
-// been allotted.
+// dispatchBatch begins what has been allotted, seals what has committed, and
+// allots what waits.
 func (s *State) dispatchBatch(pool *build.Pool, q *queue) {
+	begin := func() {
+		if len(q.allotted) > 0 {
+			e, done := s.env(pool)
+			e.Market.Begin(e, q.allotted)
+			done() // the queue has moved
+		}
+	}
+	begin() // and take back what cannot
 	e, done := s.env(pool)
 	e.Market.Seal(e, q.committed)
 	e.Market.Allot(e, slices.Clone(q.waiting))
-	done() // the queue has moved
-	if len(q.allotted) == 0 {
-		return
-	}
-	e, done = s.env(pool)
-	e.Market.Begin(e, func(worker ID) []*build.Build { return slices.Clone(q.allotted[worker]) })
 	done()
+	begin()
 }
 
 // spendIncome does with the treasury's income what genesis says: it stays, is
@@ -305,7 +312,7 @@ func (s *State) spendIncome() {
 }
 
 // leastShare keeps income together until each part is worth an entry of its own.
-const leastShare = 1000 // micro-credits
+const leastShare = escrow.One / 10
 
 // AskDuty is a batch pool's question to a worker: what would an action cost?
 type AskDuty struct {

@@ -290,6 +290,6 @@ func (s *State) submit(sender ID, request [16]byte, t *build.Terms) build.Outcom
 	s.sequence++
 	s.builds[b.ID] = b
 	s.live[b.ID] = b
-	s.changed(b, build.Queued)
+	s.changed(b)
 	return out
 }

@@ -61,8 +61,10 @@ func (b *bidder) asking(metered bool) (escrow.Credits, bool, error) {
 
 // seal puts a standing ask for the next epoch of a batch pool into the journal
 // and sends its commitment. An ask that could not be opened would cost its bond:
-// after a crash the same one is sent again.
-func (b *bidder) seal(ctx context.Context, d *gavelv1.AskDuty) error {
+// after a crash the same one is sent again. Where the free stake does not cover
+// the bond for now, the error wraps errWaits; other refusals end the matter for
+// this epoch.
+func (b *bidder) seal(ctx context.Context, d *gavelv1.AskDuty, stake escrow.Credits) error {
 	log := b.log.With("pool", d.Pool, "epoch", d.Epoch)
 	price, known, err := b.asking(d.Metered)
 	if err != nil {
@@ -71,6 +73,9 @@ func (b *bidder) seal(ctx context.Context, d *gavelv1.AskDuty) error {
 	if !known || price > escrow.Credits(d.Reserve) {
 		log.Info("no standing ask", "price", price, "reserve", escrow.Credits(d.Reserve))
 		return nil
+	}
+	if bond := escrow.Credits(d.Bond); bond > stake {
+		return fmt.Errorf("sealing an ask in pool %q: %w for stake: the bond is %s credits, the free stake %s", d.Pool, errWaits, bond, stake)
 	}
 	key := b.askKey(d.Pool, d.Epoch)
 	var r askRecord
@@ -90,6 +95,9 @@ func (b *bidder) seal(ctx context.Context, d *gavelv1.AskDuty) error {
 	market := build.MarketID(b.farm, d.Pool)
 	m := &build.PlaceAsk{Pool: d.Pool, Epoch: d.Epoch, Commitment: build.AskCommitment(b.farm, market, d.Epoch, b.id, r.Price, r.Capacity, r.Nonce)}
 	if _, err := b.cluster.Do(ctx, build.TypeAsk, m); err != nil {
+		if stakeShort(err) {
+			return fmt.Errorf("sealing an ask in pool %q: %w for stake: %w", d.Pool, errWaits, err)
+		}
 		if refused(err) {
 			log.Warn("standing ask refused", "why", err)
 			return nil
@@ -129,7 +137,8 @@ func (w *worker) askedAsks(ds []duty, a *gavelv1.Assignments) []duty {
 	for _, d := range a.Asks {
 		if !d.Sealed {
 			key := dutyKey{dutySeal, w.bidder.askKey(d.Pool, d.Epoch)}
-			ds = append(ds, duty{key: key, once: true, run: func(ctx context.Context) error { return w.bidder.seal(ctx, d) }})
+			stake := escrow.Credits(a.Stake)
+			ds = append(ds, duty{key: key, once: true, run: func(ctx context.Context) error { return w.bidder.seal(ctx, d, stake) }})
 		}
 		if d.Opens > 0 {
 			key := dutyKey{dutyOpen, w.bidder.askKey(d.Pool, d.Opens)}

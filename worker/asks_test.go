@@ -2,11 +2,14 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
 )
 
 // checkAsks fails unless each sealed ask can be opened from the journal and no
@@ -50,7 +53,7 @@ func TestAskIsJournaledBeforeItIsSent(t *testing.T) {
 			b.wrap = func(r records) records { return &faulty{records: r, next: func(shelf) fault { return f }} }
 			b.open()
 			duty := &gavelv1.AskDuty{Pool: "burst", Epoch: 7, Reserve: int64(10 * escrow.One)}
-			err := b.w.bidder.seal(t.Context(), duty)
+			err := b.w.bidder.seal(t.Context(), duty, 0)
 			if (err != nil) != f.fails {
 				t.Fatalf("sealing: %v", err)
 			}
@@ -59,7 +62,7 @@ func TestAskIsJournaledBeforeItIsSent(t *testing.T) {
 			}
 			b.wrap = nil
 			b.restart()
-			if err := b.w.bidder.seal(t.Context(), duty); err != nil {
+			if err := b.w.bidder.seal(t.Context(), duty, 0); err != nil {
 				t.Fatal(err)
 			}
 			b.checkAsks("burst", 7)
@@ -91,7 +94,7 @@ func TestAskIsTheConfiguredPrice(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			b := newBench(t, c.config)
 			duty := &gavelv1.AskDuty{Pool: "burst", Epoch: 1, Reserve: int64(c.reserve), Metered: c.metered}
-			if err := b.w.bidder.seal(t.Context(), duty); err != nil {
+			if err := b.w.bidder.seal(t.Context(), duty, 0); err != nil {
 				t.Fatal(err)
 			}
 			if n := len(b.farm.of(build.TypeAsk)); (n == 1) != c.asks {
@@ -118,5 +121,76 @@ func TestLoopAnswersAskDuties(t *testing.T) {
 	b.farm.await(t, "its opening", func() bool { return len(b.farm.of(build.TypeOpenAsk)) == 1 })
 	if m := b.farm.of(build.TypeOpenAsk)[0].(*build.OpenAsk); m.Epoch != 3 || m.Price != 2*escrow.One {
 		t.Errorf("opened %+v", m)
+	}
+}
+
+// An ask that was refused once was never sent again. Stake that is short is locked
+// in the bonds of bids, and free soon: where that met every worker of a pool, its
+// epoch never came, and with it no other that would have been asked for. The ask
+// waits for stake, said once, and is sent as it was.
+func TestAskWaitsForStake(t *testing.T) {
+	b := newBench(t, nil)
+	var tries []build.ID
+	tried := make(chan struct{}, 16)
+	b.farm.answer = func(_ build.Type, payload wire.Record) error {
+		if m, ok := payload.(*build.PlaceAsk); ok {
+			tries = append(tries, m.Commitment)
+			tried <- struct{}{}
+			if len(tries) <= 2 { // the worker has not heard of its other bonds
+				return refusal(build.CodeStakeShort)
+			}
+		}
+		return nil
+	}
+	b.loop()
+	feed := func(at int64, free escrow.Credits) {
+		b.farm.feed <- &gavelv1.Assignments{FarmMillis: at, Registered: true, Stake: int64(free), Asks: []*gavelv1.AskDuty{
+			{Pool: "burst", Epoch: 3, Reserve: int64(10 * escrow.One), Bond: int64(10 * escrow.One)}}}
+	}
+	feed(1, 10*escrow.One-1)
+	feed(2, 10*escrow.One-1)
+	select {
+	case <-tried:
+		t.Fatal("sent an ask whose bond the free stake does not cover")
+	case <-time.After(4 * retryFirst): // a few tries
+	}
+	feed(3, 10*escrow.One)
+	b.farm.await(t, "the ask", func() bool { return len(b.farm.of(build.TypeAsk)) == 1 })
+	b.stop()
+	if len(tries) != 3 || tries[0] != tries[1] || tries[1] != tries[2] {
+		t.Errorf("sent %d asks, want the same three times", len(tries))
+	}
+	if n := strings.Count(b.log.String(), errWaits.Error()+" for stake"); n != 1 {
+		t.Errorf("the log says %d times that the ask waits, want once", n)
+	}
+}
+
+// Any other refusal is the end of it for its epoch, and of no other.
+func TestRefusedAskIsMadeAnewForTheNextEpoch(t *testing.T) {
+	b := newBench(t, nil)
+	tries := make(chan uint64, 16)
+	b.farm.answer = func(_ build.Type, payload wire.Record) error {
+		if m, ok := payload.(*build.PlaceAsk); ok {
+			tries <- m.Epoch
+			if m.Epoch == 3 {
+				return refusal(build.CodeNotAllowed)
+			}
+		}
+		return nil
+	}
+	b.loop()
+	feed := func(at int64, epoch uint64) {
+		b.farm.feed <- &gavelv1.Assignments{FarmMillis: at, Registered: true, Asks: []*gavelv1.AskDuty{{Pool: "burst", Epoch: epoch, Reserve: int64(10 * escrow.One)}}}
+	}
+	feed(1, 3)
+	if epoch := <-tries; epoch != 3 {
+		t.Fatalf("asked for epoch %d", epoch)
+	}
+	time.Sleep(2 * retryFirst)
+	feed(2, 3)
+	feed(3, 4)
+	b.farm.await(t, "the next ask", func() bool { return len(b.farm.of(build.TypeAsk)) == 1 })
+	if epoch := <-tries; epoch != 4 || len(tries) != 0 {
+		t.Errorf("asked again for epoch %d", epoch)
 	}
 }

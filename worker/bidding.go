@@ -21,6 +21,7 @@ type bidder struct {
 	farm      build.ID // the cluster
 	cluster   cluster
 	journal   records
+	kept      *kept
 	estimates estimator
 	price     pricer // nil in a house pool
 	standing  standing
@@ -34,6 +35,7 @@ type call struct {
 	auction, build, action   build.ID
 	platform                 string
 	timeoutMillis            int64
+	inputBytes               uint64
 	reserve, bond, stake     escrow.Credits
 	farmMillis, openedMillis int64
 	unstarted                int // leases held that wait or run
@@ -42,7 +44,7 @@ type call struct {
 
 func callOf(a *gavelv1.Auction, farmMillis int64, stake escrow.Credits, unstarted, slots int) (call, error) {
 	c := call{
-		platform: a.Platform, timeoutMillis: a.TimeoutMillis, reserve: escrow.Credits(a.Reserve), bond: escrow.Credits(a.Bond),
+		platform: a.Platform, timeoutMillis: a.TimeoutMillis, inputBytes: a.InputBytes, reserve: escrow.Credits(a.Reserve), bond: escrow.Credits(a.Bond),
 		stake: stake, farmMillis: farmMillis, openedMillis: a.OpenedMillis, unstarted: unstarted, slots: slots,
 	}
 	err := errors.Join(idOf(a.Auction, &c.auction), idOf(a.Build, &c.build), idOf(a.ActionDigest, &c.action))

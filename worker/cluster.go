@@ -42,6 +42,13 @@ func (f farmClient) Deliver(ctx context.Context, build, lease [32]byte) error {
 	return nil
 }
 
+// stakeShort says that a command was refused for want of free stake: it may be
+// taken once some stake is free again.
+func stakeShort(err error) bool {
+	var r *api.RefusedError
+	return errors.As(err, &r) && r.Code == build.CodeStakeShort
+}
+
 // refused says that the farm has understood a command and will not take it,
 // now or later: repeating it is pointless.
 func refused(err error) bool {

@@ -84,8 +84,8 @@ type Config struct {
 	// price unless set. AskPerSecond is for a core-second, in metered pools.
 	Ask          *Amount `json:"ask,omitempty"`
 	AskPerSecond *Amount `json:"ask_per_second,omitempty"`
-	// AskCapacity is how many actions of one epoch it takes; 100 for each slot
-	// unless set.
+	// AskCapacity is how many actions of one epoch it takes, at most 2^32; 100 for
+	// each slot unless set.
 	AskCapacity uint64 `json:"ask_capacity,omitempty"`
 	// FinishedPrice is what it asks for a result that it has already, in credits:
 	// where an auction is for an action whose outputs it still keeps, its bid
@@ -187,6 +187,8 @@ func (c Config) validate() error {
 		return errors.New(`"price" and "price_per_second" are both set; keep one`)
 	case c.Slots < 1 || c.Slots > 1024:
 		return fmt.Errorf("%d slots; want 1 to 1024", c.Slots)
+	case c.AskCapacity > build.MaxCapacity:
+		return fmt.Errorf(`"ask_capacity" is %d; the farm takes asks for at most %d actions of an epoch`, c.AskCapacity, uint64(build.MaxCapacity))
 	case c.CacheBytes < 1<<20:
 		return fmt.Errorf("a cache of %d bytes is too small; want at least 1 MiB", c.CacheBytes)
 	case c.Misbehave != "" && !slices.Contains(misbehaviours, c.Misbehave):

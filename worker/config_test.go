@@ -2,11 +2,13 @@ package worker
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 )
 
@@ -57,6 +59,17 @@ func TestConfigRefusals(t *testing.T) {
 				t.Errorf("got %v, want a sentence with %q", err, c.say)
 			}
 		})
+	}
+}
+
+// A capacity that no opening may name was sealed all the same, since a commitment
+// hides it: the opening was refused, and every epoch cost the bond.
+func TestAskCapacityIsOneThatCanBeOpened(t *testing.T) {
+	for capacity, want := range map[uint64]bool{build.MaxCapacity: true, build.MaxCapacity + 1: false, 1<<64 - 1: false} {
+		_, err := parseConfig([]byte(strings.Replace(goodConfig, `"w1"`, fmt.Sprintf(`"w1","ask_capacity":%d`, capacity), 1)))
+		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), `"ask_capacity"`) {
+			t.Errorf("a capacity of %d: %v", capacity, err)
+		}
 	}
 }
 

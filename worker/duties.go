@@ -13,6 +13,10 @@ import (
 // errNotAsked ends a task that is no longer asked for.
 var errNotAsked = errors.New("the farm no longer asks for this")
 
+// errWaits ends a try that was in vain for a reason which is no fault and passes
+// by itself. It is tried again as after a fault, but said only once.
+var errWaits = errors.New("waits")
+
 // dutyKind is a kind of thing that can be asked of a worker.
 type dutyKind string
 
@@ -49,6 +53,7 @@ type task struct {
 	done      bool
 	cancel    context.CancelCauseFunc // while running
 	unwanted  bool                    // cancelled; it vanishes when it has ended
+	waits     bool                    // the last try ended in errWaits
 	failures  int
 	notBefore time.Time // of the next try
 }
@@ -131,11 +136,12 @@ func (d *duties) end(key dutyKey, t *task, err error, cancelled bool) {
 	case t.unwanted:
 		delete(d.tasks, key)
 	case err == nil:
-		t.done, t.failures, t.notBefore = true, 0, time.Now().Add(repeatAfter)
+		t.done, t.waits, t.failures, t.notBefore = true, false, 0, time.Now().Add(repeatAfter)
 	default:
 		t.notBefore = time.Now().Add(min(retryMost, retryFirst<<min(t.failures, 16)))
 		t.failures++
-		if !cancelled {
+		again := t.waits
+		if t.waits = errors.Is(err, errWaits); !cancelled && !(again && t.waits) {
 			d.log.Warn("will try again", "duty", key.kind, "id", short(key.id), "failures", t.failures, "error", err)
 		}
 	}

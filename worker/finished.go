@@ -16,11 +16,12 @@ import (
 // auction: the lease that it comes of, and the nonce under which the bid has
 // committed to it. The winner may commit to nothing else.
 type finishedRecord struct {
-	Build      build.ID
-	From       build.ID // lease under which it was built
-	Nonce      build.ID // of the commitment to the result, not of the bid
-	Commitment build.ID
-	WallMillis int64 // when it was written, to forget it some day
+	Build       build.ID
+	From        build.ID // lease under which it was built
+	Nonce       build.ID // of the commitment to the result, not of the bid
+	Commitment  build.ID
+	UntilMillis int64 // the result stays at least until then, wall time
+	WallMillis  int64 // when it was written, to forget it some day
 }
 
 func (r *finishedRecord) Code(c *wire.Coder) {
@@ -28,6 +29,7 @@ func (r *finishedRecord) Code(c *wire.Coder) {
 	c.Bytes32(&r.From)
 	c.Bytes32(&r.Nonce)
 	c.Bytes32(&r.Commitment)
+	c.I64(&r.UntilMillis)
 	c.I64(&r.WallMillis)
 }
 
@@ -35,20 +37,13 @@ func (r *finishedRecord) Code(c *wire.Coder) {
 // it: reading it back, signing, a round trip.
 const finishMillis = 200
 
-// has finds the newest kept result of an action that ended of itself: one that
-// ran into a limit here may end otherwise elsewhere.
-func (b *bidder) has(action build.ID) (lease build.ID, r attemptRecord, found bool, err error) {
-	err = b.journal.Each(shelfAttempts, func(key build.ID, raw []byte) error {
-		var a attemptRecord
-		if err := wire.Decode(raw, &a); err != nil {
-			return err
-		}
-		if a.Action == action && a.Opening.Summary.Status == build.StatusExited && (!found || a.WallMillis > r.WallMillis) {
-			lease, r, found = key, a, true
-		}
-		return nil
-	})
-	return lease, r, found, err
+// awardWithin is how long after a bid its award may come, as the winner's
+// successor; never longer than the bid itself is remembered.
+func (c *call) awardWithin() time.Duration {
+	longest := bidAge.Milliseconds()
+	moving := min(int64(c.inputBytes>>20+1)*promiseMillisPerMB, longest)
+	stint := max(0, min(c.timeoutMillis, longest)) + moving
+	return time.Duration(min(promiseMargin.Milliseconds()+promiseStints*stint, longest)) * time.Millisecond
 }
 
 // offer commits a bid to a result that the worker has, if it sells such and has
@@ -61,35 +56,40 @@ func (b *bidder) offer(c call) (sells bool, err error) {
 	if b.finished == nil || *b.finished > c.reserve {
 		return false, nil
 	}
-	lease, a, found, err := b.has(c.action)
-	if err != nil || !found {
-		return false, err
-	}
-	r := finishedRecord{Build: c.build, From: lease, WallMillis: time.Now().UnixMilli()}
+	now := time.Now()
+	r := finishedRecord{Build: c.build, UntilMillis: now.Add(c.awardWithin()).UnixMilli(), WallMillis: now.UnixMilli()}
 	if _, err := rand.Read(r.Nonce[:]); err != nil {
 		return false, fmt.Errorf("making a nonce: %w", err)
 	}
-	r.Commitment = build.Commitment(b.farm, a.Opening.Summary.Digest(), b.id, c.build, r.Nonce)
-	return true, b.journal.Put(shelfFinished, c.auction, &r)
+	return b.kept.promise(c.auction, c.action, &r, now, func(s *build.Summary) build.ID {
+		return build.Commitment(b.farm, s.Digest(), b.id, c.build, r.Nonce)
+	})
 }
 
 // withdraw removes what was promised for a build.
 func (b *bidder) withdraw(id build.ID) error {
 	var stale []build.ID
-	err := b.journal.Each(shelfFinished, func(key build.ID, raw []byte) error {
-		var r finishedRecord
-		if err := wire.Decode(raw, &r); err != nil {
-			return err
+	err := eachPromise(b.journal, func(auction build.ID, f *finishedRecord) {
+		if f.Build == id {
+			stale = append(stale, auction)
 		}
-		if r.Build == id {
-			stale = append(stale, key)
-		}
-		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return b.journal.Delete(shelfFinished, stale...)
+}
+
+// eachPromise calls fn for every promised result.
+func eachPromise(rs records, fn func(auction build.ID, f *finishedRecord)) error {
+	return rs.Each(shelfFinished, func(key build.ID, raw []byte) error {
+		var f finishedRecord
+		if err := wire.Decode(raw, &f); err != nil {
+			return err
+		}
+		fn(key, &f)
+		return nil
+	})
 }
 
 // promised is the commitment that the bid of an auction makes to a finished
@@ -102,15 +102,10 @@ func (b *bidder) promised(auction build.ID) (build.ID, error) {
 
 // sold is the result that the winning bid of a build was for, if it was for one.
 func (w *workshop) sold(id build.ID) (r finishedRecord, found bool, err error) {
-	err = w.journal.Each(shelfFinished, func(_ build.ID, raw []byte) error {
-		var f finishedRecord
-		if err := wire.Decode(raw, &f); err != nil {
-			return err
-		}
+	err = eachPromise(w.journal, func(_ build.ID, f *finishedRecord) {
 		if f.Build == id {
-			r, found = f, true
+			r, found = *f, true
 		}
-		return nil
 	})
 	return r, found, err
 }
@@ -155,20 +150,4 @@ func (w *workshop) handOver(ctx context.Context, l lease, f *finishedRecord, r *
 	}
 	w.log.Info("hands a finished result over", "build", full(l.build), "lease", short(l.id), "from", filepath.Base(filepath.Dir(outputs)))
 	return nil
-}
-
-// pinned are the leases whose results recent bids have promised.
-func (k *kept) pinned(now time.Time) (map[build.ID]bool, error) {
-	out := make(map[build.ID]bool)
-	err := k.journal.Each(shelfFinished, func(_ build.ID, raw []byte) error {
-		var f finishedRecord
-		if err := wire.Decode(raw, &f); err != nil {
-			return err
-		}
-		if now.Sub(time.UnixMilli(f.WallMillis)) < promiseAge {
-			out[f.From] = true
-		}
-		return nil
-	})
-	return out, err
 }

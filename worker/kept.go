@@ -5,11 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"gavel/raftfsm/build"
@@ -32,7 +32,11 @@ type kept struct {
 	journal records
 	log     *slog.Logger
 
-	gone map[build.ID]time.Time // leases of which the farm no longer speaks, since when; tidy's own
+	// mu is held while a result is found and promised, and while tidy chooses what
+	// goes and takes it off the record: neither may see half of the other.
+	mu      sync.Mutex
+	gone    map[build.ID]time.Time // leases of which the farm no longer speaks, since when; by mu
+	awarded map[build.ID]time.Time // promises, by auction, in whose build the farm gave a part, when it last said so; by mu
 }
 
 // openKept prepares the directories and removes what a crash has left in them.
@@ -111,16 +115,36 @@ type result struct {
 
 // tidy removes results that nobody can ask for any more, and the oldest of the
 // rest where they exceed the limit; never one whose lease or build is among
-// those that the farm speaks of now.
+// those that the farm speaks of now, nor one that is promised. Bids do not wait
+// for the files to go: a crash before that leaves orphans, not promises.
 func (k *kept) tidy(now time.Time, asked, busy map[build.ID]bool) error {
+	dropped, err := k.drop(now, asked, busy)
+	for i := range dropped {
+		r := &dropped[i]
+		if e := os.RemoveAll(k.path(r.lease)); e != nil {
+			err = errors.Join(err, fmt.Errorf("removing kept outputs: %w", e))
+			continue
+		}
+		k.log.Info("outputs are no longer kept", "build", full(r.Build), "lease", short(r.lease))
+	}
+	return err
+}
+
+// drop takes the results that are to go off the record, and returns them.
+func (k *kept) drop(now time.Time, asked, busy map[build.ID]bool) (dropped []result, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.release(now, busy); err != nil {
+		return nil, err
+	}
+	promised, err := k.pinned(now)
+	if err != nil {
+		return nil, err
+	}
 	var free []result
 	var bytes int64
 	count := 0
 	gone := make(map[build.ID]time.Time)
-	promised, err := k.pinned(now)
-	if err != nil {
-		return err
-	}
 	err = k.journal.Each(shelfAttempts, func(key build.ID, raw []byte) error {
 		r := result{lease: key}
 		if err := wire.Decode(raw, &r.attemptRecord); err != nil {
@@ -140,32 +164,22 @@ func (k *kept) tidy(now time.Time, asked, busy map[build.ID]bool) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k.gone = gone
 	slices.SortFunc(free, func(a, b result) int { return cmp.Compare(a.WallMillis, b.WallMillis) })
+	var keys []build.ID
 	for i := range free {
 		r := &free[i]
 		if now.Sub(gone[r.lease]) < keptAfterSettled && bytes <= k.limit && count <= keptBuilds {
 			continue
 		}
-		if err := k.drop(r); err != nil {
-			return err
-		}
+		dropped, keys = append(dropped, *r), append(keys, r.lease)
 		bytes -= r.bytes()
 		count--
 	}
-	return nil
-}
-
-// drop removes the record first: a crash then leaves an orphan, not a promise.
-func (k *kept) drop(r *result) error {
-	if err := k.journal.Delete(shelfAttempts, r.lease); err != nil {
-		return err
+	if err := k.journal.Delete(shelfAttempts, keys...); err != nil {
+		return nil, err
 	}
-	if err := os.RemoveAll(k.path(r.lease)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing kept outputs: %w", err)
-	}
-	k.log.Info("outputs are no longer kept", "build", full(r.Build), "lease", short(r.lease))
-	return nil
+	return dropped, nil
 }

@@ -62,9 +62,17 @@ const (
 	// for an award, a week of outages included.
 	bidAge = 8 * 24 * time.Hour
 
-	// promiseAge is how long a finished result stays that a bid has promised: the
-	// longest from a bid to its award, many times over.
-	promiseAge = 10 * time.Minute
+	// promiseMargin is what a finished result stays for in any case once a bid has
+	// promised it: bidding, reveals, a few auctioneers that fail, the graces of
+	// leases; a minute or two, many times over.
+	promiseMargin = time.Hour
+	// promiseStints is how many whole builds may pass from a bid to its award. A
+	// successor is awarded when the winner before it defaults, at the latest after
+	// it has waited for a build's time and then run for another.
+	promiseStints = 2
+	// promiseMillisPerMB is what each MB of input adds to a build's time, as by
+	// default in a farm.
+	promiseMillisPerMB = 1000
 
 	// askAge is how long the nonce of a sealed ask is kept: an ask stands until
 	// its pool has work, however long that takes.

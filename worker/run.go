@@ -184,7 +184,7 @@ func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodg
 	w.bidder = &bidder{
 		standing: standing{action: (*escrow.Credits)(c.Ask), second: (*escrow.Credits)(c.AskPerSecond), capacity: c.AskCapacity},
 		finished: (*escrow.Credits)(c.FinishedPrice),
-		id:       id, farm: farm, cluster: p.cluster, journal: rs, estimates: estimator{rs}, price: p.price, offers: w.offers, log: w.log,
+		id:       id, farm: farm, cluster: p.cluster, journal: rs, kept: w.kept, estimates: estimator{rs}, price: p.price, offers: w.offers, log: w.log,
 	}
 	w.workshop = &workshop{
 		id: id, farm: farm, cluster: p.cluster, journal: rs, executor: p.executor, blobs: from, attester: a, lodge: p.lodge,

@@ -24,9 +24,17 @@ func kindOf(b *Build) kind {
 	}
 }
 
+// maxKinds bounds the kinds of builds that one entry looks at: each costs
+// O(workers). Builds that no ask can take any more are put off for a while, so that
+// the next entry comes to others.
+const (
+	maxKinds     = 16
+	retriesApart = 10 // of the usual pauses: only a worker that comes or goes changes it before the next epoch
+)
+
 // Allot gives waiting builds, in queue order, to the cheapest asks with capacity
-// left; prices follow at the epoch's end. Where no epoch runs they begin one.
-// Each build costs O(log asks), each kind of build O(workers).
+// left; prices follow at the epoch's end. Where no epoch runs they begin one. In
+// an entry each build costs O(log asks), each kind of build O(workers).
 func (m *Market) Allot(e *Env, waiting []*Build) {
 	p := &m.Epoch
 	waiting = slices.DeleteFunc(waiting, func(b *Build) bool { return b.NotBefore > e.Now })
@@ -50,13 +58,19 @@ func (m *Market) Allot(e *Env, waiting []*Build) {
 		k := kindOf(b)
 		lot, known := lots[k]
 		if !known {
+			if len(lots) == maxKinds {
+				continue
+			}
 			lot = p.lotOf(e, b)
 			lots[k] = lot
 		}
 		if lot >= 0 && p.give(e, b, lot) {
 			left--
 			b.chargeBehind(waiting[i+1 : min(i+2, len(waiting))]) // the queue's order puts the highest extra first
+			continue
 		}
+		b.NotBefore = max(e.Now+1, min(p.Deadline, e.Now+retriesApart*e.Params.RetryMillis))
+		e.Build(b.ID)
 	}
 }
 
@@ -64,7 +78,7 @@ func (m *Market) Allot(e *Env, waiting []*Build) {
 func (p *Epoch) capacityLeft() (units uint64) {
 	for i := range p.Asks {
 		if a := &p.Asks[i]; !a.Closed {
-			units += a.Capacity - a.Given // at most MaxWorkers · maxCapacity
+			units += a.Capacity - a.Given // at most MaxWorkers · MaxCapacity
 		}
 	}
 	return units
@@ -73,7 +87,7 @@ func (p *Epoch) capacityLeft() (units uint64) {
 // closeGone closes the asks of workers that went away or were leased.
 func (p *Epoch) closeGone(e *Env) {
 	for i := range p.Asks {
-		if a := &p.Asks[i]; !a.Closed && gone(e.Peek(a.Worker), ID{}) {
+		if a := &p.Asks[i]; !a.Closed && e.gone(e.Peek(a.Worker), ID{}) {
 			p.close(e, i)
 		}
 	}
@@ -81,8 +95,8 @@ func (p *Epoch) closeGone(e *Env) {
 
 // gone says that a worker cannot take what its ask promised a requester (zero:
 // to anybody).
-func gone(w *Worker, requester ID) bool {
-	return w == nil || w.Absent || w.Draining || !w.Serves(requester)
+func (e *Env) gone(w *Worker, requester ID) bool {
+	return w == nil || !w.In(e.Pool) || w.Absent || w.Draining || !w.Serves(requester)
 }
 
 // close ends an ask: it takes no more.
@@ -97,8 +111,8 @@ func (p *Epoch) close(e *Env, ask int) {
 
 // lotOf is the lot of the asks that may serve a build, −1 where there is none.
 func (p *Epoch) lotOf(e *Env, b *Build) int {
-	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
-	if out.Code != Done {
+	f := e.kindField(b)
+	if !f.ok {
 		return -1
 	}
 	if lot, ok := p.lot(e, f.Eligible); ok {
@@ -115,10 +129,14 @@ func (p *Epoch) lot(e *Env, eligible []Candidate) (int, bool) {
 		able[c.Worker] = true
 	}
 	var asks []uint32
+	open := false
 	for i := range p.Asks {
 		if able[p.Asks[i].Worker] || p.Asks[i].Closed {
-			asks = append(asks, uint32(i))
+			asks, open = append(asks, uint32(i)), open || !p.Asks[i].Closed
 		}
+	}
+	if !open {
+		return 0, false
 	}
 	for i := range p.Lots {
 		if slices.Equal(p.Lots[i].Asks, asks) {
@@ -173,6 +191,9 @@ func (p *Epoch) give(e *Env, b *Build, lot int) bool {
 	at, _ := findUnit(p.Units, b.ID)
 	p.Units = slices.Insert(p.Units, at, Unit{Build: b.ID, Ask: uint32(i), Lot: uint32(lot)})
 	b.Allotted, b.Epoch, b.Price = a.Worker, p.Number, a.Price
+	// It is awarded: a deadline of its own, which could make it run out unpaid and
+	// counted, holds no longer. This one is for a worker that never has S free.
+	b.Deadline = p.Deadline + e.Params.MaxDeadlineMillis
 	e.Build(b.ID)
 	return true
 }
@@ -180,17 +201,24 @@ func (p *Epoch) give(e *Env, b *Build, lot int) bool {
 // Begin lets allotted builds, given by worker in queue order, begin where their
 // worker has a slot and S free. What was allotted to a worker that went away or
 // may not serve it any more goes back to the queue, for the next cheapest.
-func (m *Market) Begin(e *Env, allotted func(worker ID) []*Build) {
-	for _, w := range e.Workers() {
-		refused := map[kind]bool{}
-		for _, b := range allotted(w.ID) {
-			k, away := kindOf(b), gone(w, b.Requester)
-			if !away && (!w.Idle() || refused[k]) {
+func (m *Market) Begin(e *Env, allotted map[ID][]*Build) {
+	for _, id := range wire.SortedKeys(allotted, wire.Compare32) {
+		w, refused := e.Peek(id), map[kind]bool{}
+		for _, b := range allotted[id] {
+			away := e.gone(w, b.Requester)
+			if !away && !w.Idle() {
+				if w.LeasedTo == (ID{}) {
+					break // and all the others of this worker wait like this one
+				}
+				continue
+			}
+			k := kindOf(b)
+			if !away && refused[k] {
 				continue
 			}
 			begun, able := false, !away
 			if able {
-				begun, able = b.appoint(e, w.ID, b.Price)
+				begun, able = b.appoint(e, id, b.Price)
 			}
 			switch {
 			case begun:
@@ -208,6 +236,7 @@ func (m *Market) Begin(e *Env, allotted func(worker ID) []*Build) {
 // withdraw takes a build that has not begun from its ask.
 func (b *Build) withdraw(e *Env) {
 	b.Allotted, b.Epoch, b.Price, b.Priced, b.Share, b.PriorityCharge = ID{}, 0, 0, false, 0, 0
+	b.Deadline = b.Terms.DeadlineMillis
 	e.Build(b.ID)
 }
 

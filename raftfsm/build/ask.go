@@ -13,6 +13,7 @@ type Ask struct {
 	Commitment ID
 	Bond       escrow.TransferID // the pool's reserve, returned when the ask is opened
 	Opened     bool
+	Nonce      ID             // of the opening
 	Price      escrow.Credits // a unit's: an action's, metered a core-second's
 	Capacity   uint64         // units it takes in the epoch
 	Operator   ID             // its worker's: H("operator" ‖ name)
@@ -27,6 +28,7 @@ func (a *Ask) Code(c *wire.Coder) {
 	c.Bytes32(&a.Commitment)
 	c.Bytes32((*[32]byte)(&a.Bond))
 	c.Bool(&a.Opened)
+	c.Bytes32(&a.Nonce)
 	a.Price.Code(c)
 	c.U64(&a.Capacity)
 	c.Bytes32(&a.Operator)
@@ -42,11 +44,11 @@ func findAsk(asks []Ask, worker ID) (int, bool) {
 // bond holds the pool's reserve of a worker's stake until its ask is opened:
 // equal for all, it says nothing about the price, and keeping an ask shut costs it.
 func (m *Market) bond(e *Env, worker ID) (escrow.TransferID, Outcome) {
-	m.Epoch.Bonds++
-	id := m.transferID(e, m.Epoch.Bonds, "ask bond", worker, e.Treasury)
+	id := m.transferID(e, m.Epoch.Bonds+1, "ask bond", worker, e.Treasury)
 	if err := e.Ledger.Hold(id, worker, escrow.FromStake, e.Pool.Batch.Reserve); err != nil {
 		return id, Refuse(CodeStakeShort, "an ask in pool %q needs a bond of %s credits of free stake: %v", e.Pool.Name, e.Pool.Batch.Reserve, err)
 	}
+	m.Epoch.Bonds++
 	return id, Outcome{}
 }
 
@@ -57,7 +59,7 @@ func (m *Market) Ask(e *Env, worker *Worker, p *PlaceAsk) Outcome {
 		return Refuse(CodeWrongState, "pool %q takes no standing asks: its lane is %v", e.Pool.Name, e.Pool.Lane)
 	case !worker.In(e.Pool):
 		return Refuse(CodeNotAllowed, "this worker does not serve pool %q", e.Pool.Name)
-	case gone(worker, ID{}):
+	case e.gone(worker, ID{}):
 		return Refuse(CodeNotAllowed, "a worker that drains or is leased asks for nothing")
 	case p.Epoch != m.Epoch.Number+1:
 		return Refuse(CodeStale, "asks are taken for epoch %d", m.Epoch.Number+1)
@@ -97,11 +99,11 @@ func (m *Market) OpenAsk(e *Env, worker *Worker, p *OpenAsk) Outcome {
 	if m.Epoch.State != EpochOpening {
 		return Refuse(CodeStale, "the time to open asks is over")
 	}
-	if p.Price < 0 || p.Price > maxAmount || p.Capacity < 1 || p.Capacity > maxCapacity {
-		return Refuse(CodeMalformed, "an ask of %s credits for %d units: want a price of at least 0 and 1 to %d units", p.Price, p.Capacity, maxCapacity)
+	if p.Price < 0 || p.Price > maxAmount || p.Capacity < 1 || p.Capacity > MaxCapacity {
+		return Refuse(CodeMalformed, "an ask of %s credits for %d units: want a price of at least 0 and 1 to %d units", p.Price, p.Capacity, MaxCapacity)
 	}
 	e.TouchPart(PartAsk, worker.ID)
-	a.Opened, a.Price, a.Capacity = true, p.Price, p.Capacity
+	a.Opened, a.Nonce, a.Price, a.Capacity = true, p.Nonce, p.Price, p.Capacity
 	must(e.Ledger.Void(a.Bond))
 	must(e.Ledger.Retire(a.Bond))
 	a.Bond = escrow.TransferID{}
@@ -147,7 +149,7 @@ func (m *Market) Withdraw(e *Env, worker ID) {
 // ask was needed has broken no word.
 func (p *Epoch) dropGone(e *Env) {
 	p.Asks = slices.DeleteFunc(p.Asks, func(a Ask) bool {
-		if !gone(e.Peek(a.Worker), ID{}) {
+		if !e.gone(e.Peek(a.Worker), ID{}) {
 			return false
 		}
 		must(e.Ledger.Void(a.Bond))

@@ -217,12 +217,12 @@ func (b *Build) requeue(e *Env) {
 // sets. Where that cannot be now it changes nothing; able says whether waiting
 // may help: not where the worker is none of those who may serve the build.
 func (b *Build) appoint(e *Env, worker ID, price escrow.Credits) (begun, able bool) {
-	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
-	if out.Code != Done {
+	f := e.kindField(b)
+	if !f.ok {
 		return false, true
 	}
-	i := slices.IndexFunc(f.Eligible, func(c Candidate) bool { return c.Worker == worker })
-	if i < 0 {
+	domain, ok := f.has(worker)
+	if !ok {
 		return false, false
 	}
 	before := b.Stake
@@ -232,11 +232,11 @@ func (b *Build) appoint(e *Env, worker ID, price escrow.Credits) (begun, able bo
 		b.Stake = before
 		return false, true
 	}
-	b.Eligible, b.Domains, b.Posted, b.Price = f.Eligible, uint32(f.Domains), true, price
+	b.Eligible, b.Domains, b.Posted, b.Price = slices.Clone(f.Eligible), uint32(f.Domains), true, price
 	if b.OpenedAt == 0 {
 		b.OpenedAt = e.Now
 	}
-	b.engageWinner(e, worker, f.Eligible[i].Domain, hold)
+	b.engageWinner(e, worker, domain, hold)
 	return true, true
 }
 

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"slices"
 
 	"gavel/raftfsm/auction"
@@ -53,7 +54,7 @@ type Candle struct {
 type CandleClose struct {
 	Number   uint64
 	EndingAt int64
-	ClosedAt int64 // when its close was drawn
+	DrawnAt  int64 // when its close was drawn
 	Sigma    [48]byte
 	Step     uint32    // the sample, from 0, that was drawn
 	Bids     []HeldBid // all that were taken, in order
@@ -66,13 +67,21 @@ type CandleClose struct {
 func (l *CandleClose) Code(c *wire.Coder) {
 	c.U64(&l.Number)
 	c.I64(&l.EndingAt)
-	c.I64(&l.ClosedAt)
+	c.I64(&l.DrawnAt)
 	wire.Fixed48(c, &l.Sigma)
 	c.U32(&l.Step)
 	wire.Records(c, &l.Bids, maxCandleBids)
 	wire.List(c, &l.Free, MaxWorkers, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
 	c.Bytes32(&l.Worker)
 	wire.Records(c, &l.Won, auction.MaxPeriods)
+	if c.Decoding() && c.Err() == nil && (!byTime(l.Bids) || !slices.IsSortedFunc(l.Free, wire.Compare32)) {
+		c.Refuse("a closed candle auction with bids or workers out of order")
+	}
+}
+
+// byTime says that bids are in the order in which they can have been taken.
+func byTime(bids []HeldBid) bool {
+	return slices.IsSortedFunc(bids, func(a, b HeldBid) int { return cmp.Compare(a.At, b.At) })
 }
 
 // Book is the auction as it stood when the drawn sample began: the bids of before
@@ -98,11 +107,15 @@ func (r *LeaseRules) SampleAt(millis int64) uint32 {
 	return uint32(min(max(0, millis)/width, int64(r.Samples)-1))
 }
 
-// Bounds of one auction: each bid has money reserved and is kept, and no bidder
-// can fill the auction alone by raising its own bid in the least steps.
+// Bounds of one auction: each bid has money reserved and is kept. Small steps must
+// not fill it, one bidder's or a few's together, and shut out who would pay more: a
+// bid raises the best one for its range by a twentieth at least, and once there are
+// manyCandleBids it doubles it, which nobody can do 54 times.
 const (
-	maxCandleBids = 512
-	maxBidsEach   = 32
+	raiseParts     = 20
+	manyCandleBids = 512
+	maxCandleBids  = manyCandleBids + 10*54
+	maxBidsEach    = 32
 )
 
 // Code is the canonical encoding.
@@ -121,8 +134,8 @@ func (a *Candle) Code(c *wire.Coder) {
 		}
 		a.Last.Code(c)
 	}
-	if c.Decoding() && c.Err() == nil && a.State > CandleClosing {
-		c.Refuse("unknown state %d of a candle auction", a.State)
+	if c.Decoding() && c.Err() == nil && (a.State > CandleClosing || !byTime(a.Bids)) {
+		c.Refuse("a candle auction in state %d, or with bids out of order", a.State)
 	}
 }
 
@@ -145,8 +158,6 @@ func (m *Market) BidLease(e *Env, bidder ID, p *LeaseBid) Outcome {
 		return Refuse(CodeWrongState, "auction %d is over; when it closed is being drawn", a.Number)
 	case p.PerPeriod < e.Pool.Lease.Reserve:
 		return Refuse(CodeRefused, "a bid of %s credits a period is below the reserve of %s", p.PerPeriod, e.Pool.Lease.Reserve)
-	case len(a.Bids) >= maxCandleBids:
-		return Refuse(CodeBusy, "auction %d has %d bids, no more are taken", a.Number, maxCandleBids)
 	case a.bidsOf(bidder) >= maxBidsEach:
 		return Refuse(CodeBusy, "auction %d has %d bids of this account, no more of its are taken: bid in larger steps", a.Number, maxBidsEach)
 	}
@@ -159,6 +170,9 @@ func (m *Market) BidLease(e *Env, bidder ID, p *LeaseBid) Outcome {
 	book := auction.NewCandleBook(auction.MaxPeriods)
 	if a.State != CandleIdle {
 		book = a.Book.Clone()
+	}
+	if out := a.raises(&book, bid); out.Code != Done {
+		return out
 	}
 	if err := book.Place(bid); err != nil {
 		return Refuse(CodeRefused, "%v", err)
@@ -175,6 +189,23 @@ func (m *Market) BidLease(e *Env, bidder ID, p *LeaseBid) Outcome {
 	a.Book = book
 	a.Bids = append(a.Bids, HeldBid{Bid: bid, Hold: hold, At: e.Now})
 	return Outcome{Subject: m.ID}
+}
+
+// raises holds a bid to the least step above the best one for its range.
+func (a *Candle) raises(book *auction.CandleBook, bid auction.CandleBid) Outcome {
+	for _, best := range book.Best {
+		if best.First != bid.First || best.Last != bid.Last {
+			continue
+		}
+		step := max(1, best.PerPeriod/raiseParts)
+		if len(a.Bids) >= manyCandleBids {
+			step = best.PerPeriod
+		}
+		if bid.PerPeriod < best.PerPeriod+step { // in range: amounts are at most MaxCredits/MaxPeriods
+			return Refuse(CodeRefused, "a bid of %s a period: the best for periods %d to %d is %s, want at least %s", bid.PerPeriod, bid.First, bid.Last, best.PerPeriod, best.PerPeriod+step)
+		}
+	}
+	return Outcome{}
 }
 
 // bidsOf counts a bidder's bids.
@@ -223,7 +254,7 @@ func (m *Market) expireCandle(e *Env) {
 // else gets back what was reserved, now and not before.
 func (m *Market) closeCandle(e *Env, sigma [48]byte, seed [32]byte) {
 	a := &m.Candle
-	l := &CandleClose{Number: a.Number, EndingAt: a.EndingAt, ClosedAt: e.Now, Sigma: sigma, Bids: a.Bids}
+	l := &CandleClose{Number: a.Number, EndingAt: a.EndingAt, DrawnAt: e.Now, Sigma: sigma, Bids: a.Bids}
 	l.Step = uint32(auction.CloseSample(seed, int(e.Pool.Lease.Samples)))
 	for _, b := range a.Bids {
 		must(e.Ledger.Void(b.Hold))

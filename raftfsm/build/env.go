@@ -36,8 +36,12 @@ type Env struct {
 	Unbonding func(worker ID) escrow.Credits
 	// Reserved are the workers that a lease of any pool names, now or later.
 	Reserved func() map[ID]bool
-	// Live returns the live builds of the pool, oldest first.
-	Live func() []*Build
+	// Waiting returns the builds that wait in the pool's queue, in its order, and
+	// Committed those whose draws are not made, oldest first. Neither may be changed.
+	Waiting   func() []*Build
+	Committed func() []*Build
+	// fields are what kindField has computed; it holds as long as the Env does.
+	fields map[kind]kindField
 	// Build returns a live build of the pool to be changed, nil if there is none.
 	// The state machine keeps its indexes true for builds got so.
 	Build func(ID) *Build
@@ -78,6 +82,38 @@ func (e *Env) wholeStake(w *Worker) escrow.Credits {
 // takesWork says that a worker is there and offers what every build asks of it.
 func (e *Env) takesWork(w *Worker) bool {
 	return !w.Absent && !w.Draining && len(w.Platforms) > 0 && w.MinFee <= e.Params.ValidatorFee
+}
+
+// kindField is the field of a kind of build.
+type kindField struct {
+	Field
+	ok bool
+}
+
+// kindField computes the field of a build's kind once, by whole stake: beginning
+// builds locks stake and does not change it.
+func (e *Env) kindField(b *Build) kindField {
+	k := kindOf(b)
+	f, known := e.fields[k]
+	if !known {
+		field, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
+		f = kindField{field, out.Code == Done}
+		if e.fields == nil {
+			e.fields = map[kind]kindField{}
+		}
+		e.fields[k] = f
+	}
+	return f
+}
+
+// has says whether a worker is eligible, and as what domain.
+func (f *Field) has(worker ID) (domain string, ok bool) {
+	for i := range f.Eligible {
+		if f.Eligible[i].Worker == worker {
+			return f.Eligible[i].Domain, true
+		}
+	}
+	return "", false
 }
 
 // Field computes the eligible set of terms: present workers of the pool that

@@ -96,21 +96,20 @@ func (l *Clearing) Code(c *wire.Coder) {
 	wire.Records(c, &l.Asks, MaxWorkers)
 	wire.Records(c, &l.Lots, maxLots)
 	wire.List(c, &l.Units, maxUnits, codeUnit)
-	if c.Decoding() && c.Err() == nil && !l.Coherent() {
+	if c.Decoding() && c.Err() == nil && (l.Reserve < 0 || !l.Coherent()) {
 		c.Refuse("a clearing whose asks or units are out of order, or whose lots or units name asks that it has not")
 	}
 }
 
-// Coherent says that asks and units are in order, and that lots and units refer
-// to what there is.
+// Coherent says that asks and units are in order, that lots and units refer to
+// what there is, and that what asks gave and lots took is what the units say.
 func (l *Clearing) Coherent() bool { return coherent(l.Asks, l.Lots, l.Units, true) }
 
 func coherent(asks []Ask, lots []Lot, units []Unit, paid bool) bool {
-	for i := range asks {
-		if i > 0 && wire.Compare32(asks[i-1].Worker, asks[i].Worker) >= 0 {
-			return false
-		}
+	if !inOrder(asks) {
+		return false
 	}
+	given, sold := make([]uint64, len(asks)), make([]uint64, len(lots))
 	for i := range lots {
 		lot := &lots[i]
 		if paid && len(lot.Paid) != len(lot.Asks) {
@@ -129,6 +128,28 @@ func coherent(asks []Ask, lots []Lot, units []Unit, paid bool) bool {
 		if _, found := slices.BinarySearch(lots[u.Lot].Asks, u.Ask); !found {
 			return false
 		}
+		given[u.Ask]++
+		sold[u.Lot]++
+	}
+	for i := range asks {
+		if a := &asks[i]; a.Given != given[i] || a.Given > a.Capacity {
+			return false
+		}
+	}
+	for i := range lots {
+		if lots[i].Units != sold[i] || paid && sold[i] == 0 && slices.ContainsFunc(lots[i].Paid, func(c escrow.Credits) bool { return c != 0 }) {
+			return false
+		}
+	}
+	return true
+}
+
+// inOrder says that asks are sorted by worker, none twice.
+func inOrder(asks []Ask) bool {
+	for i := range asks {
+		if i > 0 && wire.Compare32(asks[i-1].Worker, asks[i].Worker) >= 0 {
+			return false
+		}
 	}
 	return true
 }
@@ -137,7 +158,7 @@ func coherent(asks []Ask, lots []Lot, units []Unit, paid bool) bool {
 const (
 	maxUnits    = 8192    // more builds wait for the next epoch
 	maxLots     = 64      // kinds of builds by who may serve them; more wait too
-	maxCapacity = 1 << 32 // of one ask
+	MaxCapacity = 1 << 32 // units of one ask
 )
 
 // codeHead codes what is not in lists.
@@ -169,7 +190,7 @@ func (p *Epoch) Code(c *wire.Coder) {
 	case !c.Decoding() || c.Err() != nil:
 	case p.State > EpochRunning:
 		c.Refuse("unknown epoch state %d", p.State)
-	case !coherent(p.Asks, p.Lots, p.Units, false):
+	case !inOrder(p.Next) || !coherent(p.Asks, p.Lots, p.Units, false):
 		c.Refuse("an epoch whose asks or units are out of order, or whose lots or units name asks that it has not")
 	}
 }

@@ -23,6 +23,9 @@ func (h *TicketHolder) Code(c *wire.Coder) {
 	c.U64(&h.Tickets)
 	c.U64(&h.Late)
 	wire.List(c, &h.Holds, maxHeldTickets, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
+	if held := uint64(len(h.Holds)); c.Decoding() && c.Err() == nil && held != 0 && held != h.Tickets+h.Late {
+		c.Refuse("%d tickets with %d amounts reserved", h.Tickets+h.Late, held)
+	}
 }
 
 // Slot is a place to build that a drawn ticket has won.
@@ -44,9 +47,10 @@ func (s *Slot) Code(c *wire.Coder) {
 // TicketDraw is a draw with all that it takes to make it again.
 type TicketDraw struct {
 	Number   uint64
-	Sigma    [48]byte // the beacon's signature; its SHA-256 is the seed
-	Holdings []auction.Holding
-	Owners   []ID // of the slots it filled, in order
+	Sigma    [48]byte          // the beacon's signature; its SHA-256 is the seed
+	Holdings []auction.Holding // sorted by owner
+	Wanted   uint32            // slots that were to be filled: fewer are where tickets ran out
+	Owners   []ID              // of the slots it filled, in order
 }
 
 // Code is the canonical encoding.
@@ -54,6 +58,7 @@ func (d *TicketDraw) Code(c *wire.Coder) {
 	c.U64(&d.Number)
 	wire.Fixed48(c, &d.Sigma)
 	wire.List(c, &d.Holdings, maxHolders, func(c *wire.Coder, h *auction.Holding) { c.Bytes32(&h.Owner); c.U64(&h.Tickets) })
+	c.U32(&d.Wanted)
 	wire.List(c, &d.Owners, maxLookahead+1, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
 }
 
@@ -91,6 +96,15 @@ func (l *Lottery) Code(c *wire.Coder) {
 	wire.Records(c, &l.Upcoming, maxLookahead+1)
 	wire.Records(c, &l.Taken, maxTaken)
 	wire.Records(c, &l.Drawn, maxDrawn)
+	if !c.Decoding() || c.Err() != nil {
+		return
+	}
+	for i := range l.Holders {
+		if h := &l.Holders[i]; h.Tickets+h.Late == 0 || i > 0 && wire.Compare32(l.Holders[i-1].Owner, h.Owner) >= 0 {
+			c.Refuse("a lottery whose holders are out of order, or hold no ticket")
+			return
+		}
+	}
 }
 
 func (l *Lottery) demands() bool { return l.Awaiting }
@@ -245,9 +259,9 @@ func (m *Market) drawTickets(e *Env, sigma [48]byte, seed [32]byte) {
 			holdings, holders = append(holdings, auction.Holding{Owner: h.Owner, Tickets: h.Tickets}), append(holders, h)
 		}
 	}
-	places, err := auction.DrawTickets(seed, holdings, 1+int(e.Pool.Lottery.Lookahead)-len(l.Upcoming))
+	d := TicketDraw{Number: l.Draws, Sigma: sigma, Holdings: holdings, Wanted: 1 + e.Pool.Lottery.Lookahead - uint32(len(l.Upcoming))}
+	places, err := auction.DrawTickets(seed, holdings, int(d.Wanted))
 	must(err)
-	d := TicketDraw{Number: l.Draws, Sigma: sigma, Holdings: holdings}
 	for _, at := range places {
 		h := holders[at]
 		l.Slots++
@@ -281,8 +295,8 @@ func (m *Market) expireLottery(e *Env) {
 		return
 	}
 	own, others := false, false
-	for _, b := range e.Live() {
-		if b.State != Queued || b.Dispatched || b.Slot != 0 {
+	for _, b := range e.Waiting() {
+		if b.Slot != 0 {
 			continue
 		}
 		own = own || b.Requester == l.Upcoming[0].Owner

@@ -117,10 +117,10 @@ const (
 // thing is awaited at once.
 func (m *Market) Demand() (Demand, bool) {
 	switch {
+	case m.Epoch.State == EpochTied: // once an epoch; seals may follow one another for long
+		return Demand{PurposeAsks, m.Epoch.Number}, true
 	case m.Sealing:
 		return Demand{PurposeSeal, m.Seals}, true
-	case m.Epoch.State == EpochTied:
-		return Demand{PurposeAsks, m.Epoch.Number}, true
 	case m.Candle.demands():
 		return Demand{PurposeCandle, m.Candle.Number}, true
 	case m.Lottery.demands():
@@ -145,14 +145,16 @@ func (m *Market) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 
 // NextDeadline is the farm time at which Expire has something to do.
 func (m *Market) NextDeadline() (at int64, ok bool) {
-	times := []int64{m.Epoch.Deadline, m.Candle.Deadline, m.Lottery.Deadline}
-	for i := range m.Leases {
-		times = append(times, m.Leases[i].deadline())
-	}
-	for _, t := range times {
+	earliest := func(t int64) {
 		if t > 0 && (!ok || t < at) {
 			at, ok = t, true
 		}
+	}
+	earliest(m.Epoch.Deadline)
+	earliest(m.Candle.Deadline)
+	earliest(m.Lottery.Deadline)
+	for i := range m.Leases {
+		earliest(m.Leases[i].deadline())
 	}
 	return at, ok
 }

@@ -39,10 +39,10 @@ func everyMarket() *Market {
 	}
 	m.Seals, m.Sealing = 3, true
 	m.Candle = Candle{Number: 2, State: CandleEnding, Deadline: 9, EndingAt: 8, Book: book, Bids: []HeldBid{held},
-		Last: &CandleClose{Number: 1, EndingAt: 3, ClosedAt: 4, Step: 1, Bids: []HeldBid{held}, Free: []ID{fill(3)}, Worker: fill(3), Won: []auction.CandleBid{bid}}}
+		Last: &CandleClose{Number: 1, EndingAt: 3, DrawnAt: 4, Step: 1, Bids: []HeldBid{held}, Free: []ID{fill(3)}, Worker: fill(3), Won: []auction.CandleBid{bid}}}
 	m.Leases = []Reservation{{Auction: 1, Holder: fill(1), Worker: fill(3), From: 4, Until: 24, PerPeriod: escrow.One, Holds: []escrow.TransferID{fill(10), fill(11)}, Begun: 1}}
 	m.Lottery = Lottery{
-		Draws: 2, Awaiting: true, Deadline: 30, Slots: 2, Sold: 9, Holders: []TicketHolder{{Owner: fill(1), Tickets: 2, Late: 1, Holds: []escrow.TransferID{fill(12)}}},
+		Draws: 2, Awaiting: true, Deadline: 30, Slots: 2, Sold: 9, Holders: []TicketHolder{{Owner: fill(1), Tickets: 2, Late: 1, Holds: []escrow.TransferID{fill(12), fill(13), fill(14)}}},
 		Upcoming: []Slot{{Number: 2, Draw: 1, Owner: fill(1)}}, Taken: []Slot{{Number: 1, Draw: 1, Owner: fill(2), Build: fill(7)}},
 		Drawn: []TicketDraw{{Number: 1, Holdings: []auction.Holding{{Owner: fill(1), Tickets: 3}}, Owners: []ID{fill(1)}}},
 	}
@@ -90,7 +90,27 @@ func TestMarketRoundTrip(t *testing.T) {
 func FuzzMarketDecode(f *testing.F) {
 	f.Add(wire.Encode(everyMarket()))
 	f.Add(wire.Encode(NewMarket(fill(1), "empty")))
-	f.Fuzz(func(t *testing.T, input []byte) { canonical[Market](t, input) })
+	f.Fuzz(func(t *testing.T, input []byte) {
+		canonical[Market](t, input)
+		var m Market
+		if wire.Decode(input, &m) != nil {
+			return
+		}
+		// Whatever is taken in can be read.
+		m.NextDeadline()
+		m.Demand()
+		m.Public().Accounts()
+		m.EachPart(func(part Part, name ID) {
+			if m.Part(part, name) == nil {
+				t.Errorf("part %d %x is named and is not there", part, name[:4])
+			}
+		})
+		if m.Epoch.Last != nil {
+			for i := range m.Epoch.Last.Lots {
+				m.Epoch.Last.Lot(i)
+			}
+		}
+	})
 }
 
 func FuzzPoolDecode(f *testing.F) {

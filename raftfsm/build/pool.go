@@ -129,6 +129,9 @@ func (p *Pool) Code(c *wire.Coder) {
 	c.String(&p.Class, MaxClassBytes)
 	c.Strings(&p.Operators, MaxWorkers, MaxNameBytes)
 	c.String(&p.Shares, MaxNameBytes)
+	if c.Decoding() && c.Err() == nil && (p.Lane < LaneSpot || p.Lane > LaneLottery) {
+		c.Refuse("a pool of unknown lane %d", p.Lane)
+	}
 	switch p.Lane {
 	case LaneBatch:
 		c.I64(&p.Batch.EpochMillis)
@@ -156,7 +159,7 @@ const (
 	maxPeriodMillis = 1 << 40    // 35 years
 	maxEpochMillis  = 86_400_000 // work waits no longer than a day for its price
 	maxUnitReserve  = 1 << 48    // of a unit: an epoch of maxUnits stays in range
-	maxSamples      = 256        // each keeps the auction's winners
+	maxSamples      = 256        // finer than anybody can aim
 	maxSlots        = 1024
 	maxLookahead    = 64
 )

@@ -35,6 +35,9 @@ func (r *Reservation) Code(c *wire.Coder) {
 	wire.List(c, &r.Holds, auction.MaxPeriods, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
 	c.U32(&r.Begun)
 	c.Bool(&r.Community)
+	if c.Decoding() && c.Err() == nil && (r.Until < r.From || r.Begun > uint32(max(1, len(r.Holds))) || r.Community != (len(r.Holds) == 0)) {
+		c.Refuse("a lease of %d periods of which %d have begun, from %d until %d", len(r.Holds), r.Begun, r.From, r.Until)
+	}
 }
 
 // deadline is when the next period begins, or the lease ends. A community lease
@@ -67,6 +70,7 @@ func (m *Market) expireLeases(e *Env) {
 			continue
 		}
 		w := e.Worker(r.Worker)
+		r.pay(e, w)
 		if r.Begun == uint32(max(1, len(r.Holds))) {
 			if w != nil && w.LeasedTo == r.Holder {
 				w.LeasedTo = ID{}
@@ -79,21 +83,25 @@ func (m *Market) expireLeases(e *Env) {
 	}
 }
 
-// begin begins a period: its worker is paid and serves the holder alone. If it
-// is not there, the holder gets the period's amount back.
-func (m *Market) begin(e *Env, r *Reservation, w *Worker) {
-	there := w != nil && e.takesWork(w) && w.Serves(r.Holder)
-	if len(r.Holds) > 0 {
-		hold := r.Holds[r.Begun]
-		if there {
-			must(e.Ledger.Post(hold, []escrow.Part{{To: r.Worker, Amount: r.PerPeriod, Purpose: "lease"}}))
-		} else {
-			must(e.Ledger.Void(hold))
-		}
-		must(e.Ledger.Retire(hold))
+// pay ends the period that runs, if one has begun: its worker is paid if it has
+// served the holder and still takes work, else the holder gets the amount back.
+func (r *Reservation) pay(e *Env, w *Worker) {
+	if r.Begun == 0 || len(r.Holds) == 0 {
+		return
 	}
+	hold := r.Holds[r.Begun-1]
+	if w != nil && e.takesWork(w) && w.LeasedTo == r.Holder {
+		must(e.Ledger.Post(hold, []escrow.Part{{To: r.Worker, Amount: r.PerPeriod, Purpose: "lease"}}))
+	} else {
+		must(e.Ledger.Void(hold))
+	}
+	must(e.Ledger.Retire(hold))
+}
+
+// begin begins a period: its worker serves the holder alone, if it takes work.
+func (m *Market) begin(e *Env, r *Reservation, w *Worker) {
 	r.Begun++
-	switch {
+	switch there := w != nil && e.takesWork(w) && w.Serves(r.Holder); {
 	case there:
 		w.LeasedTo = r.Holder
 	case w != nil && w.LeasedTo == r.Holder:
@@ -105,10 +113,26 @@ func (m *Market) begin(e *Env, r *Reservation, w *Worker) {
 // It returns the builds that go on to the auction, in the same order: those of
 // others, and of holders none of whose leased workers could serve them.
 func (m *Market) Leased(e *Env, waiting []*Build) []*Build {
+	serving := m.serving(e)
+	if len(serving) == 0 {
+		return waiting
+	}
 	var rest []*Build
+	able := map[kind][]*Worker{} // of the holder's, those that may serve a kind
 	for _, b := range waiting {
-		mine := m.leasedTo(e, b)
+		mine := serving[b.Requester]
 		if len(mine) == 0 {
+			rest = append(rest, b)
+			continue
+		}
+		k := kindOf(b)
+		if _, known := able[k]; !known {
+			if len(able) == maxKinds {
+				continue // its turn comes with a later entry
+			}
+			able[k] = e.ableOf(b, mine)
+		}
+		if mine = able[k]; len(mine) == 0 {
 			rest = append(rest, b)
 			continue
 		}
@@ -126,24 +150,28 @@ func (m *Market) Leased(e *Env, waiting []*Build) []*Build {
 	return rest
 }
 
-// leasedTo are the workers that serve the build's requester alone and are
-// eligible for this build, once what they do now is done. A build waits for
-// these and for no other.
-func (m *Market) leasedTo(e *Env, b *Build) []*Worker {
-	mine := func(r Reservation) bool { return r.Holder == b.Requester && r.Begun > 0 }
-	if !slices.ContainsFunc(m.Leases, mine) {
-		return nil
+// serving are the workers that serve holders alone now, by holder.
+func (m *Market) serving(e *Env) map[ID][]*Worker {
+	out := map[ID][]*Worker{}
+	for i := range m.Leases {
+		r := &m.Leases[i]
+		if w := e.Peek(r.Worker); r.Begun > 0 && w != nil && w.LeasedTo == r.Holder {
+			out[r.Holder] = append(out[r.Holder], w)
+		}
 	}
-	f, out := e.Field(&b.Terms, b.Requester, b.Operator, e.wholeStake)
-	if out.Code != Done {
+	return out
+}
+
+// ableOf are those of a holder's workers that are eligible for a build, once what
+// they do now is done. The build waits for these and for no other.
+func (e *Env) ableOf(b *Build, mine []*Worker) []*Worker {
+	f := e.kindField(b)
+	if !f.ok {
 		return nil
 	}
 	var able []*Worker
-	for _, r := range m.Leases {
-		if !mine(r) || !slices.ContainsFunc(f.Eligible, func(c Candidate) bool { return c.Worker == r.Worker }) {
-			continue
-		}
-		if w := e.Peek(r.Worker); w.LeasedTo == r.Holder {
+	for _, w := range mine {
+		if _, ok := f.has(w.ID); ok {
 			able = append(able, w)
 		}
 	}

@@ -27,7 +27,7 @@ func (m *Market) Seal(e *Env, committed []*Build) {
 // unseal makes the draws of the builds of the last seal.
 func (m *Market) unseal(e *Env, randomness [32]byte) {
 	m.Sealing = false
-	for _, b := range e.Live() {
+	for _, b := range e.Committed() {
 		if b.State != Committed || b.Seal != m.Seals {
 			continue
 		}

@@ -1,9 +1,10 @@
 // Package market recomputes what a pool's market decided last, from the record
 // that the farm shows of it: the tie order and the prices of a batch epoch, the
 // retroactive close and the winners of a candle auction, the owners of lottery
-// slots. It never asks the farm and trusts nothing but the coordinators' group
-// key, against which it checks the signature that each draw follows from. Every
-// rule it applies is the farm's own, from raftfsm's pure leaves.
+// slots. Each draw is held to the coordinators' group key, each opened ask to what
+// was sealed; who asked, bid and bought, when, and under what rules is the
+// record's own word, which it never goes beyond. Every rule it applies is the
+// farm's own, from raftfsm's pure leaves.
 package market
 
 import (
@@ -36,6 +37,10 @@ type checker struct {
 // market that has decided nothing yet has no checks.
 func Verify(cluster build.ID, group beacon.GroupKey, pool *build.Pool, m *build.Market) []Check {
 	c := &checker{cluster: cluster, group: group, pool: pool, market: m}
+	if err := pool.Validate(); err != nil {
+		c.add("the pool's rules", err.Error(), "")
+		return c.checks
+	}
 	c.identity()
 	if l := m.Epoch.Last; l != nil {
 		c.epoch(l)
@@ -82,6 +87,9 @@ func (c *checker) epoch(l *build.Clearing) {
 	if !c.draw(what, build.PurposeAsks, l.Number, l.Sigma) {
 		return
 	}
+	if !c.sealed(what, l) {
+		return
+	}
 	for i := range l.Asks {
 		a := &l.Asks[i]
 		if a.Tie != build.TieOf(l.Sigma, a.Operator) {
@@ -98,11 +106,34 @@ func (c *checker) epoch(l *build.Clearing) {
 	}
 }
 
+// sealed holds each ask to its commitment, made before anybody knew the others',
+// and the epoch to the pool's reserve.
+func (c *checker) sealed(what string, l *build.Clearing) bool {
+	what += ": the asks"
+	for i := range l.Asks {
+		a := &l.Asks[i]
+		if !a.Opened || build.AskCommitment(c.cluster, c.market.ID, l.Number, a.Worker, a.Price, a.Capacity, a.Nonce) != a.Commitment {
+			c.add(what, fmt.Sprintf("that of %x is not what it had sealed", a.Worker[:8]), "")
+			return false
+		}
+	}
+	if l.Reserve != c.pool.Batch.Reserve {
+		c.add(what, fmt.Sprintf("cleared under a reserve of %v, the pool's is %v", l.Reserve, c.pool.Batch.Reserve), "")
+		return false
+	}
+	c.add(what, "", fmt.Sprintf("%d, each as it was sealed", len(l.Asks)))
+	return true
+}
+
 // lot clears one lot again.
 func (c *checker) lot(what string, l *build.Clearing, i int) {
 	lot, ok := l.Lot(i)
-	if !ok || lot.Units == 0 {
-		c.add(what, "", "no build was given to it")
+	if !ok {
+		c.add(what, "there is no such lot", "")
+		return
+	}
+	if lot.Units == 0 {
+		c.add(what, "", "no build was left with it, and nothing is paid")
 		return
 	}
 	var asks []auction.Ask
@@ -129,18 +160,8 @@ func (c *checker) lot(what string, l *build.Clearing, i int) {
 func (c *checker) units(what string, l *build.Clearing) bool {
 	what += ": what was given"
 	if !l.Coherent() {
-		c.add(what, "its lots or builds name asks that it has not", "")
+		c.add(what, "what asks gave and lots took is not what the list of builds says, or it names asks that there are not", "")
 		return false
-	}
-	given := make([]uint64, len(l.Asks))
-	for _, u := range l.Units {
-		given[u.Ask]++
-	}
-	for i := range l.Asks {
-		if a := &l.Asks[i]; given[i] != a.Given || a.Given > a.Capacity {
-			c.add(what, fmt.Sprintf("%x was given %d builds, it is recorded with %d of %d", a.Worker[:8], given[i], a.Given, a.Capacity), "")
-			return false
-		}
 	}
 	c.add(what, "", fmt.Sprintf("%d builds, none beyond an ask's capacity", len(l.Units)))
 	return true
@@ -191,7 +212,7 @@ func (c *checker) lottery(d *build.TicketDraw) {
 	if !c.draw(what, build.PurposeLottery, d.Number, d.Sigma) {
 		return
 	}
-	places, err := auction.DrawTickets(beacon.Randomness(beacon.Signature(d.Sigma)), d.Holdings, max(1, len(d.Owners)))
+	places, err := auction.DrawTickets(beacon.Randomness(beacon.Signature(d.Sigma)), d.Holdings, int(d.Wanted))
 	if err != nil {
 		c.add(what+": its owners", err.Error(), "")
 		return

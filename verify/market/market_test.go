@@ -51,7 +51,9 @@ func epoch(t *testing.T, pricing auction.Pricing) (*build.Pool, *build.Market) {
 	l := &build.Clearing{Number: 3, Reserve: p.Batch.Reserve, Sigma: sign(t, m, build.PurposeAsks, 3)}
 	for i, price := range []escrow.Credits{3, 2, 2, 5} {
 		operator := wire.NewHasher("operator").Text(string(rune('a' + i))).Sum()
-		l.Asks = append(l.Asks, build.Ask{Worker: id(byte(i + 1)), Opened: true, Price: price * escrow.One, Capacity: 3, Operator: operator, Tie: build.TieOf(l.Sigma, operator)})
+		a := build.Ask{Worker: id(byte(i + 1)), Opened: true, Nonce: id(byte(200 + i)), Price: price * escrow.One, Capacity: 3, Operator: operator, Tie: build.TieOf(l.Sigma, operator)}
+		a.Commitment = build.AskCommitment(cluster, m.ID, l.Number, a.Worker, a.Price, a.Capacity, a.Nonce)
+		l.Asks = append(l.Asks, a)
 	}
 	lot := build.Lot{Asks: []uint32{0, 1, 2, 3}, Paid: make([]escrow.Credits, 4), Units: 7}
 	var asks []auction.Ask
@@ -77,7 +79,7 @@ func epoch(t *testing.T, pricing auction.Pricing) (*build.Pool, *build.Market) {
 // ending period.
 func candle(t *testing.T) (*build.Pool, *build.Market) {
 	t.Helper()
-	p := &build.Pool{Name: "ahead", Lane: build.LaneLease, Lease: build.LeaseRules{PeriodMillis: 1000, EndingMillis: 1000, Samples: 10, Slots: 5}}
+	p := &build.Pool{Name: "ahead", Lane: build.LaneLease, Domain: build.DomainOperator, Lease: build.LeaseRules{PeriodMillis: 1000, EndingMillis: 1000, Samples: 10, Slots: 5}}
 	m := build.NewMarket(cluster, p.Name)
 	l := &build.CandleClose{Number: 2, EndingAt: 500, Sigma: sign(t, m, build.PurposeCandle, 2), Free: []build.ID{id(50), id(51), id(52)}}
 	seed := beacon.Randomness(beacon.Signature(l.Sigma))
@@ -97,9 +99,9 @@ func candle(t *testing.T) (*build.Pool, *build.Market) {
 
 func lottery(t *testing.T) (*build.Pool, *build.Market) {
 	t.Helper()
-	p := &build.Pool{Name: "free", Lane: build.LaneLottery}
+	p := &build.Pool{Name: "free", Lane: build.LaneLottery, Domain: build.DomainOperator, Lottery: build.LotteryRules{Price: 1, Rule: auction.TicketAllPay, Lookahead: 5, SlotMillis: 1000}}
 	m := build.NewMarket(cluster, p.Name)
-	d := build.TicketDraw{Number: 1, Sigma: sign(t, m, build.PurposeLottery, 1), Holdings: []auction.Holding{{Owner: id(1), Tickets: 4}, {Owner: id(2), Tickets: 9}, {Owner: id(3), Tickets: 1}}}
+	d := build.TicketDraw{Number: 1, Wanted: 6, Sigma: sign(t, m, build.PurposeLottery, 1), Holdings: []auction.Holding{{Owner: id(1), Tickets: 4}, {Owner: id(2), Tickets: 9}, {Owner: id(3), Tickets: 1}}}
 	places, err := auction.DrawTickets(beacon.Randomness(beacon.Signature(d.Sigma)), d.Holdings, 6)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +127,7 @@ func wrong(p *build.Pool, m *build.Market) (all int, bad []string) {
 func TestTrueMarketsPass(t *testing.T) {
 	for pricing := auction.PricingVCG; pricing <= auction.PricingFirst; pricing++ {
 		p, m := epoch(t, pricing)
-		if n, bad := wrong(p, m); n != 4 || len(bad) > 0 {
+		if n, bad := wrong(p, m); n != 5 || len(bad) > 0 {
 			t.Errorf("%v: %d checks, %q", pricing, n, bad)
 		}
 	}
@@ -152,9 +154,17 @@ func TestAlteredMarketsAreFound(t *testing.T) {
 		"another pool's market": {lottery, func(p *build.Pool, _ *build.Market) { p.Name = "other" }, "market's id"},
 		"epoch, signature":      {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Number++ }, "the draw"},
 		"epoch, tie":            {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Asks[2].Tie[0] ^= 1 }, "order of equal prices"},
-		"epoch, price":          {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Asks[3].Price -= escrow.One }, "prices by vcg"},
-		"epoch, payment":        {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Lots[0].Paid[1]++ }, "prices by vcg"},
-		"epoch, rule":           {vcg, func(p *build.Pool, _ *build.Market) { p.Batch.Pricing = auction.PricingFirst }, "prices by first"},
+		"epoch, price":          {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Asks[3].Price -= escrow.One }, "the asks"},
+		"epoch, not opened":     {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Asks[0].Opened = false }, "the asks"},
+		"epoch, reserve":        {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Reserve++ }, "the asks"},
+		"epoch, no units":       {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Lots[0].Units = 0 }, "what was given"},
+		"epoch, paid for none": {vcg, func(_ *build.Pool, m *build.Market) {
+			m.Epoch.Last.Lots = append(m.Epoch.Last.Lots, build.Lot{Asks: []uint32{0}, Paid: []escrow.Credits{9}})
+		}, "what was given"},
+		"candle, rules":      {candle, func(p *build.Pool, _ *build.Market) { p.Lease.Samples = 0 }, "the pool's rules"},
+		"lottery, cut short": {lottery, func(_ *build.Pool, m *build.Market) { m.Lottery.Drawn[0].Owners = m.Lottery.Drawn[0].Owners[:1] }, "its owners"},
+		"epoch, payment":     {vcg, func(_ *build.Pool, m *build.Market) { m.Epoch.Last.Lots[0].Paid[1]++ }, "prices by vcg"},
+		"epoch, rule":        {vcg, func(p *build.Pool, _ *build.Market) { p.Batch.Pricing = auction.PricingFirst }, "prices by first"},
 		"epoch, a unit more": {vcg, func(_ *build.Pool, m *build.Market) {
 			m.Epoch.Last.Units = append(m.Epoch.Last.Units, m.Epoch.Last.Units[0])
 		}, "what was given"},
@@ -193,13 +203,16 @@ func vcg(t *testing.T) (*build.Pool, *build.Market) { return epoch(t, auction.Pr
 
 // Records of any content are checked without a panic.
 func FuzzVerify(f *testing.F) {
-	f.Add(wire.Encode(build.NewMarket(cluster, "pool")), uint8(1))
+	f.Add(wire.Encode(build.NewMarket(cluster, "pool")), uint8(3))
 	f.Fuzz(func(t *testing.T, raw []byte, lane uint8) {
 		var m build.Market
 		if wire.Decode(raw, &m) != nil {
 			return
 		}
-		p := &build.Pool{Name: "pool", Lane: build.Lane(lane), Lease: build.LeaseRules{EndingMillis: 10, Samples: 3}, Batch: build.BatchRules{Reserve: 1, Pricing: auction.PricingVCG}}
+		p := &build.Pool{
+			Name: "pool", Lane: build.Lane(lane), Domain: build.DomainOperator, Lease: build.LeaseRules{PeriodMillis: 1000, EndingMillis: 10, Samples: 3, Slots: 1},
+			Batch: build.BatchRules{EpochMillis: 100, Reserve: 1, Pricing: auction.PricingVCG}, Lottery: build.LotteryRules{Rule: auction.TicketAllPay, SlotMillis: 100},
+		}
 		Verify(cluster, group(), p, &m)
 	})
 }
