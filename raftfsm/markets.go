@@ -65,8 +65,8 @@ func (s *State) makePool(m *build.MakePool) build.Outcome {
 
 // checkPool holds a pool to its form, and to the pool whose workers it shares.
 func checkPool(p *build.Pool, known func(name string) (*build.Pool, bool)) error {
-	if !ValidName(p.Name) || !slices.IsSorted(p.Operators) {
-		return fmt.Errorf("pool %q needs a name of 1 to 64 letters, digits, '.', '_' and '-', and its operators sorted", p.Name)
+	if !ValidName(p.Name) || !slices.IsSorted(p.Operators) || len(slices.Compact(slices.Clone(p.Operators))) != len(p.Operators) {
+		return fmt.Errorf("pool %q needs a name of 1 to 64 letters, digits, '.', '_' and '-', and its operators sorted, none twice", p.Name)
 	}
 	if err := p.Validate(); err != nil || p.Shares == "" {
 		return err

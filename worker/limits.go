@@ -68,7 +68,8 @@ const (
 	promiseMargin = time.Hour
 	// promiseStints is how many whole builds may pass from a bid to its award. A
 	// successor is awarded when the winner before it defaults, at the latest after
-	// it has waited for a build's time and then run for another.
+	// it has waited for a build's time and then run for another. Several that draw
+	// it out so far one after the other are not provided for.
 	promiseStints = 2
 	// promiseMillisPerMB is what each MB of input adds to a build's time, as by
 	// default in a farm.

@@ -225,7 +225,14 @@ func lanePool(ctx context.Context, dir, key, name string, lane build.Lane) (*far
 		if len(found) == 1 {
 			return f, found[0], nil
 		}
-		err = refused(fmt.Errorf("%d of the pools meant are of lane %s: name one with --pool (gavel pool list shows all)", len(found), lane))
+		switch {
+		case name != "":
+			err = refused(fmt.Errorf("pool %s is of lane %s, and this is for pools of lane %s (gavel pool list shows all)", name, views[0].rules.Lane, lane))
+		case len(found) == 0:
+			err = refused(fmt.Errorf("the farm has no pool of lane %s: its admin makes one with gavel pool create NAME --lane %s", lane, lane))
+		default:
+			err = refused(fmt.Errorf("the farm has %d pools of lane %s: name one with --pool (gavel pool list shows all)", len(found), lane))
+		}
 	}
 	f.Close()
 	return nil, nil, err
@@ -266,6 +273,7 @@ seconds of farm time. gavel pool verify computes the close again.
 
 func leaseLendCommand() *cobra.Command {
 	var dir, pool, to string
+	var asJSON bool
 	var periods uint32
 	c := &cobra.Command{
 		Use:   "lend --pool P --to ACCOUNT",
@@ -273,7 +281,14 @@ func leaseLendCommand() *cobra.Command {
 		Long:  "Signed by the admin (D/keys/admin): one of the slots kept for community projects goes to ACCOUNT, from now on.",
 		Args:  wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
-			f, err := connectAs(ctx, dir, keyAdmin)
+			if to == "" {
+				return usage("to whom? Give --to ACCOUNT")
+			}
+			farmAt, err := findFarm(dir)
+			if err != nil {
+				return err
+			}
+			f, v, err := lanePool(ctx, dir, farmAt.key(keyAdmin), pool, build.LaneLease)
 			if err != nil {
 				return err
 			}
@@ -282,14 +297,15 @@ func leaseLendCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := f.Do(ctx, build.TypeCommunity, &build.Lend{Pool: pool, Holder: id, Periods: periods}); err != nil {
+			if _, err := f.Do(ctx, build.TypeCommunity, &build.Lend{Pool: v.rules.Name, Holder: id, Periods: periods}); err != nil {
 				return fmt.Errorf("nothing was lent: %w", plain(err))
 			}
-			return f.showPools(ctx, newTerminal(c), pool, false)
+			return f.showPools(ctx, newTerminal(c), v.rules.Name, asJSON)
 		}),
 	}
 	farmFlag(c, &dir)
-	c.Flags().StringVar(&pool, "pool", "", "the lease pool")
+	c.Flags().StringVar(&pool, "pool", "", "the lease pool (default: the only one)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the pool as JSON")
 	c.Flags().StringVar(&to, "to", "", "the requester's `ACCOUNT`, by name")
 	c.Flags().Uint32Var(&periods, "periods", 1, "for how many periods")
 	return c

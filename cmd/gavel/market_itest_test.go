@@ -283,8 +283,8 @@ func TestCandleAuction(t *testing.T) {
 		switch {
 		case name != best.Bidder && (a.Held != 0 || a.Available != 1000*int64(escrow.One)):
 			t.Errorf("%s lost and has not got everything back: %+v", name, a)
-		case name == best.Bidder && (a.Held != 3*price || a.Available != 1000*int64(escrow.One)-4*price):
-			t.Errorf("%s won at %d a period and has %+v, one period paid and three to come", name, price, a)
+		case name == best.Bidder && (a.Held != 4*price || a.Available != 1000*int64(escrow.One)-4*price):
+			t.Errorf("%s won at %d a period and has %+v: four periods are reserved, and paid when they are over", name, price, a)
 		}
 	}
 	f.servesItsHolder(c.Worker, teams[best.Bidder])
@@ -377,7 +377,7 @@ func TestPriorityIsPaidAndSmoothed(t *testing.T) {
 	if charged == 0 {
 		t.Error("nobody waited: the test shows nothing")
 	}
-	if left := f.account("treasury").Available; left >= 6*1000 { // what six parts of at least 0.001 do not divide
+	if left := f.account("treasury").Available; left >= 6*100_000 { // six parts of at least 0.1 credits
 		t.Errorf("the treasury keeps %d of %d micro-credits", left, charged)
 	}
 	f.balanced()

@@ -144,7 +144,7 @@ func (f *poolFlags) pool(name string, given func(string) bool) (*build.Pool, err
 	if f.own && f.shares != "" {
 		return nil, usage("--own and --shares exclude each other")
 	}
-	p := &build.Pool{Name: name, Lane: lane, Domain: build.DomainOperator, Class: f.class, Shares: f.shares, Operators: slices.Sorted(slices.Values(f.operators))}
+	p := &build.Pool{Name: name, Lane: lane, Domain: build.DomainOperator, Class: f.class, Shares: f.shares, Operators: slices.Compact(slices.Sorted(slices.Values(f.operators)))}
 	switch f.domain {
 	case "operator":
 	case "machine":
@@ -265,7 +265,7 @@ any of them; without --pool builds go to the farm's first.
 func poolShowCommand() *cobra.Command {
 	var dir string
 	var asJSON bool
-	lot := -1
+	var lot int
 	c := &cobra.Command{
 		Use:   "show NAME",
 		Short: "a pool's rules, market and price index",
@@ -285,7 +285,7 @@ computed again by whoever doubts it:
 				return err
 			}
 			defer f.Close()
-			if lot < 0 {
+			if !c.Flags().Changed("case") {
 				return f.showPools(ctx, newTerminal(c), args[0], asJSON)
 			}
 			views, err := f.pools(ctx, args[0])
@@ -303,7 +303,7 @@ computed again by whoever doubts it:
 	}
 	farmFlag(c, &dir)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, amounts in micro-credits")
-	c.Flags().IntVar(&lot, "case", -1, "print a `LOT` of the last cleared epoch, numbered from 0, as a case")
+	c.Flags().IntVar(&lot, "case", 0, "print a `LOT` of the last cleared epoch, numbered from 0, as a case")
 	return c
 }
 

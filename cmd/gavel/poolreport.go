@@ -190,7 +190,7 @@ func (v *poolView) lotCase(lot int) (*marketCase, error) {
 		name := v.name(a.Worker)
 		c.Sellers = append(c.Sellers, sellerBid{ID: name, Price: int64(a.Price), Capacity: a.Capacity})
 		if a.Given > 0 {
-			c.Expect.Allocation[name], c.Expect.Payments[name] = a.Given, l.Paid[i]
+			c.Expect.Allocation[name], c.Expect.Payments[name] = a.Given, int64(l.Paid[i])
 		}
 	}
 	return c, nil

@@ -3,6 +3,7 @@ package build
 import (
 	"slices"
 
+	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
 )
 
@@ -65,7 +66,7 @@ func (m *Market) Accounts() []ID {
 // other lots left them, and what they were given and paid.
 type LotCase struct {
 	Asks  []Ask // Capacity and Given are of this lot alone
-	Paid  []int64
+	Paid  []escrow.Credits
 	Units uint64
 }
 
@@ -100,7 +101,7 @@ func (l *Clearing) Lot(i int) (c LotCase, ok bool) {
 			continue
 		}
 		c.Asks = append(c.Asks, a)
-		c.Paid = append(c.Paid, int64(lot.Paid[j]))
+		c.Paid = append(c.Paid, lot.Paid[j])
 	}
 	return c, true
 }

@@ -147,8 +147,8 @@ func (c *checker) lot(what string, l *build.Clearing, i int) {
 	}
 	var total escrow.Credits
 	for j, a := range lot.Asks {
-		if outcome.Allocation[j] != a.Given || int64(outcome.Payments[j]) != lot.Paid[j] {
-			c.add(what, fmt.Sprintf("%x sold %d for %v, by the rule it sells %d for %v", a.Worker[:8], a.Given, escrow.Credits(lot.Paid[j]), outcome.Allocation[j], outcome.Payments[j]), "")
+		if outcome.Allocation[j] != a.Given || outcome.Payments[j] != lot.Paid[j] {
+			c.add(what, fmt.Sprintf("%x sold %d for %v, by the rule it sells %d for %v", a.Worker[:8], a.Given, lot.Paid[j], outcome.Allocation[j], outcome.Payments[j]), "")
 			return
 		}
 		total += outcome.Payments[j]
