@@ -166,11 +166,26 @@ func (c *Client) DoAs(ctx context.Context, request [16]byte, kind build.Type, pa
 	if err != nil {
 		return nil, err
 	}
-	command := build.Command{
-		Version: build.Version, Type: kind, Request: request, Sender: c.account,
-		ValidUntilMillis: info.FarmMillis + (age + commandValidity).Milliseconds(), Payload: wire.Encode(payload),
+	until := info.FarmMillis + (age + commandValidity).Milliseconds()
+	receipt, err := c.send(ctx, request, kind, payload, info, until)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Code != build.CodeStale {
+		return receipt, err
 	}
+	// A coordinator that had just come back may have told a farm time of long ago,
+	// and everything sent since was out of date before it left.
+	fresh, infoErr := c.Info(ctx)
+	if infoErr != nil || fresh.FarmMillis <= until {
+		return receipt, err
+	}
+	return c.send(ctx, request, kind, payload, fresh, fresh.FarmMillis+commandValidity.Milliseconds())
+}
+
+// send signs a command that is valid until a farm time, sends it and checks the receipt.
+func (c *Client) send(ctx context.Context, request [16]byte, kind build.Type, payload wire.Record, info *gavelv1.InfoResponse, until int64) (*gavelv1.Receipt, error) {
+	command := build.Command{Version: build.Version, Type: kind, Request: request, Sender: c.account, ValidUntilMillis: until, Payload: wire.Encode(payload)}
 	cluster := c.Cluster()
+	var err error
 	if command.Signature, err = c.signer.Sign(command.SigningBytes(cluster)); err != nil {
 		return nil, fmt.Errorf("signing a %s command: %w", kind, err)
 	}

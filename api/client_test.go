@@ -67,6 +67,43 @@ func TestDoRepeatsTheSameBytes(t *testing.T) {
 	}
 }
 
+// A worker that dialled a coordinator which had just come back kept its farm time
+// of long ago, and for ten minutes sent nothing but what had run out: honest
+// workers lost bonds that way. A stale refusal makes the client ask again.
+func TestDoForgetsAnOldFarmTime(t *testing.T) {
+	farms := startFarm(t, 1)
+	f := farms[0]
+	f.send = func(int) (done, error) {
+		var newest int64
+		for raw := range f.applied {
+			var m build.Command
+			if err := wire.Decode([]byte(raw), &m); err != nil {
+				return done{}, err
+			}
+			newest = max(newest, m.ValidUntilMillis)
+		}
+		if newest < 10_000_000 {
+			return done{outcome: build.Refuse(build.CodeStale, "the command was valid until farm time %d", newest)}, nil
+		}
+		return done{}, nil
+	}
+	c := dialFarm(t, f.address)
+	_, err := c.Do(t.Context(), build.TypeStake, payload)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Code != build.CodeStale || len(f.applied) != 1 {
+		t.Fatalf("while the farm is where the client thinks it is: %v, %d commands", err, len(f.applied))
+	}
+	f.mu.Lock()
+	f.millis = 10_000_000
+	f.mu.Unlock()
+	if _, err := c.Do(t.Context(), build.TypeStake, payload); err != nil {
+		t.Errorf("after the farm had caught up: %v", err)
+	}
+	if millis, err := c.FarmMillis(t.Context()); err != nil || millis != 10_000_000 {
+		t.Errorf("the client thinks that it is %d: %v", millis, err)
+	}
+}
+
 func TestDoErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer done

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -49,6 +50,7 @@ type fakeFarm struct {
 	address string
 
 	mu      sync.Mutex
+	millis  int64                       // farm time; 0 is 1000
 	applied map[string]int              // how often each command's bytes came
 	send    func(try int) (done, error) // try counts from 1, over all commands
 	sends   int
@@ -66,7 +68,9 @@ type done struct {
 }
 
 func (f *fakeFarm) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoResponse, error) {
-	info := &gavelv1.InfoResponse{Cluster: cluster[:], FarmMillis: 1000}
+	f.mu.Lock()
+	info := &gavelv1.InfoResponse{Cluster: cluster[:], FarmMillis: cmp.Or(f.millis, 1000)}
+	f.mu.Unlock()
 	for _, k := range f.keys {
 		id := build.AccountID(k)
 		info.Coordinators = append(info.Coordinators, &gavelv1.Coordinator{Id: id[:], PublicKey: k})

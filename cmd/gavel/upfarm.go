@@ -241,7 +241,7 @@ func (f *upFarm) pollReady(ctx context.Context) error {
 	defer c.Close()
 	for {
 		info, err := c.Info(ctx)
-		if err == nil && info.Ready && len(info.Pools) == 1 && int(info.Pools[0].Workers) == f.settings.Workers {
+		if err == nil && info.Ready && f.allIn(info.Pools) {
 			return nil
 		}
 		t := time.NewTimer(50 * time.Millisecond)
@@ -252,6 +252,12 @@ func (f *upFarm) pollReady(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// allIn says whether every worker is in the pool that the farm was made with. The
+// admin may have made others since.
+func (f *upFarm) allIn(pools []*gavelv1.Pool) bool {
+	return slices.ContainsFunc(pools, func(p *gavelv1.Pool) bool { return p.Name == poolName && int(p.Workers) == f.settings.Workers })
 }
 
 // watch tells of each node that dies, until ctx ends.
