@@ -79,23 +79,40 @@ func (m *ticketModel) catchUp() {
 		if seed != beacon.Randomness(d.Sigma) {
 			f.t.Fatalf("draw %d is not made from its beacon", d.Number)
 		}
-		slices.SortFunc(m.box, func(a, b int) int {
-			return wire.Compare32(build.AccountID(f.requesters[a]), build.AccountID(f.requesters[b]))
-		})
-		if places, err := auction.DrawTickets(seed, d.Holdings, len(d.Owners)); err != nil || len(places) != len(d.Owners) {
+		if places, err := auction.DrawTickets(seed, d.Holdings, int(d.Wanted)); err != nil || len(places) != len(d.Owners) {
 			f.t.Fatalf("draw %d cannot be made again: %v", d.Number, err)
+		}
+		var list []int // one for each ticket in the draw
+		most := map[int]uint64{}
+		for _, h := range d.Holdings {
+			buyer := slices.IndexFunc(f.requesters, func(k []byte) bool { return build.AccountID(k) == h.Owner })
+			most[buyer] = h.Most
+			for _, owner := range m.box {
+				if owner == buyer {
+					list = append(list, buyer)
+				}
+			}
+			if held := slices.Contains(list, buyer); !held || h.Most == 0 {
+				f.t.Fatalf("draw %d has %+v in it", d.Number, h)
+			}
 		}
 		stream := draw.NewStream(seed)
 		for _, owner := range d.Owners {
-			if len(m.box) == 0 {
+			if len(list) == 0 {
 				f.t.Fatalf("draw %d filled a slot from an empty box", d.Number)
 			}
-			at := int(stream.Below(uint64(len(m.box))))
-			if drawn := m.box[at]; owner != build.AccountID(f.requesters[drawn]) {
-				f.t.Fatalf("draw %d of a box of %d gave a slot to %x, want buyer %d", d.Number, len(m.box), owner[:4], drawn)
+			at := int(stream.Below(uint64(len(list))))
+			drawn := list[at]
+			if owner != build.AccountID(f.requesters[drawn]) {
+				f.t.Fatalf("draw %d of a box of %d gave a slot to %x, want buyer %d", d.Number, len(list), owner[:4], drawn)
 			}
-			m.slots = append(m.slots, m.box[at])
+			m.slots = append(m.slots, drawn)
+			list = slices.Delete(list, at, at+1)
+			at = slices.Index(m.box, drawn)
 			m.box = slices.Delete(m.box, at, at+1)
+			if most[drawn]--; most[drawn] == 0 { // it has slots for all that it builds
+				list = slices.DeleteFunc(list, func(b int) bool { return b == drawn })
+			}
 		}
 		m.box, m.late = append(m.box, m.late...), nil
 	}
@@ -202,29 +219,51 @@ func lotteryRun(t *testing.T, rule auction.TicketRule, seed uint64) {
 	f.same()
 }
 
-// A slot whose owner has nothing to build passes on after a while, where others
-// wait; the ticket is gone, and paid: where only used ones were, who held tickets
-// could keep others waiting for nothing.
+// noMachine carries out commands and lets all workers drain in the same entry, so
+// that what is submitted waits.
+func (f *farm) noMachine(commands ...build.Command) []build.Outcome {
+	f.t.Helper()
+	for w := range f.workers {
+		commands = append(commands, f.command(f.workers[w], build.TypeUpdate, &build.Update{Platforms: []string{"host"}, Draining: true}))
+	}
+	out := f.send(commands...)
+	for _, o := range out {
+		if o.Code != build.Done {
+			f.t.Fatal(o.Detail)
+		}
+	}
+	return out
+}
+
+func (f *farm) submitCommand(buyer int) build.Command {
+	return f.command(f.requesters[buyer], build.TypeSubmit, &build.Submit{Terms: f.terms(build.LaneLottery)})
+}
+
+// A slot whose owner has nothing to build any more passes on after a while, where
+// others wait; the ticket is gone, and paid.
 func TestLotterySlotPassesOn(t *testing.T) {
 	for _, rule := range []auction.TicketRule{auction.TicketAllPay, auction.TicketWinnerPays} {
 		f := lotteryFarm(t, rule, 0, 30)
 		f.must(f.ticketCommand(0, 1))
-		id := f.submit(1, f.terms(build.LaneLottery))
-		f.duties() // the only ticket is drawn, and it is not the waiting one's
+		out := f.noMachine(f.submitCommand(0), f.submitCommand(1))
+		f.duties() // the only ticket is drawn
 		f.must(f.ticketCommand(1, 1))
+		f.must(f.command(f.requesters[0], build.TypeCancel, &build.Cancel{Build: out[0].Subject}))
 		f.tick(4_999)
 		f.duties()
-		if b := f.build(id); b.State != build.Queued || b.Slot != 0 {
-			t.Fatalf("the build is %v in slot %d before the slot has passed on", b.State, b.Slot)
+		if l := f.market("pool").Lottery; len(l.Upcoming) != 1 || l.Upcoming[0].Number != 1 {
+			t.Fatalf("slots ahead before the first has passed on: %+v", l.Upcoming)
 		}
 		f.snapshotRestore(1)
 		f.tick(1)
 		f.duties()
+		f.idle(true)
+		f.duties()
+		id := out[1].Subject
 		if b := f.build(id); b.State != build.Awarded || b.Slot != 2 {
 			t.Fatalf("the build is %v in slot %d after the slot has passed on", b.State, b.Slot)
 		}
-		want := 10_000*credit - ticketPrice
-		if a := f.account(f.requesters[0]); a.Available != want || a.Held != 0 {
+		if a := f.account(f.requesters[0]); a.Available != 10_000*credit-ticketPrice || a.Held != 0 {
 			t.Errorf("%v: the ticket that was not used leaves %v available and %v held", rule, a.Available, a.Held)
 		}
 		f.work([]ID{id})
@@ -233,74 +272,75 @@ func TestLotterySlotPassesOn(t *testing.T) {
 }
 
 // A slot was passed on although its owner had a build that waited, only for a
-// machine; and although those who had waited for it were gone.
+// machine; and although nobody waited who could have used it.
 func TestLotterySlotIsKept(t *testing.T) {
 	f := lotteryFarm(t, auction.TicketWinnerPays, 0, 31)
 	f.must(f.ticketCommand(0, 1))
-	other := f.submit(1, f.terms(build.LaneLottery))
+	out := f.noMachine(f.submitCommand(0), f.submitCommand(1))
 	f.duties()
-	f.tick(2_000)
-	mine := f.submit(0, f.terms(build.LaneLottery)) // takes the slot
-	if b := f.build(mine); b.Slot != 1 {
-		t.Fatalf("slot %d", b.Slot)
-	}
-	f.duties()
-	f.work([]ID{mine})
-
-	f.must(f.ticketCommand(0, 1))
-	f.tick(1)
-	f.duties() // drawn, for the other still waits
-	f.tick(2_000)
-	waits := f.submit(0, f.terms(build.LaneLottery))
-	if b := f.build(waits); b.Slot != 2 {
-		t.Fatalf("slot %d", b.Slot)
-	}
-	f.duties()
-	f.work([]ID{waits})
-
-	f.must(f.ticketCommand(0, 1))
-	f.tick(1)
-	f.duties()
-	// Acceptable asks for workers that are there: the builds are submitted, then the workers go.
-	drainAfter := func() ID {
-		f.tick(1_000)
-		batch := []build.Command{}
-		for w := range f.workers {
-			batch = append(batch, f.command(f.workers[w], build.TypeUpdate, &build.Update{Platforms: []string{"host"}, Draining: true}))
+	kept := func(why string) {
+		t.Helper()
+		f.tick(30_000)
+		f.duties()
+		if l := f.market("pool").Lottery; len(l.Upcoming) != 1 || l.Upcoming[0].Owner != build.AccountID(f.requesters[0]) {
+			t.Fatalf("%s the slots ahead are %+v", why, l.Upcoming)
 		}
-		submit := f.command(f.requesters[0], build.TypeSubmit, &build.Submit{Terms: f.terms(build.LaneLottery)})
-		out := f.send(append([]build.Command{submit}, batch...)...)
-		if out[0].Code != build.Done {
-			t.Fatal(out[0].Detail)
-		}
-		return out[0].Subject
 	}
-	late := drainAfter()
-	f.tick(10_000)
-	if b := f.build(late); b.Slot != 0 || len(f.market("pool").Lottery.Upcoming) != 1 {
-		t.Fatalf("slot %d, %d slots are drawn: it was passed on over the head of one that waits", b.Slot, len(f.market("pool").Lottery.Upcoming))
-	}
+	kept("while its owner waits for a machine, beside one without a ticket,")
+	f.must(f.ticketCommand(1, 1))
+	kept("while its owner waits for a machine, beside one with a ticket,")
 	f.idle(true)
-	if b := f.build(late); b.Slot != 3 {
+	f.duties()
+	if b := f.build(out[0].Subject); b.Slot != 1 {
 		t.Fatalf("slot %d", b.Slot)
 	}
+	f.work([]ID{out[0].Subject, out[1].Subject})
 	f.duties()
-	f.work([]ID{late})
+	if b := f.build(out[1].Subject); b.Slot != 2 {
+		t.Fatalf("the other has slot %d", b.Slot)
+	}
+	f.work([]ID{out[1].Subject})
 
 	f.must(f.ticketCommand(0, 1))
-	f.tick(1)
+	gone := f.noMachine(f.submitCommand(0))[0].Subject
 	f.duties()
-	f.must(f.command(f.requesters[1], build.TypeCancel, &build.Cancel{Build: other}))
-	f.tick(30_000)
-	if n := len(f.market("pool").Lottery.Upcoming); n != 1 {
-		t.Fatalf("%d slots are drawn: it was passed on to nobody", n)
-	}
+	f.must(f.command(f.requesters[0], build.TypeCancel, &build.Cancel{Build: gone}))
+	kept("while nobody waits")
+	f.idle(true)
 	last := f.submit(0, f.terms(build.LaneLottery))
 	f.duties()
 	f.work([]ID{last})
-	if b := f.build(last); b.Slot != 4 || b.Verdict != build.Agreed || f.account(f.requesters[0]).Held != 0 {
+	if b := f.build(last); b.Slot != 3 || b.Verdict != build.Agreed || f.account(f.requesters[0]).Held != 0 {
 		t.Errorf("slot %d, %v, %v held", b.Slot, b.Verdict, f.account(f.requesters[0]).Held)
 	}
+	f.same()
+}
+
+// A build without a ticket had everybody else's drawn, one after the other, for
+// slots that nobody used; and who held many tickets and built nothing kept others
+// waiting. Only those take part in a draw who have something to build, for as many
+// slots as they can use.
+func TestTicketsAreNotDrawnForNothing(t *testing.T) {
+	f := lotteryFarm(t, auction.TicketWinnerPays, 3, 35)
+	f.must(f.ticketCommand(0, 100))
+	poor := f.submit(1, f.terms(build.LaneLottery)) // no ticket
+	for range 10 {
+		f.duties()
+		f.tick(5_000)
+	}
+	if l := f.market("pool").Lottery; l.Draws != 0 || l.Holders[0].Tickets != 100 || f.account(f.requesters[0]).Held != 100*ticketPrice {
+		t.Fatalf("%d draws were made, %+v is left", l.Draws, l.Holders)
+	}
+	f.must(f.ticketCommand(2, 2))
+	mine := f.submit(2, f.terms(build.LaneLottery))
+	f.duties()
+	if b := f.build(mine); b.Slot != 1 || b.State != build.Awarded {
+		t.Errorf("beside a hundred idle tickets the build is %v in slot %d", b.State, b.Slot)
+	}
+	if l := f.market("pool").Lottery; l.Slots != 1 || f.build(poor).State != build.Queued {
+		t.Errorf("%d slots were drawn for one build with a ticket", l.Slots)
+	}
+	f.work([]ID{mine})
 	f.same()
 }
 
@@ -372,7 +412,7 @@ func TestTicketsBoughtWhileADrawIsMade(t *testing.T) {
 		}
 		f.tick(1_000)
 		f.duties()
-		if got := f.market("pool").Lottery.Drawn[1].Holdings; len(got) != 2 {
+		if got := f.market("pool").Lottery.Drawn[1].Holdings; len(got) != 1 || got[0].Owner != build.AccountID(f.requesters[1]) || got[0].Tickets != count {
 			t.Errorf("they do not take part in the next draw: %+v", got)
 		}
 	}

@@ -15,6 +15,7 @@ type Tickets struct {
 	Owner   string `json:"owner"`
 	Key     string `json:"key,omitempty"` // 32 bytes in hex; for all owners or none
 	Tickets uint64 `json:"tickets"`
+	Most    uint64 `json:"most,omitempty"` // slots it can be drawn for; none given: as many as it has tickets
 }
 
 // maxPermutation bounds the names of a drawn permutation.
@@ -79,7 +80,7 @@ func (c *Case) holdings() ([]auction.Holding, map[[32]byte]string, error) {
 		if _, ok := who[key]; ok {
 			return nil, nil, refuse("duplicate", "the key of %q is another owner's too", t.Owner)
 		}
-		who[key], list[i] = t.Owner, auction.Holding{Owner: key, Tickets: t.Tickets}
+		who[key], list[i] = t.Owner, auction.Holding{Owner: key, Tickets: t.Tickets, Most: t.Most}
 	}
 	slices.SortFunc(list, func(a, b auction.Holding) int { return wire.Compare32(a.Owner, b.Owner) })
 	return list, who, nil

@@ -45,7 +45,7 @@ func refusals(t *testing.T) []refusal {
 		t.Fatal(err)
 	}
 	prices, rows := []escrow.Credits{1}, [][]escrow.Credits{{1}}
-	owners := []Holding{{key(1), 1}, {key(2), 1}}
+	owners := []Holding{{Owner: key(1), Tickets: 1}, {Owner: key(2), Tickets: 1}}
 	many := make([]escrow.Credits, MaxAsks+1)
 	var all []refusal
 	refuse := func(function string, wraps error, cases ...any) { // input, err, says, …
@@ -182,9 +182,9 @@ func refusals(t *testing.T) []refusal {
 		"nobody", second(DrawTicket(key(1), nil)), "nobody holds one",
 		"an owner twice", second(DrawTicket(key(1), []Holding{owners[0], owners[0]})), "want each once",
 		"out of order", second(DrawTicket(key(1), []Holding{owners[1], owners[0]})), "want each once",
-		"no tickets", second(DrawTicket(key(1), []Holding{{key(1), 0}})), "want at least 1",
-		"huge tickets", second(DrawTicket(key(1), []Holding{{key(1), math.MaxUint64}})), "in all",
-		"too many in all", second(DrawTicket(key(1), []Holding{{key(1), MaxTickets}, {key(2), 1}})), "in all")
+		"no tickets", second(DrawTicket(key(1), []Holding{{Owner: key(1), Tickets: 0}})), "want at least 1",
+		"huge tickets", second(DrawTicket(key(1), []Holding{{Owner: key(1), Tickets: math.MaxUint64}})), "in all",
+		"too many in all", second(DrawTicket(key(1), []Holding{{Owner: key(1), Tickets: MaxTickets}, {Owner: key(2), Tickets: 1}})), "in all")
 	refuse("DrawTickets", ErrRefused,
 		"negative slots", second(DrawTickets(key(1), owners, -1)), "want 0 to",
 		"too many slots", second(DrawTickets(key(1), owners, MaxSlots+1)), "want 0 to",

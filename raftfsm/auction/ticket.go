@@ -55,6 +55,7 @@ const (
 type Holding struct {
 	Owner   [32]byte
 	Tickets uint64
+	Most    uint64 // slots it can be drawn for: one more and it leaves the draw; 0 is as many as it has tickets
 }
 
 // TicketCost is what n tickets cost.
@@ -85,7 +86,8 @@ func DrawTicket(seed [32]byte, holdings []Holding) (int, error) {
 }
 
 // DrawTickets draws the owners of the next n slots in order, from one stream;
-// each slot takes a ticket out. Fewer tickets than slots fill fewer slots.
+// each slot takes a ticket out, and its owner with the last one it can use. Fewer
+// tickets than slots fill fewer slots.
 func DrawTickets(seed [32]byte, holdings []Holding, n int) ([]int, error) {
 	total, err := countTickets(holdings)
 	if err != nil {
@@ -98,8 +100,13 @@ func DrawTickets(seed [32]byte, holdings []Holding, n int) ([]int, error) {
 	var places []int
 	for len(places) < n && total > 0 {
 		place := ownerOf(left, stream.Below(total))
-		left[place].Tickets--
+		h := &left[place]
+		h.Tickets--
 		total--
+		if h.Most--; h.Most == 0 { // a limit of 0 wraps, and never comes to 0
+			total -= h.Tickets
+			h.Tickets = 0
+		}
 		places = append(places, place)
 	}
 	return places, nil

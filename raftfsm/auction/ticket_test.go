@@ -56,7 +56,7 @@ func TestTicketsAgainstExpansion(t *testing.T) {
 // freedom, whose chance of 30 is below 10⁻⁵, for the first slot and for the second.
 func TestTicketOdds(t *testing.T) {
 	const draws = 40_000
-	holdings := []Holding{{key(1), 1}, {key(2), 2}, {key(3), 3}, {key(4), 4}}
+	holdings := []Holding{{Owner: key(1), Tickets: 1}, {Owner: key(2), Tickets: 2}, {Owner: key(3), Tickets: 3}, {Owner: key(4), Tickets: 4}}
 	var seen [2][4]int
 	for i := range draws {
 		places, err := DrawTickets(placeID(i), holdings, 2)
@@ -99,7 +99,7 @@ func TestTicketSplitsChangeNothing(t *testing.T) {
 				name := key(byte(100 * r.Intn(2)))
 				name[5] = byte(n)
 				mine[name] = true
-				split = append(split, Holding{name, 1})
+				split = append(split, Holding{Owner: name, Tickets: 1})
 				split[me].Tickets--
 			}
 		}
@@ -150,4 +150,30 @@ func patterns(holdings []Holding, mine map[[32]byte]bool) (seen [4]int) {
 		}
 	}
 	return seen
+}
+
+// Who can use fewer slots than it has tickets leaves the draw with the last one it
+// can use, and counts for nothing after that; until then its odds are its tickets'.
+func TestDrawTicketsForAsManySlotsAsAreOfUse(t *testing.T) {
+	holdings := []Holding{{Owner: key(1), Tickets: 1000, Most: 1}, {Owner: key(2), Tickets: 2, Most: 2}, {Owner: key(3), Tickets: 5}}
+	firsts := 0
+	for seed := range 2000 {
+		places, err := DrawTickets([32]byte{byte(seed), byte(seed >> 8)}, holdings, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := map[int]int{}
+		for _, p := range places {
+			count[p]++
+		}
+		if len(places) != 8 || count[0] != 1 || count[1] != 2 || count[2] != 5 {
+			t.Fatalf("seed %d: drawn %v", seed, places)
+		}
+		if places[0] == 0 {
+			firsts++
+		}
+	}
+	if firsts < 1960 { // 1000 of 1007 tickets
+		t.Errorf("the holder of nearly all tickets was first in %d of 2000 draws", firsts)
+	}
 }

@@ -11,8 +11,7 @@ import (
 // TicketHolder is how many tickets an account has that are not drawn.
 type TicketHolder struct {
 	Owner   ID
-	Tickets uint64 // that take part in the next draw
-	Late    uint64 // bought while a draw's signature was awaited: they take part in the one after
+	Tickets uint64
 	// Holds are the amounts reserved for them where the winner pays, one a ticket.
 	Holds []escrow.TransferID
 }
@@ -21,10 +20,9 @@ type TicketHolder struct {
 func (h *TicketHolder) Code(c *wire.Coder) {
 	c.Bytes32(&h.Owner)
 	c.U64(&h.Tickets)
-	c.U64(&h.Late)
 	wire.List(c, &h.Holds, maxHeldTickets, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
-	if held := uint64(len(h.Holds)); c.Decoding() && c.Err() == nil && held != 0 && held != h.Tickets+h.Late {
-		c.Refuse("%d tickets with %d amounts reserved", h.Tickets+h.Late, held)
+	if held := uint64(len(h.Holds)); c.Decoding() && c.Err() == nil && held != 0 && held != h.Tickets {
+		c.Refuse("%d tickets with %d amounts reserved", h.Tickets, held)
 	}
 }
 
@@ -53,11 +51,28 @@ type TicketDraw struct {
 	Owners   []ID              // of the slots it filled, in order
 }
 
+func codeHoldings(c *wire.Coder, holdings *[]auction.Holding) {
+	wire.List(c, holdings, maxHolders, func(c *wire.Coder, h *auction.Holding) {
+		c.Bytes32(&h.Owner)
+		c.U64(&h.Tickets)
+		c.U64(&h.Most)
+	})
+	if !c.Decoding() || c.Err() != nil {
+		return
+	}
+	for i, h := range *holdings {
+		if h.Tickets == 0 || i > 0 && wire.Compare32((*holdings)[i-1].Owner, h.Owner) >= 0 {
+			c.Refuse("a draw whose holders are out of order, or hold no ticket")
+			return
+		}
+	}
+}
+
 // Code is the canonical encoding.
 func (d *TicketDraw) Code(c *wire.Coder) {
 	c.U64(&d.Number)
 	wire.Fixed48(c, &d.Sigma)
-	wire.List(c, &d.Holdings, maxHolders, func(c *wire.Coder, h *auction.Holding) { c.Bytes32(&h.Owner); c.U64(&h.Tickets) })
+	codeHoldings(c, &d.Holdings)
 	c.U32(&d.Wanted)
 	wire.List(c, &d.Owners, maxLookahead+1, func(c *wire.Coder, id *ID) { c.Bytes32(id) })
 }
@@ -65,8 +80,10 @@ func (d *TicketDraw) Code(c *wire.Coder) {
 // Lottery is a lottery pool's tickets.
 type Lottery struct {
 	Draws    uint64
-	Awaiting bool  // the signature of draw number Draws
-	Deadline int64 // until which the first slot waits for a build of its owner's
+	Awaiting bool              // the signature of draw number Draws
+	Pending  []auction.Holding // who takes part in it, fixed when it was asked for
+	Wanted   uint32            // slots it is to fill
+	Deadline int64             // until which the first slot waits for a build of its owner's
 	Slots    uint64
 	Sold     uint64         // tickets so far; it numbers their transfers
 	Holders  []TicketHolder // sorted by owner
@@ -89,6 +106,8 @@ const (
 func (l *Lottery) Code(c *wire.Coder) {
 	c.U64(&l.Draws)
 	c.Bool(&l.Awaiting)
+	codeHoldings(c, &l.Pending)
+	c.U32(&l.Wanted)
 	c.I64(&l.Deadline)
 	c.U64(&l.Slots)
 	c.U64(&l.Sold)
@@ -99,8 +118,18 @@ func (l *Lottery) Code(c *wire.Coder) {
 	if !c.Decoding() || c.Err() != nil {
 		return
 	}
+	if l.Awaiting != (len(l.Pending) > 0) {
+		c.Refuse("a lottery that awaits a draw of nobody's tickets, or does not and has some in it")
+		return
+	}
+	for _, h := range l.Pending {
+		if i, ok := l.holder(h.Owner); !ok || l.Holders[i].Tickets < h.Tickets {
+			c.Refuse("a lottery whose draw has tickets that nobody holds")
+			return
+		}
+	}
 	for i := range l.Holders {
-		if h := &l.Holders[i]; h.Tickets+h.Late == 0 || i > 0 && wire.Compare32(l.Holders[i-1].Owner, h.Owner) >= 0 {
+		if h := &l.Holders[i]; h.Tickets == 0 || i > 0 && wire.Compare32(l.Holders[i-1].Owner, h.Owner) >= 0 {
 			c.Refuse("a lottery whose holders are out of order, or hold no ticket")
 			return
 		}
@@ -111,8 +140,8 @@ func (l *Lottery) demands() bool { return l.Awaiting }
 
 // Buy sells tickets at the pool's price. Where all pay the price goes to the
 // treasury at once; where the winner pays it is reserved and goes there when the
-// ticket is drawn. A draw whose signature may be known already is fixed:
-// nobody buys the ticket that it will draw.
+// ticket is drawn. A draw whose signature may be known already is fixed: what is
+// bought meanwhile takes part in the next.
 func (m *Market) Buy(e *Env, owner ID, p *BuyTickets) Outcome {
 	l, rules := &m.Lottery, &e.Pool.Lottery
 	if e.Pool.Lane != LaneLottery {
@@ -121,7 +150,7 @@ func (m *Market) Buy(e *Env, owner ID, p *BuyTickets) Outcome {
 	if p.Count < 1 || p.Count > maxPurchase {
 		return Refuse(CodeMalformed, "%d tickets, want 1 to %d at once", p.Count, maxPurchase)
 	}
-	i, found := slices.BinarySearchFunc(l.Holders, owner, func(h TicketHolder, id ID) int { return wire.Compare32(h.Owner, id) })
+	i, found := l.holder(owner)
 	if !found && len(l.Holders) >= maxHolders {
 		return Refuse(CodeBusy, "%d accounts hold tickets, no more are sold until some are drawn", maxHolders)
 	}
@@ -151,11 +180,7 @@ func (m *Market) Buy(e *Env, owner ID, p *BuyTickets) Outcome {
 		}
 	}
 	l.Sold += p.Count
-	if l.Awaiting {
-		h.Late += p.Count
-	} else {
-		h.Tickets += p.Count
-	}
+	h.Tickets += p.Count
 	e.quote(QuoteTickets, rules.Price, p.Count)
 	return Outcome{Subject: m.ID}
 }
@@ -165,7 +190,7 @@ func (l *Lottery) room(owner ID, count uint64, rule auction.TicketRule) Outcome 
 	tickets, held, own := count, count, count
 	for i := range l.Holders {
 		h := &l.Holders[i]
-		tickets += h.Tickets + h.Late
+		tickets += h.Tickets
 		held += uint64(len(h.Holds))
 		if h.Owner == owner {
 			own += uint64(len(h.Holds))
@@ -190,11 +215,10 @@ func (l *Lottery) room(owner ID, count uint64, rule auction.TicketRule) Outcome 
 func (m *Market) Admitted(e *Env, waiting []*Build, places int) []*Build {
 	l := &m.Lottery
 	var out []*Build
-	byOwner, wanted := map[ID][]*Build{}, 0 // those that want a slot
+	byOwner := map[ID][]*Build{} // those that want a slot
 	for _, b := range waiting {
 		if b.Slot == 0 {
 			byOwner[b.Requester] = append(byOwner[b.Requester], b)
-			wanted++
 		} else if len(out) < places {
 			out = append(out, b)
 		}
@@ -206,11 +230,10 @@ func (m *Market) Admitted(e *Env, waiting []*Build, places int) []*Build {
 		}
 		b := own[0]
 		byOwner[b.Requester] = own[1:]
-		wanted--
 		m.take(e, b)
 		out = append(out, b)
 	}
-	m.await(e, byOwner, wanted)
+	m.await(e, byOwner)
 	return out
 }
 
@@ -228,19 +251,53 @@ func (m *Market) take(e *Env, b *Build) {
 	}
 }
 
-// await asks for a draw where slots are wanted, and gives the first slot's owner
-// a while to use it where only others wait.
-func (m *Market) await(e *Env, waiting map[ID][]*Build, wanted int) {
+// upcomingOf counts the slots that an owner has ahead.
+func (l *Lottery) upcomingOf(owner ID) (n int) {
+	for i := range l.Upcoming {
+		if l.Upcoming[i].Owner == owner {
+			n++
+		}
+	}
+	return n
+}
+
+// entrants are the holders who have builds that wait for a slot and none ahead for
+// them, each for as many slots as that: nobody's ticket is drawn for nothing, and
+// who has none makes nobody's be drawn.
+func (l *Lottery) entrants(waiting map[ID][]*Build) []auction.Holding {
+	var out []auction.Holding
+	for i := range l.Holders {
+		h := &l.Holders[i]
+		if wants := len(waiting[h.Owner]) - l.upcomingOf(h.Owner); wants > 0 {
+			out = append(out, auction.Holding{Owner: h.Owner, Tickets: h.Tickets, Most: uint64(wants)})
+		}
+	}
+	return out
+}
+
+// others says whether anybody else waits who could use the first slot, or the
+// time it takes.
+func (l *Lottery) others(waiting map[ID][]*Build) bool {
+	for _, s := range l.Upcoming[1:] {
+		if s.Owner != l.Upcoming[0].Owner && len(waiting[s.Owner]) > 0 {
+			return true
+		}
+	}
+	return len(l.entrants(waiting)) > 0
+}
+
+// await asks for a draw where slots are wanted, and fixes who takes part in it; and
+// it gives the first slot's owner a while to use it where only others wait.
+func (m *Market) await(e *Env, waiting map[ID][]*Build) {
 	l := &m.Lottery
-	if wanted == 0 {
-		return
+	if !l.Awaiting && len(l.Upcoming) <= int(e.Pool.Lottery.Lookahead) {
+		if in := l.entrants(waiting); len(in) > 0 {
+			e.Touch()
+			l.Awaiting, l.Pending, l.Wanted = true, in, 1+e.Pool.Lottery.Lookahead-uint32(len(l.Upcoming))
+			l.Draws++
+		}
 	}
-	if !l.Awaiting && len(l.Upcoming) <= int(e.Pool.Lottery.Lookahead) && len(l.Holders) > 0 {
-		e.Touch()
-		l.Awaiting = true
-		l.Draws++
-	}
-	if len(l.Upcoming) > 0 && len(waiting[l.Upcoming[0].Owner]) == 0 && l.Deadline == 0 {
+	if len(l.Upcoming) > 0 && l.Deadline == 0 && len(waiting[l.Upcoming[0].Owner]) == 0 && l.others(waiting) {
 		e.Touch()
 		l.Deadline = e.Now + e.Pool.Lottery.SlotMillis
 	}
@@ -251,39 +308,34 @@ func (m *Market) await(e *Env, waiting map[ID][]*Build, wanted int) {
 // could keep others waiting for nothing.
 func (m *Market) drawTickets(e *Env, sigma [48]byte, seed [32]byte) {
 	l := &m.Lottery
-	l.Awaiting = false
-	var holdings []auction.Holding
-	var holders []*TicketHolder // of holdings
-	for i := range l.Holders {
-		if h := &l.Holders[i]; h.Tickets > 0 {
-			holdings, holders = append(holdings, auction.Holding{Owner: h.Owner, Tickets: h.Tickets}), append(holders, h)
-		}
-	}
-	d := TicketDraw{Number: l.Draws, Sigma: sigma, Holdings: holdings, Wanted: 1 + e.Pool.Lottery.Lookahead - uint32(len(l.Upcoming))}
-	places, err := auction.DrawTickets(seed, holdings, int(d.Wanted))
+	d := TicketDraw{Number: l.Draws, Sigma: sigma, Holdings: l.Pending, Wanted: l.Wanted}
+	l.Awaiting, l.Pending, l.Wanted = false, nil, 0
+	places, err := auction.DrawTickets(seed, d.Holdings, int(d.Wanted))
 	must(err)
 	for _, at := range places {
-		h := holders[at]
+		owner := d.Holdings[at].Owner
+		i, _ := l.holder(owner) // tickets do not leave but by draws
+		h := &l.Holders[i]
 		l.Slots++
-		s := Slot{Number: l.Slots, Draw: l.Draws, Owner: h.Owner}
 		h.Tickets--
 		if len(h.Holds) > 0 {
 			must(e.Ledger.Post(h.Holds[0], []escrow.Part{{To: e.Treasury, Amount: e.Pool.Lottery.Price, Purpose: "ticket"}}))
 			must(e.Ledger.Retire(h.Holds[0]))
 			h.Holds = h.Holds[1:]
 		}
-		l.Upcoming = append(l.Upcoming, s)
-		d.Owners = append(d.Owners, h.Owner)
-	}
-	for i := range l.Holders {
-		h := &l.Holders[i]
-		h.Tickets, h.Late = h.Tickets+h.Late, 0
+		l.Upcoming = append(l.Upcoming, Slot{Number: l.Slots, Draw: l.Draws, Owner: owner})
+		d.Owners = append(d.Owners, owner)
 	}
 	l.Holders = slices.DeleteFunc(l.Holders, func(h TicketHolder) bool { return h.Tickets == 0 })
 	l.Drawn = append(l.Drawn, d)
 	if n := len(l.Drawn) - maxDrawn; n > 0 {
 		l.Drawn = l.Drawn[n:]
 	}
+}
+
+// holder finds an account's tickets.
+func (l *Lottery) holder(owner ID) (int, bool) {
+	return slices.BinarySearchFunc(l.Holders, owner, func(h TicketHolder, id ID) int { return wire.Compare32(h.Owner, id) })
 }
 
 // expireLottery passes the first slot on if its owner has nothing to build while
@@ -294,15 +346,13 @@ func (m *Market) expireLottery(e *Env) {
 	if len(l.Upcoming) == 0 {
 		return
 	}
-	own, others := false, false
+	waiting := map[ID][]*Build{}
 	for _, b := range e.Waiting() {
-		if b.Slot != 0 {
-			continue
+		if b.Slot == 0 {
+			waiting[b.Requester] = append(waiting[b.Requester], b)
 		}
-		own = own || b.Requester == l.Upcoming[0].Owner
-		others = others || b.Requester != l.Upcoming[0].Owner
 	}
-	if own || !others {
+	if len(waiting[l.Upcoming[0].Owner]) > 0 || !l.others(waiting) {
 		return // where that changes, await begins again
 	}
 	l.Upcoming = l.Upcoming[1:]

@@ -42,7 +42,7 @@ func everyMarket() *Market {
 		Last: &CandleClose{Number: 1, EndingAt: 3, DrawnAt: 4, Step: 1, Bids: []HeldBid{held}, Free: []ID{fill(3)}, Worker: fill(3), Won: []auction.CandleBid{bid}}}
 	m.Leases = []Reservation{{Auction: 1, Holder: fill(1), Worker: fill(3), From: 4, Until: 24, PerPeriod: escrow.One, Holds: []escrow.TransferID{fill(10), fill(11)}, Begun: 1}}
 	m.Lottery = Lottery{
-		Draws: 2, Awaiting: true, Deadline: 30, Slots: 2, Sold: 9, Holders: []TicketHolder{{Owner: fill(1), Tickets: 2, Late: 1, Holds: []escrow.TransferID{fill(12), fill(13), fill(14)}}},
+		Draws: 2, Awaiting: true, Pending: []auction.Holding{{Owner: fill(1), Tickets: 2, Most: 1}}, Wanted: 1, Deadline: 30, Slots: 2, Sold: 9, Holders: []TicketHolder{{Owner: fill(1), Tickets: 3, Holds: []escrow.TransferID{fill(12), fill(13), fill(14)}}},
 		Upcoming: []Slot{{Number: 2, Draw: 1, Owner: fill(1)}}, Taken: []Slot{{Number: 1, Draw: 1, Owner: fill(2), Build: fill(7)}},
 		Drawn: []TicketDraw{{Number: 1, Holdings: []auction.Holding{{Owner: fill(1), Tickets: 3}}, Owners: []ID{fill(1)}}},
 	}
@@ -71,7 +71,7 @@ func TestMarketRoundTrip(t *testing.T) {
 	if !bytes.Equal(wire.Encode(&got), raw) {
 		t.Error("a decoded market encodes otherwise")
 	}
-	if l := got.Candle.Last; l == nil || l.Worker != fill(3) || len(l.Free) != 1 || got.Epoch.Last == nil || got.Lottery.Holders[0].Late != 1 || got.Lottery.Sold != 9 {
+	if l := got.Candle.Last; l == nil || l.Worker != fill(3) || len(l.Free) != 1 || got.Epoch.Last == nil || got.Lottery.Holders[0].Tickets != 3 || got.Lottery.Sold != 9 {
 		t.Errorf("lost on the way: %+v", got)
 	}
 	for n := range raw { // every truncation is refused
