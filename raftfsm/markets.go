@@ -316,13 +316,14 @@ const leastShare = escrow.One / 10
 
 // AskDuty is a batch pool's question to a worker: what would an action cost?
 type AskDuty struct {
-	Pool    string
-	Epoch   uint64 // that the ask is for
-	Reserve escrow.Credits
-	Metered bool
-	Sealed  bool           // the worker's ask for Epoch is in, or none is wanted
-	Opens   uint64         // the epoch whose ask must be opened now, 0 for none
-	Bond    escrow.Credits // an ask needs that much free stake
+	EpochMillis int64 // how long an epoch lasts
+	Pool        string
+	Epoch       uint64 // that the ask is for
+	Reserve     escrow.Credits
+	Metered     bool
+	Sealed      bool           // the worker's ask for Epoch is in, or none is wanted
+	Opens       uint64         // the epoch whose ask must be opened now, 0 for none
+	Bond        escrow.Credits // an ask needs that much free stake
 }
 
 // assignAsks lists the standing asks that batch pools want of a worker.
@@ -337,7 +338,7 @@ func (s *State) assignAsks(out *Assignments, w *build.Worker) {
 		if closed && !p.MustOpen(w.ID) {
 			continue
 		}
-		duty := AskDuty{Pool: pool.Name, Epoch: p.Number + 1, Reserve: pool.Batch.Reserve, Metered: pool.Batch.Metered, Bond: pool.Batch.Reserve, Sealed: closed || p.SealedBy(w.ID)}
+		duty := AskDuty{EpochMillis: pool.Batch.EpochMillis, Pool: pool.Name, Epoch: p.Number + 1, Reserve: pool.Batch.Reserve, Metered: pool.Batch.Metered, Bond: pool.Batch.Reserve, Sealed: closed || p.SealedBy(w.ID)}
 		if p.MustOpen(w.ID) {
 			duty.Opens = p.Number
 		}

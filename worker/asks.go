@@ -12,9 +12,9 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// defaultAskCapacity is how many actions of an epoch a worker takes for each of
-// its slots, unless it is told otherwise: some seconds' worth of small ones.
-const defaultAskCapacity = 100
+// defaultUnitMillis is what an action of a batch pool is taken to need while the
+// worker has built nothing: many are small.
+const defaultUnitMillis = 250
 
 // askRecord is a sealed ask as it must be opened later.
 type askRecord struct {
@@ -35,7 +35,23 @@ func (r *askRecord) Code(c *wire.Coder) {
 type standing struct {
 	action   *escrow.Credits // for an action; nil: its flat price
 	second   *escrow.Credits // for a core-second; nil: its price for a second, else its flat price
-	capacity uint64
+	capacity uint64          // of an epoch; 0: what it can finish in one
+	slots    int
+}
+
+// capacityOf is how many units the worker takes in an epoch: as many as it is told,
+// or as it can finish, by what builds took it so far. More would wait for it while
+// others are idle, because work goes to the cheapest ask as long as that has room.
+func (b *bidder) capacityOf(epochMillis int64) (uint64, error) {
+	if b.standing.capacity > 0 {
+		return b.standing.capacity, nil
+	}
+	unit, err := b.estimates.usual(b.offered())
+	if err != nil {
+		return 0, err
+	}
+	fits := int64(b.standing.slots) * (max(0, epochMillis) / max(1, unit))
+	return uint64(min(max(1, fits), build.MaxCapacity)), nil
 }
 
 // askKey names an ask in the journal: one for each pool and epoch.
@@ -84,7 +100,11 @@ func (b *bidder) seal(ctx context.Context, d *gavelv1.AskDuty, stake escrow.Cred
 		return err
 	}
 	if !found {
-		r = askRecord{Price: price, Capacity: b.standing.capacity, WallMillis: time.Now().UnixMilli()}
+		capacity, err := b.capacityOf(d.EpochMillis)
+		if err != nil {
+			return err
+		}
+		r = askRecord{Price: price, Capacity: capacity, WallMillis: time.Now().UnixMilli()}
 		if _, err := rand.Read(r.Nonce[:]); err != nil {
 			return fmt.Errorf("making a nonce: %w", err)
 		}

@@ -82,18 +82,18 @@ func TestAskIsTheConfiguredPrice(t *testing.T) {
 		capacity uint64
 		asks     bool
 	}{
-		{nil, false, 10 * escrow.One, 2 * escrow.One, defaultAskCapacity, true},
-		{nil, false, 2 * escrow.One, 2 * escrow.One, defaultAskCapacity, true},
+		{nil, false, 10 * escrow.One, 2 * escrow.One, 40, true},
+		{nil, false, 2 * escrow.One, 2 * escrow.One, 40, true},
 		{nil, false, 2*escrow.One - 1, 0, 0, false},
 		{func(c *Config) { c.Ask, c.AskCapacity, c.Slots = amount(3), 9, 4 }, false, 10, 3, 9, true},
-		{func(c *Config) { c.AskPerSecond = amount(5) }, true, 10, 5, defaultAskCapacity, true},
+		{func(c *Config) { c.AskPerSecond = amount(5) }, true, 10, 5, 40, true},
 		{func(c *Config) { c.AskPerSecond = amount(5) }, false, escrow.One, 0, 0, false},
-		{func(c *Config) { c.Price, c.PricePerSecond = nil, amount(7) }, true, 10, 7, defaultAskCapacity, true},
+		{func(c *Config) { c.Price, c.PricePerSecond = nil, amount(7) }, true, 10, 7, 40, true},
 		{func(c *Config) { c.Price = nil }, false, 10, 0, 0, false},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			b := newBench(t, c.config)
-			duty := &gavelv1.AskDuty{Pool: "burst", Epoch: 1, Reserve: int64(c.reserve), Metered: c.metered}
+			duty := &gavelv1.AskDuty{Pool: "burst", Epoch: 1, Reserve: int64(c.reserve), Metered: c.metered, EpochMillis: 10_000}
 			if err := b.w.bidder.seal(t.Context(), duty, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -107,6 +107,33 @@ func TestAskIsTheConfiguredPrice(t *testing.T) {
 				t.Errorf("asks %v for %d, want %v for %d", m.Price, m.Capacity, c.price, c.capacity)
 			}
 		})
+	}
+}
+
+// A worker with one slot asked for a hundred builds of two seconds in an epoch of
+// ten: they waited for it while others were idle. It takes what it can finish.
+func TestAskTakesWhatAnEpochHolds(t *testing.T) {
+	for _, c := range []struct {
+		learned []int64
+		slots   int
+		epoch   int64
+		want    uint64
+	}{
+		{nil, 1, 10_000, 40}, {[]int64{2_000, 1_900, 60_000}, 1, 10_000, 5}, {[]int64{50}, 4, 10_000, 800},
+		{[]int64{60_000}, 2, 10_000, 1}, {[]int64{1}, 1, 0, 1},
+	} {
+		b := newBench(t, func(k *Config) { k.Slots = c.slots })
+		for _, millis := range c.learned {
+			if err := b.w.bidder.estimates.learn(id("action"), "host", millis); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.w.bidder.seal(t.Context(), &gavelv1.AskDuty{Pool: "burst", Epoch: 1, Reserve: int64(10 * escrow.One), EpochMillis: c.epoch}, 100*escrow.One); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.checkAsks("burst", 1)[0].Capacity; got != c.want {
+			t.Errorf("after builds of %v ms, %d slots ask for %d in %d ms, want %d", c.learned, c.slots, got, c.epoch, c.want)
+		}
 	}
 }
 

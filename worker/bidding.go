@@ -27,6 +27,7 @@ type bidder struct {
 	standing  standing
 	finished  *escrow.Credits // for a result that it has already; nil: it bids for slots alone
 	offers    func(platform string) bool
+	offered   func() []string // platforms
 	log       *slog.Logger
 }
 

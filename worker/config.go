@@ -84,8 +84,8 @@ type Config struct {
 	// price unless set. AskPerSecond is for a core-second, in metered pools.
 	Ask          *Amount `json:"ask,omitempty"`
 	AskPerSecond *Amount `json:"ask_per_second,omitempty"`
-	// AskCapacity is how many actions of one epoch it takes, at most 2^32; 100 for
-	// each slot unless set.
+	// AskCapacity is how many actions of one epoch it takes, at most 2^32. Unset, it
+	// takes what it can finish in an epoch, by how long builds took it so far.
 	AskCapacity uint64 `json:"ask_capacity,omitempty"`
 	// FinishedPrice is what it asks for a result that it has already, in credits:
 	// where an auction is for an action whose outputs it still keeps, its bid
@@ -150,9 +150,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Slots == 0 {
 		c.Slots = 1
-	}
-	if c.AskCapacity == 0 {
-		c.AskCapacity = defaultAskCapacity * uint64(max(1, c.Slots))
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 4 << 30

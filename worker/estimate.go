@@ -36,6 +36,26 @@ func (e estimator) estimate(action build.ID, platform string, timeoutMillis int6
 	return min(guess, timeoutMillis), nil
 }
 
+// usual is how long a build of the slowest of some platforms takes, in
+// milliseconds: the median of what was learned, defaultUnitMillis of nothing.
+func (e estimator) usual(platforms []string) (int64, error) {
+	slowest := int64(0)
+	for _, p := range platforms {
+		var r durationRecord
+		found, err := e.rs.Get(shelfDurations, platformKey(p), &r)
+		if err != nil {
+			return 0, err
+		}
+		if found && len(r.Millis) > 0 {
+			slowest = max(slowest, median(r.Millis))
+		}
+	}
+	if slowest == 0 {
+		return defaultUnitMillis, nil
+	}
+	return slowest, nil
+}
+
 // learn remembers how long a build took.
 func (e estimator) learn(action build.ID, platform string, millis int64) error {
 	for _, key := range []build.ID{action, platformKey(platform)} {

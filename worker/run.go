@@ -182,9 +182,10 @@ func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodg
 	w.cluster, w.uploader = p.cluster, p.uploader
 	w.duties = newDuties(w.log, w.nudge)
 	w.bidder = &bidder{
-		standing: standing{action: (*escrow.Credits)(c.Ask), second: (*escrow.Credits)(c.AskPerSecond), capacity: c.AskCapacity},
+		standing: standing{action: (*escrow.Credits)(c.Ask), second: (*escrow.Credits)(c.AskPerSecond), capacity: c.AskCapacity, slots: c.Slots},
 		finished: (*escrow.Credits)(c.FinishedPrice),
 		id:       id, farm: farm, cluster: p.cluster, journal: rs, kept: w.kept, estimates: estimator{rs}, price: p.price, offers: w.offers, log: w.log,
+		offered: func() []string { platforms, _ := w.offered(); return platforms },
 	}
 	w.workshop = &workshop{
 		id: id, farm: farm, cluster: p.cluster, journal: rs, executor: p.executor, blobs: from, attester: a, lodge: p.lodge,

@@ -89,7 +89,7 @@ func assignments(st *raftfsm.State, worker build.ID) *gavelv1.Assignments {
 	for i := range a.Asks {
 		q := &a.Asks[i]
 		out.Asks = append(out.Asks, &gavelv1.AskDuty{
-			Pool: q.Pool, Epoch: q.Epoch, Reserve: int64(q.Reserve), Metered: q.Metered, Sealed: q.Sealed, Opens: q.Opens, Bond: int64(q.Bond),
+			Pool: q.Pool, Epoch: q.Epoch, Reserve: int64(q.Reserve), Metered: q.Metered, Sealed: q.Sealed, Opens: q.Opens, Bond: int64(q.Bond), EpochMillis: q.EpochMillis,
 		})
 	}
 	for _, id := range a.Busy {

@@ -2514,9 +2514,10 @@ type AskDuty struct {
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // that the ask is for
 	Reserve       int64                  `protobuf:"varint,3,opt,name=reserve,proto3" json:"reserve,omitempty"`
 	Metered       bool                   `protobuf:"varint,4,opt,name=metered,proto3" json:"metered,omitempty"`
-	Sealed        bool                   `protobuf:"varint,5,opt,name=sealed,proto3" json:"sealed,omitempty"` // the worker's ask for it is in
-	Opens         uint64                 `protobuf:"varint,6,opt,name=opens,proto3" json:"opens,omitempty"`   // the epoch whose ask must be opened now, 0 for none
-	Bond          int64                  `protobuf:"varint,7,opt,name=bond,proto3" json:"bond,omitempty"`     // free stake that an ask needs
+	Sealed        bool                   `protobuf:"varint,5,opt,name=sealed,proto3" json:"sealed,omitempty"`                              // the worker's ask for it is in
+	Opens         uint64                 `protobuf:"varint,6,opt,name=opens,proto3" json:"opens,omitempty"`                                // the epoch whose ask must be opened now, 0 for none
+	Bond          int64                  `protobuf:"varint,7,opt,name=bond,proto3" json:"bond,omitempty"`                                  // free stake that an ask needs
+	EpochMillis   int64                  `protobuf:"varint,8,opt,name=epoch_millis,json=epochMillis,proto3" json:"epoch_millis,omitempty"` // how long the epoch lasts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2596,6 +2597,13 @@ func (x *AskDuty) GetOpens() uint64 {
 func (x *AskDuty) GetBond() int64 {
 	if x != nil {
 		return x.Bond
+	}
+	return 0
+}
+
+func (x *AskDuty) GetEpochMillis() int64 {
+	if x != nil {
+		return x.EpochMillis
 	}
 	return 0
 }
@@ -4119,7 +4127,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x05stake\x18\b \x01(\x03R\x05stake\x12\x18\n" +
 	"\aawarded\x18\t \x03(\fR\aawarded\x12%\n" +
 	"\x04asks\x18\n" +
-	" \x03(\v2\x11.gavel.v1.AskDutyR\x04asks\"\xa9\x01\n" +
+	" \x03(\v2\x11.gavel.v1.AskDutyR\x04asks\"\xcc\x01\n" +
 	"\aAskDuty\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -4127,7 +4135,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\ametered\x18\x04 \x01(\bR\ametered\x12\x16\n" +
 	"\x06sealed\x18\x05 \x01(\bR\x06sealed\x12\x14\n" +
 	"\x05opens\x18\x06 \x01(\x04R\x05opens\x12\x12\n" +
-	"\x04bond\x18\a \x01(\x03R\x04bond\"\xa2\x03\n" +
+	"\x04bond\x18\a \x01(\x03R\x04bond\x12!\n" +
+	"\fepoch_millis\x18\b \x01(\x03R\vepochMillis\"\xa2\x03\n" +
 	"\aAuction\x12\x18\n" +
 	"\aauction\x18\x01 \x01(\fR\aauction\x12\x14\n" +
 	"\x05build\x18\x02 \x01(\fR\x05build\x12#\n" +
