@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"slices"
 
 	"gavel/raftfsm/build"
@@ -113,6 +114,14 @@ func (s *State) money(t build.Type, request ID, m *build.Money) build.Outcome {
 		err = s.ledger.Burn(id, m.Account, m.Amount)
 	default:
 		err = s.ledger.Transfer(id, s.treasury, m.Account, m.Amount)
+	}
+	if errors.Is(err, escrow.ErrInsufficient) {
+		from := m.Account
+		if t == build.TypeGrant {
+			from = s.treasury
+		}
+		a, _ := s.ledger.Account(from)
+		return build.Refuse(build.CodeFunds, "%s has %s credits available, %s are asked for", s.Name(from), a.Available, m.Amount)
 	}
 	if err != nil {
 		return build.Refuse(build.CodeFunds, "%v", err)

@@ -16,7 +16,7 @@ import (
 
 // ErrRefused is wrapped by errors about a bid, a value function or numbers
 // that are not valid: the caller's input is at fault.
-var ErrRefused = errors.New("not a valid auction")
+var ErrRefused = errors.New("not acceptable")
 
 // Step says what a finish at or after StartMillis is worth.
 type Step struct {

@@ -45,9 +45,10 @@ func findAsk(asks []Ask, worker ID) (int, bool) {
 // equal for all, it says nothing about the price, and keeping an ask shut costs it.
 func (m *Market) bond(e *Env, worker ID) (escrow.TransferID, Outcome) {
 	id := m.transferID(e, m.Epoch.Bonds+1, "ask bond", worker, e.Treasury)
-	if err := e.Ledger.Hold(id, worker, escrow.FromStake, e.Pool.Batch.Reserve); err != nil {
-		return id, Refuse(CodeStakeShort, "an ask in pool %q needs a bond of %s credits of free stake: %v", e.Pool.Name, e.Pool.Batch.Reserve, err)
+	if a, _ := e.Ledger.Account(worker); a.Stake < e.Pool.Batch.Reserve {
+		return id, Refuse(CodeStakeShort, "an ask in pool %q needs a bond of %s credits, the free stake is %s", e.Pool.Name, e.Pool.Batch.Reserve, a.Stake)
 	}
+	must(e.Ledger.Hold(id, worker, escrow.FromStake, e.Pool.Batch.Reserve))
 	m.Epoch.Bonds++
 	return id, Outcome{}
 }

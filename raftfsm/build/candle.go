@@ -180,9 +180,10 @@ func (m *Market) BidLease(e *Env, bidder ID, p *LeaseBid) Outcome {
 	total, err := bid.Total()
 	must(err) // Place has held it in range
 	hold := m.transferID(e, running<<32|uint64(len(a.Bids)), "lease bid", bidder, m.ID)
-	if err := e.Ledger.Hold(hold, bidder, escrow.FromAvailable, total); err != nil {
-		return Refuse(CodeFunds, "a bid of %s credits for %d periods reserves %s: %v", p.PerPeriod, p.Last-p.First+1, total, err)
+	if account, _ := e.Ledger.Account(bidder); account.Available < total {
+		return Refuse(CodeFunds, "a bid of %s credits for each of %d periods reserves %s, the balance is %s", p.PerPeriod, p.Last-p.First+1, total, account.Available)
 	}
+	must(e.Ledger.Hold(hold, bidder, escrow.FromAvailable, total))
 	if a.State == CandleIdle {
 		*a = Candle{Number: running, State: CandleOpening, Deadline: max(1, e.Now+e.Pool.Lease.OpeningMillis), Last: a.Last} // 0 is no deadline
 	}

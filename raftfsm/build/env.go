@@ -158,6 +158,9 @@ func (e *Env) Field(t *Terms, requester ID, operator string, stake stakeOf) (Fie
 	}
 }
 
+// percent shows parts per million.
+func percent(ppm uint32) string { return (escrow.Credits(ppm) * 100).String() }
+
 // platformHint says what a person may have mixed up.
 func (e *Env) platformHint(platform string) string {
 	host := false
@@ -224,7 +227,7 @@ func (e *Env) requiredStake(t *Terms, n int) (escrow.Credits, Outcome) {
 	m := n - 1
 	c := auction.Colluders(uint64(e.Params.GammaPPM), m)
 	if !auction.AcceptableOdds(c, k, m, uint64(e.Params.PMaxPPM)) {
-		return 0, Refuse(CodeTooFew, "too few independent validators: if %d of %d %ss collude, all %d drawn validators do with a chance above %d ppm; ask for more validators or start more workers", c, m, e.Pool.Domain, k, e.Params.PMaxPPM)
+		return 0, Refuse(CodeTooFew, "too few independent validators: if %d of %d %ss collude, all %d drawn to validate do with a chance above %s %%; ask for more validators or start more workers", c, m, e.Pool.Domain, k, percent(e.Params.PMaxPPM))
 	}
 	s, err := auction.Stake(m, c, k, auction.PanelSize(m, k), t.Reserve, t.ValueAtRisk, uint64(t.SamplePPM))
 	if err != nil {

@@ -175,6 +175,9 @@ func (p *Pool) Validate() error {
 	if p.Shares == p.Name {
 		return fmt.Errorf("pool %q shares its own workers", p.Name)
 	}
+	if len(p.Name) > MaxNameBytes || len(p.Shares) > MaxNameBytes || len(p.Class) > MaxClassBytes || len(p.Operators) > MaxWorkers {
+		return fmt.Errorf("a pool has a name of at most %d bytes, a class of %d and %d operators", MaxNameBytes, MaxClassBytes, MaxWorkers)
+	}
 	between := func(what string, value, low, high int64) error {
 		if value < low || value > high {
 			return fmt.Errorf("pool %q: %s is %d, want %d to %d", p.Name, what, value, low, high)
