@@ -347,7 +347,11 @@ func TestLeaseCommunitySlots(t *testing.T) {
 func TestOneBidderCannotFillAnAuction(t *testing.T) {
 	f := leaseFarm(t, 10, 6)
 	raise := func(bidder, i int) build.Command {
-		return f.leaseCommand(leaseBid{bidder: bidder, first: 1, last: 1, perPeriod: credit + escrow.Credits(i)})
+		price := credit
+		for range i {
+			price += price / 16
+		}
+		return f.leaseCommand(leaseBid{bidder: bidder, first: 1, last: 1, perPeriod: price})
 	}
 	for i := range 32 {
 		f.must(raise(0, i))
