@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -73,11 +72,11 @@ func (e *Experiment) names() int { return e.Bidders + e.Sybils + e.Shills }
 func (e *Experiment) validate() (*market, *distribution, error) {
 	m := slices.IndexFunc(markets, func(m market) bool { return m.name == e.Mechanism })
 	if m < 0 {
-		return nil, nil, fmt.Errorf("%w: nothing simulates %q, want one of %s", ErrInput, e.Mechanism, strings.Join(SimulatedMechanisms(), ", "))
+		return nil, nil, refuse("nothing simulates %q, want one of %s", e.Mechanism, strings.Join(SimulatedMechanisms(), ", "))
 	}
 	d := slices.IndexFunc(distributions, func(d distribution) bool { return d.name == e.Distribution })
 	if d < 0 {
-		return nil, nil, fmt.Errorf("%w: no distribution %q, want one of %s", ErrInput, e.Distribution, strings.Join(Distributions(), ", "))
+		return nil, nil, refuse("no distribution %q, want one of %s", e.Distribution, strings.Join(Distributions(), ", "))
 	}
 	if e.Units == 0 {
 		e.Units = 1
@@ -105,16 +104,16 @@ func (e *Experiment) checkSizes() error {
 		{"shills", e.Shills, 0, MaxBidders},
 	} {
 		if c.is < c.low || c.is > c.upper {
-			return fmt.Errorf("%w: %d %s, want %d to %d", ErrInput, c.is, c.what, c.low, c.upper)
+			return refuse("%d %s, want %d to %d", c.is, c.what, c.low, c.upper)
 		}
 	}
 	switch {
 	case e.Rounds*e.names() > MaxDraws:
-		return fmt.Errorf("%w: %d rounds of %d names, want at most %d in all; run fewer rounds", ErrInput, e.Rounds, e.names(), MaxDraws)
+		return refuse("%d rounds of %d names, want at most %d in all; run fewer rounds", e.Rounds, e.names(), MaxDraws)
 	case e.Ring != 0 && (e.Ring < 2 || e.Ring > e.Bidders):
-		return fmt.Errorf("%w: a ring of %d, want 0 for none or 2 to %d, all bidders", ErrInput, e.Ring, e.Bidders)
+		return refuse("a ring of %d, want 0 for none or 2 to %d, all bidders", e.Ring, e.Bidders)
 	case e.Reserve != 0 && !(e.Reserve >= MinAmount && e.Reserve <= MaxAmount):
-		return fmt.Errorf("%w: a reserve of %v, want %v to %v", ErrInput, e.Reserve, MinAmount, MaxAmount)
+		return refuse("a reserve of %v, want %v to %v", e.Reserve, MinAmount, MaxAmount)
 	}
 	return nil
 }
@@ -127,17 +126,17 @@ func (e *Experiment) checkFit(m *market) error {
 	}
 	switch {
 	case m.reverse && e.Reserve == 0:
-		return fmt.Errorf("%w: no reserve; say the most that is paid for a unit", ErrInput)
+		return refuse("no reserve; say the most that is paid for a unit")
 	case e.Reserve != 0 && !m.reserve:
-		return fmt.Errorf("%w: a reserve of %v, but %s knows no least price; leave it 0", ErrInput, e.Reserve, m.name)
+		return refuse("a reserve of %v, but %s knows no least price; leave it 0", e.Reserve, m.name)
 	case e.Units > 1 && !m.units:
-		return fmt.Errorf("%w: %d units, but %s allocates one; take vcg, uniform, gsp, first or gsp-slots", ErrInput, e.Units, m.name)
+		return refuse("%d units, but %s allocates one; take %s", e.Units, m.name, alternatives(unitRules(m.reverse)))
 	case e.Capacity > 1 && !m.capacity:
-		return fmt.Errorf("%w: a capacity of %d, but under %s nobody has more than one unit", ErrInput, e.Capacity, m.name)
+		return refuse("a capacity of %d, but under %s nobody has more than one unit", e.Capacity, m.name)
 	case m.capacity && e.Sybils >= e.Capacity:
-		return fmt.Errorf("%w: %d names with a capacity of %d; each must have a unit to deliver, so want fewer names or more capacity", ErrInput, e.Sybils+1, e.Capacity)
+		return refuse("%d names with a capacity of %d; each must have a unit to deliver, so want fewer names or more capacity", e.Sybils+1, e.Capacity)
 	case !(e.Shade >= 0 && e.Shade <= most):
-		return fmt.Errorf("%w: a shade of %v, want 0 to %v", ErrInput, e.Shade, most)
+		return refuse("a shade of %v, want 0 to %v", e.Shade, most)
 	}
 	return nil
 }

@@ -164,3 +164,36 @@ func TestUnsoldAndUnbought(t *testing.T) {
 	sameList(t, "payments", out.Payments, []float64{3, 3}, 0)
 	sameList(t, "utilities", out.Utilities, []float64{3, 1}, 0)
 }
+
+// Where no bid gains, the least that is said to win nothing used to win -8.7e-18.
+func TestHopelessCandle(t *testing.T) {
+	for n := 2; n <= MaxBidders; n++ {
+		for _, rival := range []float64{60, 99.95, 100, 600} {
+			c := Candle{Bidders: n, Value: 100, Rival: rival}
+			alpha, utility := c.Best()
+			if c.Hopeless() != (utility == 0) || c.Utility(alpha) != utility || c.Chance(alpha) < 0 || c.Hopeless() && c.Chance(alpha) != 0 {
+				t.Fatalf("%+v: α %v with a chance of %v earns %v, %v", c, alpha, c.Chance(alpha), utility, c.Utility(alpha))
+			}
+			if math.Signbit(c.Utility(alpha)) {
+				t.Fatalf("%+v earns %v", c, c.Utility(alpha))
+			}
+		}
+	}
+}
+
+// Refusals are sentences: that they are ErrInput is for programs.
+func TestRefusalsAreSentences(t *testing.T) {
+	for _, says := range []struct {
+		mechanism string
+		game      Game
+		want      string
+	}{
+		{"tullock", Game{Values: []float64{4, 2}, Units: 2}, "solving tullock: 2 units, but it allocates one; take gsp-slots"},
+		{"vickrey", Game{Values: []float64{4, 2}, Reserve: 5, Units: 2}, "solving vickrey: 2 units, but it allocates one; take vcg, uniform, uniform-last, gsp or first"},
+		{"vcg", Game{Values: []float64{4, 2}}, "solving vcg: no reserve; say the most that is paid for a unit"},
+	} {
+		if _, err := Solve(says.mechanism, says.game); !errors.Is(err, ErrInput) || err.Error() != says.want {
+			t.Errorf("%v, want %s", err, says.want)
+		}
+	}
+}

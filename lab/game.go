@@ -7,8 +7,19 @@ import (
 	"strings"
 )
 
-// ErrInput is wrapped by every refusal: the caller's game or experiment is at fault.
+// ErrInput is what every refusal is, by errors.Is: the caller's game or experiment
+// is at fault.
 var ErrInput = errors.New("not a valid experiment")
+
+// refusal is ErrInput in a sentence that a person can do something about.
+type refusal struct{ sentence string }
+
+func (r *refusal) Error() string        { return r.sentence }
+func (r *refusal) Is(target error) bool { return target == ErrInput }
+
+func refuse(format string, args ...any) error {
+	return &refusal{fmt.Sprintf(format, args...)}
+}
 
 // Game is what a mechanism is played over. A mechanism refuses a reserve, units
 // or weights it has no use for, because it would not be the same game with them;
@@ -67,14 +78,14 @@ func solvable(name string) (*member, error) {
 		m := &family[i]
 		switch {
 		case m.Name == name && m.solve == nil:
-			return nil, fmt.Errorf("%w: it has no single equilibrium; %s", ErrInput, m.instead)
+			return nil, refuse("it has no single equilibrium; %s", m.instead)
 		case m.Name == name:
 			return m, nil
 		case m.solve != nil:
 			names = append(names, m.Name)
 		}
 	}
-	return nil, fmt.Errorf("%w: no such mechanism, want one of %s", ErrInput, strings.Join(names, ", "))
+	return nil, refuse("no such mechanism, want one of %s", strings.Join(names, ", "))
 }
 
 // check refuses what the mechanism cannot be played over, and fills in defaults.
@@ -87,17 +98,17 @@ func (m *member) check(g *Game) error {
 	}
 	switch {
 	case g.Reserve != 0 && !(g.Reserve >= MinAmount && g.Reserve <= MaxAmount):
-		return fmt.Errorf("%w: a reserve of %v, want %v to %v", ErrInput, g.Reserve, MinAmount, MaxAmount)
+		return refuse("a reserve of %v, want %v to %v", g.Reserve, MinAmount, MaxAmount)
 	case m.Reverse && g.Reserve == 0:
-		return fmt.Errorf("%w: no reserve; say the most that is paid for a unit", ErrInput)
+		return refuse("no reserve; say the most that is paid for a unit")
 	case !m.Reverse && g.Reserve != 0 && !m.reserve:
-		return fmt.Errorf("%w: a reserve of %v, but it knows no least price; leave it 0", ErrInput, g.Reserve)
+		return refuse("a reserve of %v, but it knows no least price; leave it 0", g.Reserve)
 	case g.Units < 1 || g.Units > MaxBidders:
-		return fmt.Errorf("%w: %d units, want 1 to %d", ErrInput, g.Units, MaxBidders)
+		return refuse("%d units, want 1 to %d", g.Units, MaxBidders)
 	case g.Units > 1 && !m.units:
-		return fmt.Errorf("%w: %d units, but it allocates one; take vcg, uniform, gsp, first or gsp-slots", ErrInput, g.Units)
+		return refuse("%d units, but it allocates one; take %s", g.Units, alternatives(unitRules(m.Reverse)))
 	case len(g.Weights) > 0 && m.Name != "gsp-slots":
-		return fmt.Errorf("%w: weights are of gsp-slots only; leave them out", ErrInput)
+		return refuse("weights are of gsp-slots only; leave them out")
 	}
 	return nil
 }
@@ -105,13 +116,13 @@ func (m *member) check(g *Game) error {
 // checkValues refuses lists that are empty, too long or no amounts.
 func checkValues(values []float64, costs bool) error {
 	if len(values) < 1 || len(values) > MaxBidders {
-		return fmt.Errorf("%w: %d values, want 1 to %d", ErrInput, len(values), MaxBidders)
+		return refuse("%d values, want 1 to %d", len(values), MaxBidders)
 	}
 	for i, v := range values {
 		switch {
 		case costs && v == 0:
 		case !(v >= MinAmount && v <= MaxAmount): // NaN fails it too
-			return fmt.Errorf("%w: value %d is %v, want %v to %v", ErrInput, i, v, MinAmount, MaxAmount)
+			return refuse("value %d is %v, want %v to %v", i, v, MinAmount, MaxAmount)
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ func ticketPrice(g *Game) (float64, error) {
 		price = top / 100
 	}
 	if !(price >= top/MaxTicketsEach && price <= MaxAmount) {
-		return 0, fmt.Errorf("%w: a ticket price of %v, want %v to %v", ErrInput, price, top/MaxTicketsEach, MaxAmount)
+		return 0, refuse("a ticket price of %v, want %v to %v", price, top/MaxTicketsEach, MaxAmount)
 	}
 	return price, nil
 }
@@ -126,6 +126,10 @@ func solveLotteryWinnerPays(g *Game) (*Outcome, error) {
 			out.Bids[i], out.Allocations[i], out.Payments[i] = 1, 1/holders, price/holders
 			out.Utilities[i] = (v - price) / holders
 		}
+	}
+	if holders == 0 {
+		out.Note = fmt.Sprintf("nobody's value reaches the ticket price %v: nobody holds a ticket", price)
+		return out, nil
 	}
 	out.Note = fmt.Sprintf("the drawn ticket pays %v, the others nothing: each holds as many as it may, counted here as 1, supposing the same limit and balance for all; every further name holds as many again", price)
 	return out, nil

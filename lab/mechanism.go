@@ -1,11 +1,14 @@
 package lab
 
+import "strings"
+
 // Mechanism is one of the family, seen from gavel.
 type Mechanism struct {
 	Name     string `json:"name"` // as Solve takes it
 	Title    string `json:"title"`
 	Reverse  bool   `json:"reverse"`  // sellers bid to be paid
 	Solvable bool   `json:"solvable"` // whether Solve knows its equilibrium
+	Units    bool   `json:"units"`    // trades more than one unit at once
 	Controls string `json:"controls"` // who controls the outcome
 	Sells    string `json:"sells"`    // what is sold
 	When     string `json:"when"`     // before, at or after the work, or ahead of time
@@ -35,8 +38,29 @@ func Mechanisms() []Mechanism {
 	for i := range family {
 		list[i] = family[i].Mechanism
 		list[i].Solvable = family[i].solve != nil
+		list[i].Units = family[i].units
 	}
 	return list
+}
+
+// unitRules are the solvable mechanisms of a side that trade several units.
+func unitRules(reverse bool) []string {
+	var names []string
+	for i := range family {
+		if m := &family[i]; m.units && m.Reverse == reverse && m.solve != nil {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// alternatives lists names as a choice: a, b or c.
+func alternatives(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // Who controls an outcome, in so many words as several members share.

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"math"
 )
 
@@ -64,13 +63,13 @@ func solveProportionalWinnerPays(g *Game) (*Outcome, error) {
 		b := x * sum
 		others := rest * sum
 		if off := math.Abs(winnerPaysResponse(v, others) - b); !(off <= residual*v) {
-			return nil, fmt.Errorf("%w: bidder %d is %v off its best response; bring the values closer together", ErrInput, i, off)
+			return nil, refuse("bidder %d is %v off its best response; bring the values closer together", i, off)
 		}
 		out.Allocations[i], out.Bids[i] = x, b
 		total += x
 	}
 	if !(math.Abs(total-1) <= residual) {
-		return nil, fmt.Errorf("%w: chances sum to %v; bring the values closer together", ErrInput, total)
+		return nil, refuse("chances sum to %v; bring the values closer together", total)
 	}
 	for i, v := range g.Values {
 		x := out.Allocations[i] / total

@@ -12,17 +12,17 @@ func Shares(bids []float64, alpha float64) ([]float64, error) {
 		return nil, fmt.Errorf("sharing by bids: %w", err)
 	}
 	if len(bids) < 1 || len(bids) > MaxBidders {
-		return nil, fmt.Errorf("sharing by bids: %w: %d bids, want 1 to %d", ErrInput, len(bids), MaxBidders)
+		return nil, refuse("sharing by bids: %d bids, want 1 to %d", len(bids), MaxBidders)
 	}
 	most := 0.0
 	for i, b := range bids {
 		if !(b >= 0 && b <= MaxAmount) {
-			return nil, fmt.Errorf("sharing by bids: %w: bid %d is %v, want 0 to %v", ErrInput, i, b, MaxAmount)
+			return nil, refuse("sharing by bids: bid %d is %v, want 0 to %v", i, b, MaxAmount)
 		}
 		most = math.Max(most, b)
 	}
 	if most == 0 {
-		return nil, fmt.Errorf("sharing by bids: %w: nobody bids, so there is nothing to share by", ErrInput)
+		return nil, refuse("sharing by bids: nobody bids, so there is nothing to share by")
 	}
 	shares, sum := make([]float64, len(bids)), 0.0
 	for i, b := range bids {
@@ -37,7 +37,7 @@ func Shares(bids []float64, alpha float64) ([]float64, error) {
 
 func checkAlpha(alpha float64) error {
 	if !(alpha >= MinAlpha && alpha <= MaxAlpha) {
-		return fmt.Errorf("%w: an alpha of %v, want %v to %v", ErrInput, alpha, MinAlpha, MaxAlpha)
+		return refuse("an alpha of %v, want %v to %v", alpha, MinAlpha, MaxAlpha)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func Collude(values []float64, eps float64) ([]float64, error) {
 		return nil, fmt.Errorf("colluding: %w", err)
 	}
 	if !(eps >= 0 && eps <= MaxAmount) {
-		return nil, fmt.Errorf("colluding: %w: all bid %v, want 0 to %v", ErrInput, eps, MaxAmount)
+		return nil, refuse("colluding: all bid %v, want 0 to %v", eps, MaxAmount)
 	}
 	utilities := make([]float64, len(values))
 	for i, v := range values {
@@ -64,11 +64,11 @@ func Collude(values []float64, eps float64) ([]float64, error) {
 func PoolShare(pool, improvements, own float64) (float64, error) {
 	switch {
 	case !(pool >= 0 && pool <= MaxAmount):
-		return 0, fmt.Errorf("sharing a pool: %w: a pool of %v, want 0 to %v", ErrInput, pool, MaxAmount)
+		return 0, refuse("sharing a pool: a pool of %v, want 0 to %v", pool, MaxAmount)
 	case !(improvements > 0 && improvements <= MaxAmount):
-		return 0, fmt.Errorf("sharing a pool: %w: improvements of %v in all, want above 0 to %v", ErrInput, improvements, MaxAmount)
+		return 0, refuse("sharing a pool: improvements of %v in all, want above 0 to %v", improvements, MaxAmount)
 	case !(own >= 0 && own <= improvements):
-		return 0, fmt.Errorf("sharing a pool: %w: an improvement of %v, want 0 to %v, the sum of all", ErrInput, own, improvements)
+		return 0, refuse("sharing a pool: an improvement of %v, want 0 to %v, the sum of all", own, improvements)
 	}
 	return pool * (own / improvements), nil
 }

@@ -1,7 +1,5 @@
 package lab
 
-import "fmt"
-
 // weight is what slot j from 0 is worth beside a whole one.
 func weight(g *Game, j int) float64 {
 	if len(g.Weights) == 0 {
@@ -15,12 +13,12 @@ func checkWeights(g *Game) error {
 		return nil
 	}
 	if len(g.Weights) != g.Units {
-		return fmt.Errorf("%w: %d weights for %d slots, want one each", ErrInput, len(g.Weights), g.Units)
+		return refuse("%d weights for %d slots, want one each", len(g.Weights), g.Units)
 	}
 	last := 1.0
 	for j, w := range g.Weights {
 		if !(w >= MinAmount && w <= last) {
-			return fmt.Errorf("%w: weight %d is %v, want %v to %v, falling", ErrInput, j, w, MinAmount, last)
+			return refuse("weight %d is %v, want %v to %v, falling", j, w, MinAmount, last)
 		}
 		last = w
 	}

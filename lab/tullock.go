@@ -172,10 +172,10 @@ func (c *contest) outcome(g *Game, k int) (*Outcome, error) {
 	y := make([]float64, k)
 	sum := c.shares(k, high, y)
 	if !(math.Abs(sum-1) <= residual) {
-		return nil, fmt.Errorf("%w: shares sum to %v; bring the values closer together", ErrInput, sum)
+		return nil, refuse("shares sum to %v; bring the values closer together", sum)
 	}
 	if k < len(c.order) && c.enters(k, high) {
-		return nil, fmt.Errorf("%w: no pure equilibrium at an alpha of %v, and no mixed one is known; lower alpha", ErrInput, c.alpha)
+		return nil, refuse("no pure equilibrium at an alpha of %v, and no mixed one is known; lower alpha", c.alpha)
 	}
 	out := newOutcome(len(g.Values))
 	for j, i := range c.order[:k] {

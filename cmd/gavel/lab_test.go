@@ -187,10 +187,8 @@ func TestLabCompare(t *testing.T) {
 	labJSON(t, &rows, "compare", "--costs", "1,2,3", "--reserve", "5", "--units", "2")
 	for _, r := range rows {
 		switch r["mechanism"] {
-		case "vickrey": // sells one unit: a row that says so
-			if text, _ := r["error"].(string); !strings.Contains(text, "2 units") || r["bids"] != nil {
-				t.Errorf("vickrey: %v", r)
-			}
+		case "vickrey":
+			t.Errorf("it trades one unit: %v", r)
 		case "vcg":
 			if !near(r["payments"], []any{3.0, 3.0, 0.0}, 1e-9) || !near(r["revenue"], 6.0, 1e-9) {
 				t.Errorf("vcg: %v", r)
@@ -201,6 +199,10 @@ func TestLabCompare(t *testing.T) {
 				t.Errorf("%v has no %s", r["mechanism"], field)
 			}
 		}
+	}
+	labJSON(t, &rows, "compare", "--costs", "1,2,3", "--reserve", "5", "--units", "2", "--mechanism", "vickrey,vcg") // named, it says so
+	if text, _ := rows[0]["error"].(string); len(rows) != 2 || !strings.Contains(text, "2 units, but it allocates one; take vcg, uniform, uniform-last, gsp or first") {
+		t.Errorf("vickrey by name: %v", rows)
 	}
 	labJSON(t, &rows, "compare", "--values", "4, 2", "--mechanism", "tullock,second-price", "--alpha", "0.5")
 	if len(rows) != 2 || rows[0]["mechanism"] != "tullock" || rows[1]["mechanism"] != "second-price" || rows[0]["sybil_proof"] != false {
@@ -363,7 +365,10 @@ func TestLabRefusals(t *testing.T) {
 		{[]string{"clear", "missing.json"}, "reading the case"},
 		{[]string{"clear", "a.json", "b.json"}, "one argument too many"},
 		{[]string{"compare"}, "--values"},
-		{[]string{"compare", "--values", "4,2", "--costs", "1"}, "--costs"},
+		{[]string{"compare", "--values", "4,2", "--costs", "1"}, "--values and --costs are both given"},
+		{[]string{"compare", "--values", "4,2", "--units", "2", "--mechanism", "tullock"}, "it allocates one; take gsp-slots\n"},
+		{[]string{"simulate", "--mechanism", "vickrey", "--reserve", "2", "--units", "2"}, "take vcg, uniform, uniform-last, gsp or first\n"},
+		{[]string{"simulate", "--mechanism", "second-price", "--units", "2"}, "take gsp-slots\n"},
 		{[]string{"compare", "--values", "4,x"}, "refused (malformed): \"x\" is no number"},
 		{[]string{"compare", "--values", "4,,2"}, "refused (malformed)"},
 		{[]string{"compare", "--values", "4,NaN"}, "refused (malformed)"},
@@ -392,17 +397,23 @@ func TestLabRefusals(t *testing.T) {
 		{odds("many", "6", "3"), "invalid argument"},
 		{append(odds("20", "6", "3"), "--panel", "-1"), "refused (out-of-range)"},
 		{append(odds("20", "6", "3"), "--panel", "9"), "refused (out-of-range)"},
+		{append(odds("20", "6", "3"), "--panel", "4"), "panels are odd"},
+		{stake("--max-price", "1", "--panel", "6"), "panels are odd"},
+		{stake("--max-price", "1", "--reserve", "2"), "--max-price and --reserve are the same: give one"},
 		{append(odds("20", "6", "3"), "--sample", "5"), "--sample \"5\""},
 		{append(odds("20", "6", "3"), "--sample", "0%"), "--sample"},
 		{append(odds("20", "6", "3"), "--sample", "101%"), "--sample"},
 		{append(odds("20", "6", "3"), "--sample", "5%,5%"), "refused (duplicate)"},
 		{stake(), "what is at stake"},
 		{stake("--max-price", "-1"), "negative"},
-		{stake("--max-price", "99999999999999999999"), "2^62"},
+		{stake("--max-price", "99999999999999999999"), "more than there can be"},
 		{stake("--max-price", "4611686018427", "--value-at-risk", "4611686018427"), "refused (overflow)"},
 		{stake("--max-price", "1", "--panel", "0"), "refused (no-stake)"},
 		{stake("--max-price", "1", "--plot", "stake"), ".svg or .png"},
-		{[]string{"candle"}, "refused (out-of-range)"},
+		{[]string{"candle"}, "Give --bidders N --value V"},
+		{[]string{"odds"}, "Give --workers N --colluders C"},
+		{[]string{"odds", "--workers", "20"}, "Give --workers N --colluders C"},
+		{[]string{"stake", "--max-price", "1"}, "Give --workers N --colluders C"},
 		{[]string{"candle", "--bidders", "1", "--value", "1"}, "refused (out-of-range)"},
 		{[]string{"candle", "--bidders", "5", "--value", "-1"}, "refused (out-of-range)"},
 		{[]string{"candle", "--bidders", "5", "--value", "1", "--alpha", "2"}, "refused (out-of-range)"},
@@ -421,6 +432,9 @@ func TestLabRefusals(t *testing.T) {
 		if code != exitUsage || !strings.Contains(stderr, c.says) || out != "" {
 			t.Errorf("gavel lab %.200s: exit %d, %q, %.300q; want %q", strings.Join(c.args, " "), code, out, stderr, c.says)
 		}
+		if strings.Contains(stderr, "not a valid") {
+			t.Errorf("gavel lab %.200s: %q, which helps nobody", strings.Join(c.args, " "), stderr)
+		}
 	}
 }
 
@@ -428,7 +442,7 @@ func TestLabRefusals(t *testing.T) {
 // in whatever order it lists the owners.
 func TestTicketCaseIsDrawnAgain(t *testing.T) {
 	id := func(n byte) build.ID { return build.ID{n} }
-	d := build.TicketDraw{Number: 3, Sigma: [48]byte{9}, Holdings: []auction.Holding{{Owner: id(1), Tickets: 5}, {Owner: id(2), Tickets: 1}, {Owner: id(7), Tickets: 3}}}
+	d := build.TicketDraw{Number: 3, Wanted: 6, Sigma: [48]byte{9}, Holdings: []auction.Holding{{Owner: id(1), Tickets: 5}, {Owner: id(2), Tickets: 1}, {Owner: id(7), Tickets: 3}}}
 	places, err := auction.DrawTickets(sha256.Sum256(d.Sigma[:]), d.Holdings, 6)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,8 @@ type candleReport struct {
 	EUDocument    float64 `json:"eu_document"`
 	AlphaBest     float64 `json:"alpha_best"`
 	EUBest        float64 `json:"eu_best"`
+
+	Notes []string `json:"notes,omitempty"` // what the numbers do not say
 }
 
 func labCandleCommand() *cobra.Command {
@@ -34,7 +36,9 @@ func labCandleCommand() *cobra.Command {
 		Long: `A candle auction closes at a moment that is drawn afterwards, so to lead late may be
 too late. A bidder that outbids its highest rival X by α·V at once wins with chance
 Pr = 1 − 1/(αn) + 1/n and expects Pr·(V − X − αV). The document that proposes this
-advises α = 1/√(n−1); the α that maximises it depends on V and X as well.
+advises α = 1/√(n−1); the α that maximises it depends on V and X as well. Where no
+bid that can win earns anything the best is not to bid, with a utility of 0. A bid
+above V loses by winning: a note says so where the document's is.
 
   gavel lab candle --bidders 101 --value 100 --rival 60
   gavel lab candle --bidders 101 --value 100 --rival 60 --alpha 0.2 --json
@@ -43,6 +47,9 @@ advises α = 1/√(n−1); the α that maximises it depends on V and X as well.
 		RunE: action(func(_ context.Context, c *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
+			}
+			if !c.Flags().Changed("bidders") || !c.Flags().Changed("value") {
+				return usage("whose bid? Give --bidders N --value V, and --rival X, such as --bidders 101 --value 100 --rival 60")
 			}
 			if err := r.solve(c.Flags().Changed("alpha")); err != nil {
 				return labRefused(err)
@@ -54,9 +61,17 @@ advises α = 1/√(n−1); the α that maximises it depends on V and X as well.
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, chart.Short(alpha), chart.Short(r.Rival+alpha*r.Value), chart.Short(r.Candle.Chance(alpha)), chart.Short(r.Candle.Utility(alpha)))
 				}
 				row("the document's", r.AlphaDocument)
-				row("best", r.AlphaBest)
+				if r.Hopeless() {
+					fmt.Fprintln(w, "best\t-\tdo not bid\t0\t0")
+				} else {
+					row("best", r.AlphaBest)
+				}
 				if c.Flags().Changed("alpha") {
 					row("yours", r.Alpha)
+				}
+				for i, note := range r.Notes {
+					fmt.Fprint(w, []string{"\n", ""}[min(i, 1)])
+					fmt.Fprintln(w, note)
 				}
 			})
 			if err != nil {
@@ -88,7 +103,20 @@ func (r *candleReport) solve(own bool) error {
 	r.Chance, r.Utility = r.Candle.Chance(r.Alpha), r.Candle.Utility(r.Alpha)
 	r.EUDocument = r.Candle.Utility(r.AlphaDocument)
 	r.AlphaBest, r.EUBest = r.Best()
+	r.Notes = r.notes()
 	return nil
+}
+
+func (r *candleReport) notes() (notes []string) {
+	bid := r.Rival + r.AlphaDocument*r.Value
+	if bid > r.Value {
+		notes = append(notes, fmt.Sprintf("The document's α of 1/√(%d−1) = %s bids %s, above the value of %s: it loses by winning.",
+			r.Bidders, chart.Short(r.AlphaDocument), chart.Short(bid), chart.Short(r.Value)))
+	}
+	if r.Hopeless() {
+		notes = append(notes, "No bid that can win earns anything: do not bid.")
+	}
+	return notes
 }
 
 // least is the α below which the chance to win is none.
@@ -115,6 +143,9 @@ func (r *candleReport) figure(own bool) *chart.Figure {
 	p := chart.Panel{
 		X: "α: the bid is the rival's and α times one's own value", Y: "expected utility, credits",
 		Series: []chart.Series{s}, Marks: []chart.Mark{mark("the document's", r.AlphaDocument), mark("the best", r.AlphaBest)},
+	}
+	if r.Hopeless() {
+		p.Marks[1].Name = "the best: do not bid"
 	}
 	if own {
 		p.Marks = append(p.Marks, mark("your", r.Alpha))

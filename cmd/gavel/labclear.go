@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,9 +27,20 @@ the one listed first wins.
   echo '{"rule":"vickrey","reserve":10000000,"seller_bids":[{"id":"a","price":1},{"id":"b","price":3}]}' |
     gavel lab clear -
 
+The rules, what each takes and prints, and a case of each, are at the end.
+
 --check also compares the result with the case's expect: exit 1 and a sentence for
 each field that differs. What a rule refuses is refused with a code and a sentence,
-exit 2. gavel pool show P --case LOT prints a cleared batch as such a case.`,
+exit 2. gavel pool show P --case LOT prints a cleared batch as such a case, and gavel
+ticket list --draw N a lottery's draw.
+
+A field that ends in ? may be absent; list[a b] is a list of objects with the fields a
+and b. Bidders' ids, and names in general, are short texts. Every case may have an id,
+a source and a note, which are left alone, and what it is compared with: expect, and
+for the floats of the laboratory ("lab-…", whose amounts are in credits) float true
+and a tolerance.
+
+` + rulesManual(),
 		Args: wants("CASE.json"),
 		RunE: action(func(_ context.Context, c *cobra.Command, args []string) error {
 			one, err := readCase(c.InOrStdin(), args[0])
@@ -40,7 +52,7 @@ exit 2. gavel pool show P --case LOT prints a cleared batch as such a case.`,
 				return refused(err)
 			}
 			if err := json.NewEncoder(c.OutOrStdout()).Encode(result); err != nil {
-				return err
+				return fmt.Errorf("printing the result: %w", err)
 			}
 			if !check {
 				return nil
@@ -62,6 +74,36 @@ exit 2. gavel pool show P --case LOT prints a cleared batch as such a case.`,
 	c.Flags().Bool("json", true, "the result is always JSON")
 	return c
 }
+
+// rulesManual lists the rules, what each takes and prints, and a case of each.
+func rulesManual() string {
+	var b strings.Builder
+	for _, rule := range cases.Manual() {
+		for _, line := range wrapped(strings.Join(rule.Names, ", "), manualWidth) {
+			fmt.Fprintln(&b, line)
+		}
+		say := func(title, text string) {
+			for _, line := range wrapped(text, manualWidth-len("  prints  ")) {
+				fmt.Fprintf(&b, "  %-6s  %s\n", title, line)
+				title = ""
+			}
+		}
+		say("", rule.Does)
+		for _, form := range rule.Forms {
+			say("takes", form.Takes)
+			say("prints", form.Prints)
+			fmt.Fprintf(&b, "  such as %s\n", form.Example) // whole, to be copied
+		}
+		if rule.Note != "" {
+			say("", rule.Note)
+		}
+		fmt.Fprintln(&b)
+	}
+	return strings.TrimSuffix(b.String(), "\n\n")
+}
+
+// manualWidth is how wide the manual's lines are, in letters.
+const manualWidth = 88
 
 // readCase reads a case from a file or, for "-", from standard input.
 func readCase(stdin io.Reader, name string) (*cases.Case, error) {

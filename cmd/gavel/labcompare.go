@@ -38,19 +38,22 @@ allocations, whether nobody randomises, and whether several names never pay.
 
   gavel lab compare --values 4,2
   gavel lab compare --values 4,2 --mechanism tullock --alpha 0.5
-  gavel lab compare --values 5,4,3,2 --units 2 --plot compare.svg
-  gavel lab compare --costs 1,2,3 --reserve 5 --units 2
+  gavel lab compare --values 5,4,3,2 --plot compare.svg
+  gavel lab compare --costs 1,2,3,4 --reserve 5 --units 2
 
 --values are buyers' and compare the mechanisms in which buyers bid; --costs are
-sellers', with --reserve the most that is paid for a unit. In lotteries bids are
-tickets. With --json each mechanism is an object of a list; one that has no
+sellers', with --reserve the most that is paid for a unit. With several --units it
+compares the mechanisms that trade several. In lotteries bids are tickets. With --json each mechanism is an object of a list; one that has no
 equilibrium for these numbers says so in "error".`,
 		Args: wants(),
 		RunE: action(func(_ context.Context, c *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
-			if (len(values) > 0) == (len(costs) > 0) {
+			if len(values) > 0 && len(costs) > 0 {
+				return usage("--values and --costs are both given: want --values of buyers or --costs of sellers")
+			}
+			if len(values)+len(costs) == 0 {
 				return usage("whose numbers? Give --values of buyers, such as 4,2, or --costs of sellers")
 			}
 			g.Values = slices.Concat(values, costs)
@@ -69,7 +72,7 @@ equilibrium for these numbers says so in "error".`,
 			if err != nil {
 				return labRefused(err)
 			}
-			if err := out.print(c, rows, func(w *tabwriter.Writer) { writeComparison(w, rows) }); err != nil {
+			if err := out.print(c, rows, func(w *tabwriter.Writer) { writeComparison(w, rows, len(costs) > 0) }); err != nil {
 				return err
 			}
 			return out.draw(c, func() (*chart.Figure, error) { return comparison(g, len(costs) > 0, rows), nil })
@@ -86,13 +89,17 @@ equilibrium for these numbers says so in "error".`,
 	return c
 }
 
-// compare solves each mechanism of a side. It is an error only where none has a
-// solution, or a name is no mechanism's.
+// compare solves each mechanism of a side, of several units those that trade
+// several, or those that are named. It is an error only where none has a solution,
+// or a name is no mechanism's.
 func compare(g lab.Game, reverse bool, only []string) ([]compareRow, error) {
-	var names []string
+	var names, fitting []string
 	for _, m := range lab.Mechanisms() {
 		if m.Solvable && m.Reverse == reverse {
 			names = append(names, m.Name)
+			if g.Units <= 1 || m.Units {
+				fitting = append(fitting, m.Name)
+			}
 		}
 	}
 	for _, name := range only {
@@ -101,12 +108,12 @@ func compare(g lab.Game, reverse bool, only []string) ([]compareRow, error) {
 		}
 	}
 	if len(only) > 0 {
-		names = only
+		fitting = only
 	}
 	var rows []compareRow
 	var first error
 	solved := 0
-	for _, name := range names {
+	for _, name := range fitting {
 		o, err := lab.Solve(name, g)
 		if err == nil && !finiteOutcome(o) {
 			err = fmt.Errorf("solving %s: the numbers are beyond what a float can hold", name)
@@ -138,8 +145,12 @@ func finiteOutcome(o *lab.Outcome) bool {
 	return !slices.ContainsFunc(all, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
 }
 
-func writeComparison(w *tabwriter.Writer, rows []compareRow) {
-	fmt.Fprintln(w, "MECHANISM\tBIDS\tALLOCATIONS\tPAYMENTS\tREVENUE\tEFFICIENCY\tFAIRNESS\tGINI\tPURE\tSYBIL-PROOF")
+func writeComparison(w *tabwriter.Writer, rows []compareRow, reverse bool) {
+	paid := "REVENUE"
+	if reverse {
+		paid = "PAID OUT"
+	}
+	fmt.Fprintln(w, "MECHANISM\tBIDS\tALLOCATIONS\tPAYMENTS\t"+paid+"\tEFFICIENCY\tFAIRNESS\tGINI\tPURE\tSYBIL-PROOF")
 	yes := map[bool]string{true: "yes", false: "no"}
 	for _, r := range rows {
 		if o := r.Outcome; o != nil {
@@ -161,9 +172,9 @@ func writeComparison(w *tabwriter.Writer, rows []compareRow) {
 // comparison draws the rows that have a solution.
 func comparison(g lab.Game, reverse bool, rows []compareRow) *chart.Figure {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r compareRow) bool { return r.Outcome == nil })
-	whose, whom, pays := "value", "buyer", "What each buyer pays"
+	whose, whom, pays, paid := "value", "buyer", "What each buyer pays", "revenue"
 	if reverse {
-		whose, whom, pays = "cost", "seller", "What each seller is paid"
+		whose, whom, pays, paid = "cost", "seller", "What each seller is paid", "paid out"
 	}
 	var names []string
 	for _, r := range rows {
@@ -190,7 +201,7 @@ func comparison(g lab.Game, reverse bool, rows []compareRow) *chart.Figure {
 		f.Panels = append(f.Panels, panel("Who gets how much", "units, or chance of winning one", shares...), panel(pays, "credits", payments...))
 	}
 	f.Panels = append(f.Panels,
-		panel("Revenue: all payments", "credits", column("revenue", func(o *lab.Outcome) float64 { return o.Revenue })),
+		panel("All payments", "credits", column(paid, func(o *lab.Outcome) float64 { return o.Revenue })),
 		panel("Fairness and efficiency", "0 is worst, 1 best",
 			column("fairness (geometric mean)", func(o *lab.Outcome) float64 { return o.Fairness }),
 			column("entropy of allocations", func(o *lab.Outcome) float64 { return o.Entropy }),

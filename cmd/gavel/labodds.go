@@ -26,12 +26,15 @@ func (f *oddsFlags) define(c *cobra.Command) {
 	c.Flags().IntVar(&f.workers, "workers", 0, "`N` independent domains that may be drawn, the winner's not among them")
 	c.Flags().IntVar(&f.colluders, "colluders", 0, "`C` of them collude")
 	c.Flags().IntVar(&f.validators, "validators", 2, "`K` are drawn")
-	c.Flags().IntVar(&f.panel, "panel", 0, "panel seats (default: the largest odd number of at most 2K+1 that are left)")
+	c.Flags().IntVar(&f.panel, "panel", 0, "panel seats, an odd number, or 0 for none (default: the largest odd number of at most 2K+1 that are left)")
 	c.Flags().StringVar(&f.sample, "sample", "", "shares of builds that are validated, such as 5% or 100%,10%,1%")
 }
 
 // read fills in what was not given and reads the sampling rates.
 func (f *oddsFlags) read(c *cobra.Command) error {
+	if !c.Flags().Changed("workers") || !c.Flags().Changed("colluders") {
+		return usage("the odds of what pool? Give --workers N --colluders C, such as --workers 20 --colluders 6")
+	}
 	if !c.Flags().Changed("panel") {
 		f.panel = auction.PanelSize(f.workers, f.validators)
 	}
@@ -42,9 +45,9 @@ func (f *oddsFlags) read(c *cobra.Command) error {
 
 // at are the exact chances when so many collude.
 func (f *oddsFlags) at(colluders int) (auction.Odds, error) {
-	o, err := auction.OddsOf(f.workers, colluders, f.validators, f.panel)
+	o, err := cases.OddsOf(f.workers, colluders, f.validators, f.panel)
 	if err != nil {
-		return o, labRefused(fmt.Errorf("%w: want --workers N of 1 to %d, --colluders of 0 to N, --validators of 1 to N and %d, --panel of 0 to 2K+1 and N-K", err, auction.MaxDomains, auction.MaxValidators))
+		return o, labRefused(err)
 	}
 	return o, nil
 }
@@ -52,11 +55,14 @@ func (f *oddsFlags) at(colluders int) (auction.Odds, error) {
 // ends are the ways a forger's build can end, with their chances.
 func ends(o auction.Odds) []chance {
 	return []chance{
-		{"all", "agreed", "all validators collude: the forgery is agreed", o.PAll}, {"flip", "acquitted", "an honest one objects, and the panel convicts it", o.PFlip},
-		{"slash", "convicted", "the panel convicts the forger", o.PSlash}, {"split", "undecided", "the panel decides nothing", o.PSplit},
+		{"all", "forgery agreed", "all validators collude: the forgery is agreed", o.PAll},
+		{"flip", "honest convicted", "an honest validator objects, and the panel convicts it", o.PFlip},
+		{"slash", "forger convicted", "the panel convicts the forger", o.PSlash},
+		{"split", "undecided", "the panel decides nothing", o.PSplit},
 	}
 }
 
+// chance is that of an end. Table, picture and JSON (p_all, …) call it by one name.
 type chance struct {
 	name, title, sentence string
 	p                     *big.Rat
@@ -92,7 +98,7 @@ validators and then of a panel out of the rest, when C of N domains collude:
   gavel lab odds --workers 20 --colluders 6 --validators 3 --sample 100%,10%,1%
   gavel lab odds --workers 20 --colluders 6 --validators 3 --plot odds.svg
 
-With --sample, of the builds that a pool does not validate each forgery passes. JSON
+A panel has an odd number of seats, so that it decides. With --sample, of the builds that a pool does not validate each forgery passes. JSON
 has chances as [numerator, denominator] in lowest terms, and all_colluding_numerator
 over denominator as C(c,k) over C(N,k).`,
 		Args: wants(),
@@ -231,7 +237,7 @@ func endLines(x []int, at func(int) (auction.Odds, error)) ([]chart.Series, erro
 		}
 		for i, e := range ends(o) {
 			if i == len(out) {
-				out = append(out, chart.Series{Name: e.title})
+				out = append(out, chart.Series{Name: e.name + ": " + e.title})
 			}
 			p, _ := e.p.Float64()
 			out[i].X, out[i].Y = append(out[i].X, float64(v)), append(out[i].Y, 100*p)
@@ -254,7 +260,7 @@ func (f *oddsFlags) colluderPanel() (chart.Panel, error) {
 	return chart.Panel{
 		Title: fmt.Sprintf("How a forged build ends: %d validators, a panel of %d", f.validators, f.panel),
 		X:     fmt.Sprintf("colluding domains of %d", f.workers), Y: "chance, %", Series: series,
-		Marks: []chart.Mark{{Name: fmt.Sprintf("%d collude: %s convicted", f.colluders, percentOf(o.PSlash)), X: float64(f.colluders), Y: 100 * p}},
+		Marks: []chart.Mark{{Name: fmt.Sprintf("%d collude: slash %s", f.colluders, percentOf(o.PSlash)), X: float64(f.colluders), Y: 100 * p}},
 	}, nil
 }
 

@@ -84,10 +84,19 @@ type line struct {
 	of   lab.Estimate
 }
 
+// sellersBid says whether a mechanism is one in which sellers bid to be paid.
+func sellersBid(mechanism string) bool {
+	return slices.ContainsFunc(lab.Mechanisms(), func(m lab.Mechanism) bool { return m.Name == mechanism && m.Reverse })
+}
+
 // lines are what a report estimates: of all money, of the deviator's, and of who
-// gets what is sold.
+// gets what is sold. Where sellers bid the money is the buyer's.
 func lines(r *lab.Report) (money, deviator, allocation []line) {
-	return []line{{"revenue, all honest", r.HonestRevenue}, {"revenue", r.Revenue}},
+	paid := "revenue"
+	if sellersBid(r.Mechanism) {
+		paid = "paid out"
+	}
+	return []line{{paid + ", all honest", r.HonestRevenue}, {paid, r.Revenue}},
 		[]line{{"deviator's utility, honest", r.HonestUtility}, {"deviator's utility", r.Utility}, {"gain of deviating", r.Gain}},
 		[]line{{"efficiency", r.Efficiency}, {"fairness", r.Fairness}, {"gini", r.Gini}}
 }
@@ -98,7 +107,11 @@ func deviates(e *lab.Experiment) bool {
 }
 
 func writeReport(w *tabwriter.Writer, r *lab.Report) {
-	fmt.Fprintf(w, "%d rounds of %s, %d bidders, values %s, seed %d\n", r.Rounds, r.Mechanism, r.Bidders, r.Distribution, r.Seed)
+	drawn := "values"
+	if sellersBid(r.Mechanism) {
+		drawn = "costs"
+	}
+	fmt.Fprintf(w, "%d rounds of %s, %d bidders, %s %s, seed %d\n", r.Rounds, r.Mechanism, r.Bidders, drawn, r.Distribution, r.Seed)
 	if r.Strategy != "" {
 		fmt.Fprintf(w, "the deviator: %s\n", r.Strategy)
 	}

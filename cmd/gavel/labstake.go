@@ -36,6 +36,8 @@ func labStakeCommand() *cobra.Command {
 
 with R the maximum price, X the value at risk and s the share of builds that are
 validated. Without --sample every build is, and the table goes on with lower shares.
+--reserve is another name of --max-price: give one of them. A panel has an odd number
+of seats, so that it decides.
 
   gavel lab stake --workers 20 --colluders 6 --validators 3 --max-price 0.001 --value-at-risk 0.999
   gavel lab stake --workers 20 --colluders 6 --validators 3 --max-price 1 --sample 5%,1%
@@ -50,6 +52,9 @@ has all of them.`,
 			}
 			if !f.price.given && !f.risk.given {
 				return usage("what is at stake? Give --max-price R, --value-at-risk X, or both")
+			}
+			if c.Flags().Changed("max-price") && c.Flags().Changed("reserve") {
+				return usage("--max-price and --reserve are the same: give one of them")
 			}
 			if err := f.read(c); err != nil {
 				return err
@@ -78,7 +83,7 @@ has all of them.`,
 	f.define(c)
 	out.define(c, "the stake over the sampling rate and the number of colluders")
 	c.Flags().Var(&f.price, "max-price", "R, the most a build pays, in credits")
-	c.Flags().Var(&f.price, "reserve", "the same")
+	c.Flags().Var(&f.price, "reserve", "the same as --max-price: give one of them")
 	c.Flags().Var(&f.risk, "value-at-risk", "X, what a forged output is worth to a forger, in credits")
 	return c
 }
@@ -93,7 +98,8 @@ func (f *stakeFlags) samples() []map[string]any {
 	for _, rate := range f.rates {
 		s := map[string]any{"sample_ppm": rate}
 		if x, err := f.stake(f.colluders, rate); err != nil {
-			s["code"], s["error"] = cases.RefusalOf(err).Code, err.Error()
+			why := cases.RefusalOf(err)
+			s["code"], s["error"] = why.Code, why.Detail
 		} else {
 			s["stake"] = x
 		}
@@ -111,7 +117,7 @@ func (f *stakeFlags) write(w *tabwriter.Writer) {
 	}
 	for _, rate := range rates {
 		if x, err := f.stake(f.colluders, rate); err != nil {
-			fmt.Fprintf(w, "%s\t%v\n", rateText(rate), err)
+			fmt.Fprintf(w, "%s\t%s\n", rateText(rate), cases.RefusalOf(err).Detail)
 		} else {
 			fmt.Fprintf(w, "%s\t%s\n", rateText(rate), x)
 		}

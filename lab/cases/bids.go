@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 
@@ -168,12 +169,11 @@ func (o *outcome) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// bidderKey is the key of the n-th bidder where a case has names and the farm has
-// keys: so that keys sort as places do.
+// bidderKey is the key of the n-th bidder, below 2^32, where a case has names and
+// the farm has keys: so that keys sort as places do, and differ in the first bytes,
+// which is what errors tell of them.
 func bidderKey(n int) (key [32]byte) {
-	for at := len(key) - 1; n > 0; at, n = at-1, n>>8 {
-		key[at] = byte(n)
-	}
+	binary.BigEndian.PutUint32(key[:], uint32(n))
 	return key
 }
 

@@ -55,26 +55,29 @@ func batch(c *Case) (Result, error) {
 			return nil, err
 		}
 	}
-	asks := make([]auction.Ask, len(c.Sellers))
+	entries, who := make([]auction.Entry, len(c.Sellers)), make(map[[32]byte]string, len(c.Sellers))
 	for i := range c.Sellers {
 		b := &c.Sellers[i]
-		asks[i] = auction.Ask{Price: *b.Price, Capacity: 1}
+		entries[i] = auction.Entry{ID: bidderKey(i), Price: *b.Price, Units: 1}
+		who[entries[i].ID] = b.ID
 		if b.Capacity == nil {
 			continue
 		}
-		if asks[i].Capacity, err = count(b.Capacity, "the capacity of "+b.ID); err != nil {
+		if entries[i].Units, err = count(b.Capacity, "the capacity of "+b.ID); err != nil {
 			return nil, err
 		}
 	}
-	cleared, err := auction.ClearBatch(asks, units, reserve, pricing)
+	standing, err := auction.NewStanding(entries)
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, who)
+	}
+	cleared, err := standing.Clear(units, reserve, pricing)
+	if err != nil {
+		return nil, renamed(err, who)
 	}
 	allocation, payments := map[string]uint64{}, map[string]escrow.Credits{}
-	for i, n := range cleared.Allocation {
-		if n > 0 {
-			allocation[c.Sellers[i].ID], payments[c.Sellers[i].ID] = n, cleared.Payments[i]
-		}
+	for _, w := range cleared.Wins {
+		allocation[who[w.Entry.ID]], payments[who[w.Entry.ID]] = w.Allocation, w.Payment
 	}
 	return Result{"allocation": allocation, "payments": payments}, nil
 }

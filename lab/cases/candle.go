@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -37,10 +38,13 @@ func (c *Case) book() (auction.CandleBook, error) {
 	return auction.NewCandleBook(*c.Periods), nil
 }
 
-// candleWinners places the bids in the order listed and lets the candle go out. A
-// bidder may bid for many ranges. Where two bid for the same range the better bid
-// stands, the earlier of equal ones. Partitions of equal totals are told apart by
-// the names of their bidders, in order.
+// candleWinners lets the candle go out over bids that stand. They are a state, and
+// not a sequence of bids: whether one of them was allowed when it was placed, such
+// as one that leaves a gap to others of its bidder, depends on what stood then, and
+// is candle-bid's question. Here a gap excludes nobody, and the order listed decides
+// one thing alone: where two stand for the same range it is the better bid, the
+// earlier of equal ones. A bidder may bid for many ranges. Partitions of equal
+// totals are told apart by the names of their bidders, in order.
 func candleWinners(c *Case) (Result, error) {
 	book, err := c.book()
 	if err != nil {
@@ -71,8 +75,14 @@ func candleWinners(c *Case) (Result, error) {
 	for i := range c.Buyers {
 		b := &c.Buyers[i]
 		x := auction.CandleBid{Bidder: bidderKey(place[b.ID]), First: b.First, Last: b.Last, PerPeriod: *b.PerPeriod}
-		if err := placeCandle(&book, x); err != nil {
+		if err := x.Validate(book.Periods); err != nil {
 			return nil, RefusalOf(err).of(b.ID)
+		}
+		switch at, found := slices.BinarySearchFunc(book.Best, x, byRange); {
+		case !found:
+			book.Best = slices.Insert(book.Best, at, x)
+		case x.PerPeriod > book.Best[at].PerPeriod:
+			book.Best[at] = x
 		}
 	}
 	winners, total := book.Winners()
@@ -88,15 +98,9 @@ func candleWinners(c *Case) (Result, error) {
 	return Result{"winners": list, "total": total, "losing_total": losing, "losing_average": average}, nil
 }
 
-// placeCandle places a bid, or passes over one that a better bid for the same
-// range beats.
-func placeCandle(book *auction.CandleBook, b auction.CandleBid) error {
-	for _, o := range book.Best {
-		if o.First == b.First && o.Last == b.Last && b.PerPeriod <= o.PerPeriod {
-			return b.Validate(book.Periods)
-		}
-	}
-	return book.Place(b)
+// byRange is the order of a book's bids.
+func byRange(a, b auction.CandleBid) int {
+	return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
 }
 
 func candleRanges(c *Case) (Result, error) {
@@ -108,7 +112,8 @@ func candleRanges(c *Case) (Result, error) {
 }
 
 // candleBid tries a bid of more than anybody offers on an auction in which ranges
-// are held.
+// are held. Those are the auction's state, in whatever way it came about: somebody
+// who held 2 to 4 and was overbid on 3 holds 2 and 4, with a gap.
 func candleBid(c *Case) (Result, error) {
 	book, err := c.book()
 	if err != nil {
@@ -125,22 +130,27 @@ func candleBid(c *Case) (Result, error) {
 		names[h.bidder] = struct{}{}
 	}
 	place := ranks(names)
-	bid := func(h held, perPeriod int) auction.CandleBid {
-		return auction.CandleBid{Bidder: bidderKey(place[h.bidder]), First: h.first, Last: h.last, PerPeriod: escrow.Credits(perPeriod)}
-	}
-	for i, h := range c.Held {
-		for _, o := range c.Held[:min(i, auction.RangeCount(auction.MaxPeriods))] { // more ranges repeat
-			if o.first == h.first && o.last == h.last {
-				return nil, refuse("duplicate", "periods %d to %d are held twice", h.first, h.last)
-			}
+	bid := func(h held, perPeriod escrow.Credits) (auction.CandleBid, error) {
+		b := auction.CandleBid{Bidder: bidderKey(place[h.bidder]), First: h.first, Last: h.last, PerPeriod: perPeriod}
+		if err := b.Validate(book.Periods); err != nil {
+			return b, RefusalOf(err).of(h.bidder)
 		}
-		if err := book.Place(bid(h, 1+i)); err != nil {
-			return nil, RefusalOf(err).of(h.bidder)
-		}
+		return b, nil
 	}
-	b := bid(*c.Offer, 1+len(c.Held))
-	if err := b.Validate(book.Periods); err != nil {
-		return nil, RefusalOf(err).of(c.Offer.bidder)
+	for _, h := range c.Held {
+		b, err := bid(h, 1)
+		if err != nil {
+			return nil, err
+		}
+		at, found := slices.BinarySearchFunc(book.Best, b, byRange)
+		if found {
+			return nil, refuse("duplicate", "periods %d to %d are held twice", h.first, h.last)
+		}
+		book.Best = slices.Insert(book.Best, at, b)
+	}
+	b, err := bid(*c.Offer, 2) // above all that are held
+	if err != nil {
+		return nil, err
 	}
 	err = book.Place(b)
 	if err != nil && !errors.Is(err, auction.ErrRefused) {

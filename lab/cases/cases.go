@@ -77,22 +77,12 @@ type Case struct {
 	Pool         *float64  `json:"pool"`
 	Improvements *float64  `json:"improvements"`
 	Own          *float64  `json:"own"`
+	Reserved     *float64  `json:"reserved"`    // the pool, as the document calls it
+	Improvement  *float64  `json:"improvement"` // and own
 }
 
 // Result is what came of a case, in the form of its expect.
 type Result map[string]any
-
-// Rules are the kinds of cases there are, and who clears them.
-var Rules = map[string]func(*Case) (Result, error){
-	"score": score, "score-realized": realized, "score-realized-cost-covered": realized,
-	"vickrey": vickrey, "vickrey-forward": forward, "batch": batch, "gsp-forward": slots, "blind-fill": blind,
-	"assignment": assignment, "candle-winners": candleWinners, "candle-ranges": candleRanges, "candle-bid": candleBid,
-	"candle-slots": candleSlots, "lottery": lottery, "odds": odds, "stake": stake, "draw": permutation,
-	"lab-pool": labPool, "lab-candle-strategy": labCandle, "lab-tullock": labTullock, "lab-collusion": labCollusion,
-	"lab-proportional-all-pay": labSolve, "lab-winner-take-all": labSolve,
-	"lab-proportional-winner-pays": labSolve, "lab-all-pay-auction": labSolve,
-	// and "lab-" with any other mechanism that buyers bid in and that is solvable
-}
 
 // Clear clears a case. Errors are of type *Refusal.
 func Clear(c *Case) (Result, error) {
@@ -101,12 +91,9 @@ func Clear(c *Case) (Result, error) {
 	}
 	rule := Rules[c.Rule]
 	if rule == nil {
-		rule = equilibrium(c.Rule)
-	}
-	if rule == nil {
 		return nil, refuse("unknown-rule", "there is no rule %q: want one of %s", c.Rule, known())
 	}
-	r, err := rule(c)
+	r, err := rule.clear(c)
 	if err != nil {
 		return nil, RefusalOf(err)
 	}

@@ -24,6 +24,14 @@ func otherwise(x *float64, by float64) float64 {
 	return *x
 }
 
+// either is a number that has two names, of which a case may give one.
+func either(x *float64, name string, y *float64, alias string, by float64) (float64, error) {
+	if x != nil && y != nil {
+		return 0, refuse("duplicate", "%s and %s are the same: want one of them", name, alias)
+	}
+	return otherwise(x, otherwise(y, by)), nil
+}
+
 // finite refuses a result that numbers of 64 bits cannot hold.
 func finite(r Result) (Result, error) {
 	for _, field := range wire.SortedKeys(r, compareText) {
@@ -43,10 +51,18 @@ func finite(r Result) (Result, error) {
 	return r, nil
 }
 
-// labPool shares a pool by improvement. Without numbers it is the document's
-// example: 100,000 for improvements that sum to 10, one of them 0.01.
+// labPool shares a pool by improvement. What is not given is the document's
+// example: 100,000 reserved for improvements that sum to 10, one of them 0.01.
 func labPool(c *Case) (Result, error) {
-	share, err := lab.PoolShare(otherwise(c.Pool, 100_000), otherwise(c.Improvements, 10), otherwise(c.Own, 0.01))
+	pool, err := either(c.Pool, "pool", c.Reserved, "reserved", 100_000)
+	if err != nil {
+		return nil, err
+	}
+	own, err := either(c.Own, "own", c.Improvement, "improvement", 0.01)
+	if err != nil {
+		return nil, err
+	}
+	share, err := lab.PoolShare(pool, otherwise(c.Improvements, 10), own)
 	if err != nil {
 		return nil, err
 	}
@@ -103,15 +119,16 @@ func labCollusion(c *Case) (Result, error) {
 	return finite(Result{"utilities": utilities})
 }
 
-// equilibrium is the rule of the cases of a mechanism, or nil: of one that knows
-// its equilibrium without more than values.
-func equilibrium(rule string) func(*Case) (Result, error) {
+// equilibria are the rules of the mechanisms that know their equilibrium without
+// more than values; Tullock's is told apart, since it takes bids as well.
+func equilibria() []string {
+	var names []string
 	for _, m := range lab.Mechanisms() {
-		if m.Solvable && !m.Reverse && rule == labPrefix+m.Name {
-			return labSolve
+		if rule := labPrefix + m.Name; m.Solvable && !m.Reverse && rule != "lab-tullock" {
+			names = append(names, rule)
 		}
 	}
-	return nil
+	return names
 }
 
 // labPrefix is what the laboratory's rules begin with.

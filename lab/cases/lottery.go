@@ -40,7 +40,7 @@ func lottery(c *Case) (Result, error) {
 	}
 	places, err := auction.DrawTickets(seed, holdings, draws)
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, who)
 	}
 	owners := make([]string, len(places))
 	for i, at := range places {

@@ -50,8 +50,8 @@ func odds(c *Case) (Result, error) {
 // AllColluding is the chance that all of k validators drawn from n domains
 // collude when c do: C(c, k) / C(n, k), not reduced, and in ppm rounded down.
 func AllColluding(n, c, k int) (Result, error) {
-	if _, err := auction.OddsOf(n, c, k, 0); err != nil {
-		return nil, RefusalOf(err)
+	if _, err := OddsOf(n, c, k, 0); err != nil {
+		return nil, err
 	}
 	numerator := new(big.Int).Binomial(int64(c), int64(k))
 	denominator := new(big.Int).Binomial(int64(n), int64(k))
@@ -59,6 +59,19 @@ func AllColluding(n, c, k int) (Result, error) {
 	ppm := new(big.Int).Mul(p.Num(), big.NewInt(auction.PPM))
 	ppm.Quo(ppm, p.Denom())
 	return Result{"N": n, "c": c, "k": k, "all_colluding_numerator": number(numerator), "denominator": number(denominator), "ppm_floor": number(ppm)}, nil
+}
+
+// OddsOf are the exact chances of each end of a forgery, refused where there is no
+// such draw. A panel has an odd number of seats, as the farm's has, or is none, 0.
+func OddsOf(n, c, k, panel int) (auction.Odds, error) {
+	if panel > 0 && panel%2 == 0 {
+		return auction.Odds{}, refuse("out-of-range", "a panel of %d: panels are odd, so that they decide; the farm draws %d here", panel, auction.PanelSize(n, k))
+	}
+	o, err := auction.OddsOf(n, c, k, panel)
+	if err != nil {
+		return o, refuse("out-of-range", "%d domains, %d colluding, %d validators, a panel of %d: want 1 to %d domains (N), 0 to N colluding (c), 1 to N and at most %d validators (k), and a panel of 0 to 2k+1 and at most N-k", n, c, k, panel, auction.MaxDomains, auction.MaxValidators)
+	}
+	return o, nil
 }
 
 // stake is what makes a forgery a loss.
@@ -79,7 +92,7 @@ func stake(c *Case) (Result, error) {
 	if c.SamplePPM != nil {
 		rate = *c.SamplePPM
 	}
-	o, err := auction.OddsOf(c.N, c.C, c.K, panel)
+	o, err := OddsOf(c.N, c.C, c.K, panel)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,14 @@
 package cases
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/escrow"
-	"gavel/raftfsm/wire"
 )
 
 // Refusal is why a case cannot be cleared: a code for programs and a sentence.
@@ -32,14 +33,38 @@ func RefusalOf(err error) *Refusal {
 	case errors.As(err, &r):
 		return r
 	case errors.Is(err, escrow.ErrOverflow):
-		return refuse("overflow", "%v", err)
+		return refuse("overflow", "%s", plain(err))
 	case errors.Is(err, auction.ErrNoStake):
-		return refuse("no-stake", "%v", err)
+		return refuse("no-stake", "%s", plain(err))
 	}
-	return refuse("out-of-range", "%v", err)
+	return refuse("out-of-range", "%s", plain(err))
 }
 
-// known lists the rules.
-func known() string { return strings.Join(wire.SortedKeys(Rules, compareText), ", ") }
+// plain is an error without the words by which a program knows it for a refusal:
+// the code says so.
+func plain(err error) string {
+	return strings.ReplaceAll(err.Error(), auction.ErrRefused.Error()+": ", "")
+}
+
+// keyWord is where a rule's error tells the first bytes of somebody's key.
+var keyWord = regexp.MustCompile(`\b(of|owner|follows|worker) [0-9a-f]{8}\b`)
+
+// renamed is the refusal of a rule's error with names in place of keys.
+func renamed(err error, who map[[32]byte]string) *Refusal {
+	short := make(map[string]string, len(who))
+	for key, name := range who {
+		short[hex.EncodeToString(key[:4])] = name
+	}
+	r := *RefusalOf(err)
+	r.Detail = keyWord.ReplaceAllStringFunc(r.Detail, func(found string) string {
+		word, key, _ := strings.Cut(found, " ")
+		name, ok := short[key]
+		if !ok {
+			return found
+		}
+		return fmt.Sprintf("%s %q", word, name)
+	})
+	return &r
+}
 
 func compareText(a, b string) int { return strings.Compare(a, b) }

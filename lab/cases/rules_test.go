@@ -42,7 +42,10 @@ func TestRules(t *testing.T) {
 			`"rule":"gsp-forward","slots":1,"buyer_bids":[{"id":"y","price":5},{"id":"x","price":9}]`, `{"order":["x"],"payments":{"x":5}}`},
 		"filled by ratio, and too much revealed is forfeited": {
 			`"rule":"blind-fill","supply":4,"buyer_bids":[{"id":"a","prepaid":9,"price_total":4,"quantity":2},{"id":"b","prepaid":9,"price_total":8,"quantity":2},{"id":"c","prepaid":9,"price_total":10,"quantity":1}]`,
-			`{"filled":["b","a"],"payments_first":{"a":4,"b":8},"payments_uniform_last":{"a":4,"b":4},"refunds_first":{"a":5,"b":1},"forfeited":{"c":9}}`},
+			`{"filled":["b","a"],"payments_first":{"a":4,"b":8},"payments_uniform_last":{"a":4,"b":4},"refunds_first":{"a":5,"b":1},"refunds_uniform_last":{"a":5,"b":5},"forfeited":{"c":9}}`},
+		"a uniform payment is rounded up": {
+			`"rule":"blind-fill","supply":4,"buyer_bids":[{"id":"a","prepaid":9,"price_total":5,"quantity":1},{"id":"b","prepaid":9,"price_total":7,"quantity":3},{"id":"late","prepaid":4,"price_total":4,"quantity":4}]`,
+			`{"filled":["a","b"],"payments_uniform_last":{"a":3,"b":7},"refunds_uniform_last":{"a":6,"b":2,"late":4},"refunds_first":{"a":4,"b":2,"late":4},"forfeited":{}}`},
 		"an assignment": {
 			`"rule":"assignment","builds":[{"id":"x","price":9},{"id":"y","price":9},{"id":"z","price":1}],"seller_bids":[{"id":"a","prices":{"x":1,"y":2}},{"id":"b","prices":{"x":2,"z":5}},{"id":"c"}]`,
 			`{"assignment":{"x":"b","y":"a","z":null},"payments":{"a":9,"b":8},"cost":5}`},
@@ -52,6 +55,21 @@ func TestRules(t *testing.T) {
 		"a better bid stands, in whatever order": {
 			`"rule":"candle-winners","periods":2,"buyer_bids":[{"id":"A","first":1,"last":2,"per_period":5},{"id":"B","first":1,"last":2,"per_period":4}]`,
 			`{"winners":[["A",1,2]],"total":10,"losing_total":0,"losing_average":0}`},
+		// A bidder's bids with a gap between them used to refuse the whole case.
+		"a gap, and whose period it is": {
+			`"rule":"candle-winners","periods":4,"buyer_bids":[{"id":"B","first":4,"last":4,"per_period":5},{"id":"B","first":1,"last":2,"per_period":5},{"id":"A","first":3,"last":3,"per_period":6}]`,
+			`{"winners":[["B",1,2],["A",3,3],["B",4,4]],"total":21,"losing_total":0,"losing_average":0}`},
+		"a gap that is nobody's": {
+			`"rule":"candle-winners","periods":4,"buyer_bids":[{"id":"B","first":1,"last":2,"per_period":5},{"id":"B","first":4,"last":4,"per_period":5}]`,
+			`{"winners":[["B",1,2],["B",4,4]],"total":15}`},
+		// B won 2, 3 and 4 and was overbid on 3: to hold 2 and 4 was refused as if B
+		// had bid for them in that order.
+		"back into a gap that an overbid made":     {`"rule":"candle-bid","periods":4,"held":[["B",2,2],["B",4,4]],"bid":["B",3,3]`, `{"accepted":true}`},
+		"in whatever order they are held":          {`"rule":"candle-bid","periods":4,"held":[["B",4,4],["B",2,2]],"bid":["B",3,3]`, `{"accepted":true}`},
+		"another fills somebody's gap":             {`"rule":"candle-bid","periods":4,"held":[["A",1,4],["A",2,2],["A",4,4]],"bid":["B",3,3]`, `{"accepted":true}`},
+		"away from a range that is held":           {`"rule":"candle-bid","periods":4,"held":[["B",2,2],["B",4,4]],"bid":["B",1,1]`, `{"accepted":false}`},
+		"a range that somebody else holds":         {`"rule":"candle-bid","periods":4,"held":[["A",3,3],["B",2,2],["B",4,4]],"bid":["B",3,3]`, `{"accepted":true}`},
+		"nothing is held, and every range is open": {`"rule":"candle-bid","periods":1,"bid":["B",1,1]`, `{"accepted":true}`},
 		"equal totals: the lowest serialisation": {
 			`"rule":"candle-winners","periods":2,"buyer_bids":[{"id":"A","first":1,"last":2,"per_period":5},{"id":"B","first":1,"last":1,"per_period":5},{"id":"C","first":2,"last":2,"per_period":5}]`,
 			`{"winners":[["B",1,1],["C",2,2]],"total":10}`},

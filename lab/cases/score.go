@@ -46,7 +46,11 @@ func rank(bids []Bid, value func(*Bid) escrow.Credits) (*ranked, error) {
 	}
 	cleared, err := auction.Clear(list, v, nil)
 	if err != nil {
-		return nil, err
+		who := make(map[[32]byte]string, len(at))
+		for key, b := range at {
+			who[key] = b.ID
+		}
+		return nil, renamed(err, who)
 	}
 	r := &ranked{scores: map[string]escrow.Credits{}, reference: cleared.Reference}
 	for _, x := range cleared.Ranking {

@@ -78,7 +78,7 @@ func blind(c *Case) (Result, error) {
 	}
 	var filled []int
 	payments, last := map[string]escrow.Credits{}, map[string]escrow.Credits{}
-	refunds, forfeited := map[string]escrow.Credits{}, map[string]escrow.Credits{}
+	refunds, refundsLast, forfeited := map[string]escrow.Credits{}, map[string]escrow.Credits{}, map[string]escrow.Credits{}
 	for i := range bids {
 		id := c.Buyers[i].ID
 		if first.Filled[i] {
@@ -88,7 +88,7 @@ func blind(c *Case) (Result, error) {
 		if first.Forfeited[i] > 0 {
 			forfeited[id] = first.Forfeited[i]
 		} else {
-			refunds[id] = first.Refunds[i]
+			refunds[id], refundsLast[id] = first.Refunds[i], uniform.Refunds[i]
 		}
 	}
 	slices.SortStableFunc(filled, func(x, y int) int { return perUnit(bids[y], bids[x]) })
@@ -96,7 +96,10 @@ func blind(c *Case) (Result, error) {
 	for i, at := range filled {
 		names[i] = c.Buyers[at].ID
 	}
-	return Result{"filled": names, "payments_first": payments, "payments_uniform_last": last, "refunds_first": refunds, "forfeited": forfeited}, nil
+	return Result{
+		"filled": names, "payments_first": payments, "payments_uniform_last": last,
+		"refunds_first": refunds, "refunds_uniform_last": refundsLast, "forfeited": forfeited,
+	}, nil
 }
 
 // blindBids lays out the buyers' bids. What is prepaid is above 0, so that a

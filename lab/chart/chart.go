@@ -9,6 +9,7 @@ package chart
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -84,22 +85,41 @@ func Write(path string, f *Figure) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
+	if err := f.replace(path, format); err != nil {
+		return fmt.Errorf("drawing %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// replace draws beside the file and then takes its place.
+func (f *Figure) replace(path, format string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), ".chart-*")
 	if err != nil {
-		return fmt.Errorf("drawing %s: %w", path, err)
+		return err
 	}
 	defer os.Remove(file.Name()) // gone already if all went well
 	defer file.Close()
 	if err := f.draw(file, format); err != nil {
-		return fmt.Errorf("drawing %s: %w", path, err)
+		return err
 	}
 	if err := errors.Join(file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("drawing %s: %w", path, err)
+		return err
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("drawing %s: %w", path, err)
+	return os.Rename(file.Name(), path)
+}
+
+// cause is what a file's error says without the file: it would name the one that is
+// drawn into, which nobody asked for.
+func cause(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
-	return nil
+	return err
 }
 
 // validate holds a figure to what can be drawn.

@@ -198,3 +198,23 @@ func TestShortNumbers(t *testing.T) {
 		}
 	}
 }
+
+// A picture that cannot be written was told under the name of a file that nobody
+// asked for, ".chart-" and a number.
+func TestRefusedFileIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	f := figures()["lines"]
+	taken := filepath.Join(dir, "taken.png")
+	if err := os.MkdirAll(filepath.Join(taken, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, says := range map[string]string{filepath.Join(dir, "missing", "x.svg"): "no such file", taken: "drawing " + taken + ": "} {
+		err := Write(path, f)
+		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), ".chart-") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if stray, _ := filepath.Glob(filepath.Join(dir, ".chart-*")); len(stray) > 0 {
+		t.Errorf("left behind: %v", stray)
+	}
+}
