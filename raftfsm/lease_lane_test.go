@@ -393,3 +393,20 @@ func TestAwardAfterALeaseThatFailed(t *testing.T) {
 	}
 	f.same()
 }
+
+// A lease began with the next tick: what its holder submitted before that went to
+// auction.
+func TestLeaseBeginsAtTheClose(t *testing.T) {
+	f := leaseFarm(t, 14, 9)
+	f.must(f.leaseCommand(leaseBid{bidder: 0, first: 1, last: 1, perPeriod: 2 * credit}))
+	f.tick(10_000)
+	f.tick(10_000)
+	f.duties() // the close is drawn
+	w := f.workerIndex(f.market("pool").Candle.Last.Worker)
+	id := f.submit(0, f.terms(build.LaneLease))
+	if b := f.build(id); b.State != build.Awarded || f.workerIndex(b.Builder().Worker) != w {
+		t.Errorf("the holder's build is %v", b.State)
+	}
+	f.work([]ID{id})
+	f.same()
+}

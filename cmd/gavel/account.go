@@ -156,8 +156,11 @@ func moneyCommand(dir *string, asJSON *bool, name, short string, kind build.Type
 		Long:  "Signed by the admin (D/keys/admin): " + short + ". AMOUNT is in credits, such as 12.5.",
 		Args:  wants("NAME", "AMOUNT"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			amount, err := escrow.Parse(args[1])
-			if err != nil || amount <= 0 {
+			amount, err := parseCredits(args[1])
+			if err != nil {
+				return usage("%v", err)
+			}
+			if amount <= 0 {
 				return usage("%q is no amount: want credits above 0, such as 12.5", args[1])
 			}
 			f, err := connectAs(ctx, *dir, keyAdmin)
@@ -165,7 +168,7 @@ func moneyCommand(dir *string, asJSON *bool, name, short string, kind build.Type
 				return err
 			}
 			defer f.Close()
-			id, err := f.accountID(ctx, args[0])
+			id, err := f.accountID(ctx, args[0], "nothing was moved")
 			if err != nil {
 				return err
 			}
@@ -185,8 +188,9 @@ func moneyCommand(dir *string, asJSON *bool, name, short string, kind build.Type
 	}
 }
 
-// accountID finds an account by its name.
-func (f *farm) accountID(ctx context.Context, name string) ([32]byte, error) {
+// accountID finds an account by its name; undone says what was not done where there
+// is none.
+func (f *farm) accountID(ctx context.Context, name, undone string) ([32]byte, error) {
 	_, answer, err := f.ledger(ctx)
 	if err != nil {
 		return [32]byte{}, err
@@ -196,5 +200,5 @@ func (f *farm) accountID(ctx context.Context, name string) ([32]byte, error) {
 			return [32]byte(a.Id), nil
 		}
 	}
-	return [32]byte{}, refused(fmt.Errorf("there is no account %q: nothing was moved. `gavel account` lists them", name))
+	return [32]byte{}, refused(fmt.Errorf("there is no account %q: %s. `gavel account` lists them", name, undone))
 }

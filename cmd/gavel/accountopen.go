@@ -28,6 +28,9 @@ admin, by mint or grant. Commands that ask for something take the same --key.
 			if key == "" {
 				return usage("whose account? Give --key FILE, made by gavel keys new")
 			}
+			if err := checkName("an account", args[0]); err != nil {
+				return err
+			}
 			own, err := keys.Load(ctx, key)
 			if err != nil {
 				return usage("%v", err)

@@ -26,6 +26,12 @@ Naming an operator again replaces its keys. A worker registers itself then:
   gavel worker --config worker.json                       on the new machine`,
 		Args: cobra.MatchAll(cobra.MinimumNArgs(2)),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
+			if err := checkName("an operator", args[0]); err != nil {
+				return err
+			}
+			if n := len(args) - 1; n > maxMembers {
+				return usage("%d keys: want at most %d of one operator", n, maxMembers)
+			}
 			admit := build.Admit{Operator: args[0]}
 			for _, text := range args[1:] {
 				m, err := parseMember(text)
@@ -43,15 +49,21 @@ Naming an operator again replaces its keys. A worker registers itself then:
 			if _, err := f.Do(ctx, build.TypeAdmit, &admit); err != nil {
 				return fmt.Errorf("nobody was admitted: %w", plain(err))
 			}
-			newTerminal(c).say("operator %s: %d keys", admit.Operator, len(admit.Members))
+			newTerminal(c).say("operator %s: %s", admit.Operator, count(len(admit.Members), "key"))
 			return nil
 		}),
 	}
 }
 
+// maxMembers is how many keys one command has room for (a test compares).
+const maxMembers = 512
+
 // parseMember reads KEY.pub or KEY.pub=MACHINE.
 func parseMember(text string) (build.Member, error) {
 	path, machine, _ := strings.Cut(text, "=")
+	if err := checkMachine(machine); err != nil {
+		return build.Member{}, err
+	}
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return build.Member{}, usage("reading a public key: %v", err)

@@ -69,7 +69,7 @@ func connectKey(ctx context.Context, flag, path string) (*farm, error) {
 	}
 	key, err := keys.Load(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, refused(fmt.Errorf("%w. Nothing was sent", err))
 	}
 	o := api.Options{Endpoints: file.Endpoints, Signer: signer{key}}
 	if err := dir.trust(&o); err != nil {

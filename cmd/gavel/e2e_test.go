@@ -205,7 +205,7 @@ func TestRefusalsCostNothing(t *testing.T) {
 			t.Errorf("%q: %+v", args, r)
 		}
 	}
-	if code, _, stderr := call(t.Context(), "account", "grant", "requester", "1", "--farm", f.dir); code != exitUsage || !strings.Contains(stderr, "not enough credits") {
+	if code, _, stderr := call(t.Context(), "account", "grant", "requester", "1", "--farm", f.dir); code != exitUsage || !strings.Contains(stderr, "0 credits available") {
 		t.Errorf("a grant from an empty treasury: %d %s", code, stderr)
 	}
 	if ledger := f.balanced(); ledger.Minted != 80_005_000_000 || ledger.Burned != 2_500_000 {

@@ -9,7 +9,6 @@ import (
 
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/build"
-	"gavel/raftfsm/escrow"
 )
 
 func leaseCommand() *cobra.Command {
@@ -32,146 +31,12 @@ holder's builds skip the auction and go to its worker, which serves nobody else.
 	return c
 }
 
-// leaseReport is a lease pool's market.
-type leaseReport struct {
-	Pool         string              `json:"pool"`
-	Auction      uint64              `json:"auction"`
-	State        string              `json:"state"`
-	Deadline     int64               `json:"deadline,omitempty"`
-	Bids         int                 `json:"bids"`
-	Best         []rangeReport       `json:"best"`             // the best bid of each range
-	Closed       *closedReport       `json:"closed,omitempty"` // the auction that closed last
-	Reservations []reservationReport `json:"reservations"`
-	Slots        uint64              `json:"slots"`
-	Community    uint64              `json:"community"`
-}
-
-type rangeReport struct {
-	Bidder    string `json:"bidder"`
-	First     uint8  `json:"first"`
-	Last      uint8  `json:"last"`
-	PerPeriod int64  `json:"per_period"`
-}
-
-// closedReport is an auction that is over. It had closed when a sample of its
-// ending period began, which was drawn when the period was over.
-type closedReport struct {
-	Auction  uint64        `json:"auction"`
-	EndingAt int64         `json:"ending_at"` // farm time
-	EndedAt  int64         `json:"ended_at"`  // of the ending period
-	Sample   uint32        `json:"sample"`
-	Samples  uint32        `json:"samples"`
-	ClosedAt int64         `json:"closed_at"` // when that sample began: later bids are void
-	Bids     []timedReport `json:"bids"`
-	Won      []rangeReport `json:"won"`
-	Worker   string        `json:"worker,omitempty"`
-}
-
-// timedReport is a bid that was taken at a farm time.
-type timedReport struct {
-	rangeReport
-	At   int64 `json:"at"`
-	Void bool  `json:"void,omitempty"` // came after the close
-}
-
-type reservationReport struct {
-	Holder    string `json:"holder"`
-	Worker    string `json:"worker"`
-	From      int64  `json:"from"`
-	Until     int64  `json:"until"`
-	PerPeriod int64  `json:"per_period"`
-	Running   bool   `json:"running"`
-	Community bool   `json:"community,omitempty"`
-}
-
-func (v *poolView) ranges(bids []auction.CandleBid) []rangeReport {
-	out := []rangeReport{}
-	for _, b := range bids {
-		out = append(out, rangeReport{Bidder: v.name(b.Bidder), First: b.First, Last: b.Last, PerPeriod: int64(b.PerPeriod)})
-	}
-	return out
-}
-
-func (v *poolView) leases() *leaseReport {
-	a := &v.market.Candle
-	r := &leaseReport{
-		Pool: v.rules.Name, Auction: a.Number, State: a.State.String(), Deadline: a.Deadline, Bids: len(a.Bids), Best: v.ranges(a.Book.Best),
-		Closed: v.closed(), Reservations: []reservationReport{},
-	}
-	r.Community, r.Slots = auction.CommunitySlots(uint64(v.rules.Lease.Slots))
-	for i := range v.market.Leases {
-		x := &v.market.Leases[i]
-		r.Reservations = append(r.Reservations, reservationReport{
-			Holder: v.name(x.Holder), Worker: v.name(x.Worker), From: x.From, Until: x.Until, PerPeriod: int64(x.PerPeriod), Running: x.Begun > 0, Community: x.Community,
-		})
-	}
-	return r
-}
-
-// closed lays out the auction that closed last.
-func (v *poolView) closed() *closedReport {
-	l, rules := v.market.Candle.Last, &v.rules.Lease
-	if l == nil {
-		return nil
-	}
-	r := &closedReport{
-		Auction: l.Number, EndingAt: l.EndingAt, EndedAt: l.EndingAt + rules.EndingMillis, Sample: l.Step, Samples: rules.Samples,
-		ClosedAt: l.EndingAt + int64(l.Step)*(rules.EndingMillis/int64(rules.Samples)), Won: v.ranges(l.Won), Bids: []timedReport{},
-	}
-	if l.Worker != (build.ID{}) {
-		r.Worker = v.name(l.Worker)
-	}
-	for _, b := range l.Bids {
-		r.Bids = append(r.Bids, timedReport{rangeReport: v.ranges([]auction.CandleBid{b.Bid})[0], At: b.At, Void: b.At >= r.ClosedAt && b.At >= l.EndingAt})
-	}
-	return r
-}
-
-func (r *leaseReport) write(term *terminal) {
-	term.print("  pool %s: %d slots are auctioned, %d are for community projects", r.Pool, r.Slots, r.Community)
-	if r.State != build.CandleIdle.String() {
-		term.print("  auction %d is %s, with %d bids", r.Auction, r.State, r.Bids)
-	}
-	for _, b := range r.Best {
-		term.print("    periods %d to %d: %s offers %s a period", b.First, b.Last, b.Bidder, escrow.Credits(b.PerPeriod))
-	}
-	if r.Closed != nil {
-		r.Closed.write(term)
-	}
-	for _, x := range r.Reservations {
-		word := "will serve"
-		if x.Running {
-			word = "serves"
-		}
-		term.print("  %s %s %s alone, from %.1f s to %.1f s of farm time", x.Worker, word, x.Holder, float64(x.From)/1000, float64(x.Until)/1000)
-	}
-}
-
-func (r *closedReport) write(term *terminal) {
-	seconds := func(millis int64) float64 { return float64(millis) / 1000 }
-	term.print("  auction %d ended at %.1f s of farm time and had closed at %.1f s (sample %d of %d, drawn afterwards):",
-		r.Auction, seconds(r.EndedAt), seconds(r.ClosedAt), r.Sample+1, r.Samples)
-	for _, b := range r.Bids {
-		remark := ""
-		if b.Void {
-			remark = ", too late"
-		}
-		term.print("    %7.1f s  %s: %s for each of periods %d to %d%s", seconds(b.At), b.Bidder, escrow.Credits(b.PerPeriod), b.First, b.Last, remark)
-	}
-	for _, b := range r.Won {
-		term.print("  %s won periods %d to %d of %s, at %s each", b.Bidder, b.First, b.Last, r.Worker, escrow.Credits(b.PerPeriod))
-	}
-	if len(r.Won) == 0 {
-		term.print("  nobody won")
-	}
-}
-
 func leaseBidCommand() *cobra.Command {
 	var dir, pool, key string
 	var asJSON bool
 	var price credits
 	var number uint64
-	var first, last uint8
+	first, last := uint8(1), uint8(1)
 	c := &cobra.Command{
 		Use:   "bid --pool P --first N --last M --price CREDITS",
 		Short: "bid for periods of the slot that is being auctioned",
@@ -184,6 +49,9 @@ periods that you are winning already.`,
 			if !price.given {
 				return usage("what is a period worth? Give --price")
 			}
+			if last < first {
+				return usage("--last %d comes before --first %d", last, first)
+			}
 			f, v, err := lanePool(ctx, dir, key, pool, build.LaneLease)
 			if err != nil {
 				return err
@@ -193,15 +61,15 @@ periods that you are winning already.`,
 			if _, err := f.Do(ctx, build.TypeLeaseBid, m); err != nil {
 				return fmt.Errorf("no bid was made: %w", plain(err))
 			}
-			newTerminal(c).say("bid %s for each of periods %d to %d of pool %s", price.value, first, last, m.Pool)
+			newTerminal(c).say("bid %s a period for %s of pool %s", price.value, periodRange(first, last), m.Pool)
 			return f.showPools(ctx, newTerminal(c), m.Pool, asJSON)
 		}),
 	}
 	farmFlag(c, &dir)
 	keyFlag(c, &key)
 	c.Flags().StringVar(&pool, "pool", "", "the lease pool (default: the only one)")
-	c.Flags().Uint8Var(&first, "first", 1, "the first period")
-	c.Flags().Uint8Var(&last, "last", 1, "the last period")
+	c.Flags().Var(numberOf(&first, 1, auction.MaxPeriods), "first", "the first period")
+	c.Flags().Var(numberOf(&last, 1, auction.MaxPeriods), "last", "the last period")
 	c.Flags().Var(&price, "price", "credits for each period")
 	c.Flags().Uint64Var(&number, "auction", 0, "the auction meant (default: whichever takes bids)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the pool as JSON")
@@ -247,7 +115,7 @@ func leaseListCommand() *cobra.Command {
 		Long: `Shows the auction that takes bids with the best bid for each range of periods, the
 auction that closed last with all its bids (those that came after the close, which
 was drawn afterwards, are marked), and who has which worker until when. Times are
-seconds of farm time. gavel pool verify computes the close again.
+seconds of farm time, of which it says what it is now. gavel pool verify computes the close again.
 
   gavel lease list --pool ahead`,
 		Args: wants(),
@@ -261,7 +129,9 @@ seconds of farm time. gavel pool verify computes the close again.
 			if asJSON {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)
 			}
-			r.write(newTerminal(c))
+			term := newTerminal(c)
+			term.print("%s", farmNow(v.now))
+			r.write(term)
 			return nil
 		}),
 	}
@@ -274,7 +144,7 @@ seconds of farm time. gavel pool verify computes the close again.
 func leaseLendCommand() *cobra.Command {
 	var dir, pool, to string
 	var asJSON bool
-	var periods uint32
+	periods := uint32(1)
 	c := &cobra.Command{
 		Use:   "lend --pool P --to ACCOUNT",
 		Short: "lend a community slot, for no price",
@@ -293,7 +163,10 @@ func leaseLendCommand() *cobra.Command {
 				return err
 			}
 			defer f.Close()
-			id, err := f.accountID(ctx, to)
+			if kept, _ := auction.CommunitySlots(uint64(v.rules.Lease.Slots)); kept == 0 {
+				return refused(fmt.Errorf("nothing was lent: pool %s keeps no slot for community projects. It would be a fifth of its slots, and there are %d", v.rules.Name, v.rules.Lease.Slots))
+			}
+			id, err := f.accountID(ctx, to, "nothing was lent")
 			if err != nil {
 				return err
 			}
@@ -307,6 +180,6 @@ func leaseLendCommand() *cobra.Command {
 	c.Flags().StringVar(&pool, "pool", "", "the lease pool (default: the only one)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the pool as JSON")
 	c.Flags().StringVar(&to, "to", "", "the requester's `ACCOUNT`, by name")
-	c.Flags().Uint32Var(&periods, "periods", 1, "for how many periods")
+	c.Flags().Var(numberOf(&periods, 1, auction.MaxPeriods), "periods", "for how many periods")
 	return c
 }

@@ -236,8 +236,8 @@ func TestCandleAuction(t *testing.T) {
 	for i := range 4 {
 		bid(exitDone, i+1, 1+i, 2+i)
 	}
-	bid(exitUsage, 1, 4, 5)                                                                                        // does not beat team 4
-	f.cli(exitUsage, "lease", "bid", "--pool", "ahead", "--key", teams["team-1"], "--first", "3", "--price", "90") // leaves a gap to period 1
+	bid(exitUsage, 1, 4, 5)                                                                                                       // does not beat team 4
+	f.cli(exitUsage, "lease", "bid", "--pool", "ahead", "--key", teams["team-1"], "--first", "3", "--last", "3", "--price", "90") // leaves a gap to period 1
 	var leases leaseReport
 	reserved := map[string]int64{"team-1": 2, "team-2": 6, "team-3": 12, "team-4": 20}
 	late := 0
@@ -408,4 +408,50 @@ func TestFinishedResultsCompeteWithSlots(t *testing.T) {
 		t.Errorf("report: %+v", second)
 	}
 	f.balanced()
+}
+
+// A farm with a second pool was never ready again after a restart. It is, and an
+// epoch, an auction and a lottery that it was in the middle of go on.
+func TestRestartInTheMiddleOfMarkets(t *testing.T) {
+	f := newTestFarm(t)
+	teams := f.bidders(1)
+	f.cli(exitDone, "pool", "create", "burst", "--lane", "batch", "--reserve", "3", "--epoch", "10s")
+	f.cli(exitDone, "pool", "create", "ahead", "--lane", "lease", "--period", "30s", "--opening", "4s", "--ending", "4s", "--slots", "2")
+	f.cli(exitDone, "pool", "create", "free", "--lane", "lottery", "--ticket", "0.5")
+	f.cli(exitDone, "lease", "bid", "--pool", "ahead", "--key", teams["team-1"], "--last", "2", "--price", "3")
+	project := t.TempDir()
+	if err := os.WriteFile(filepath.Join(project, "build.sh"), []byte(slow), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for range 12 {
+		code, stdout, stderr := call(t.Context(), "submit", "--farm", f.dir, "--json", "--pool", "burst", "--output", "out", "--detach", project, "--", "sh", "build.sh")
+		r := new(buildReport)
+		if err := json.Unmarshal([]byte(stdout), r); code != exitDone || err != nil {
+			t.Fatalf("submit: exit status %d, %v: %s", code, err, stderr)
+		}
+		ids = append(ids, r.Build)
+	}
+	f.cli(exitDone, "ticket", "buy", "2", "--pool", "free")
+	f.stop()
+	f.start()
+	for _, id := range ids {
+		if r := f.until(id, func(r *buildReport) bool { return r.State == "settled" }); r.Verdict != "agreed" {
+			t.Errorf("report: %+v", r)
+		}
+	}
+	if r := f.submit(honest, "--pool", "free").report(exitDone); r.Slot == 0 {
+		t.Errorf("report: %+v", r)
+	}
+	var leases leaseReport
+	for deadline := time.Now().Add(farmPatience); time.Now().Before(deadline) && leases.Closed == nil; time.Sleep(250 * time.Millisecond) {
+		f.ask(&leases, "lease", "list", "--pool", "ahead")
+	}
+	if leases.Closed == nil || len(leases.Closed.Won) != 1 {
+		t.Errorf("the auction never closed: %+v", leases)
+	}
+	f.recomputed("burst", "prices by vcg")
+	f.recomputed("ahead", "its winners")
+	f.recomputed("free", "its owners")
+	f.conserved()
 }

@@ -31,6 +31,9 @@ func (n *narrator) tell(b *gavelv1.Build) []string {
 	n.news = nil
 	if b.State == build.Queued.String() {
 		n.once("queued", "waits for its turn")
+		if b.Epoch > 0 {
+			n.once(fmt.Sprintf("allotted %d", b.Epoch), "allotted in epoch %d, waits for its worker", b.Epoch)
+		}
 	}
 	n.auction(b)
 	for _, name := range b.Defaulted {
@@ -76,10 +79,10 @@ func (n *narrator) auction(b *gavelv1.Build) {
 		n.once("bidding", "sealed bids are taken by %s", b.Auctioneer)
 	}
 	if b.State == build.Revealing.String() {
-		n.once("revealing", "%d sealed bids, now opened", b.Bids)
+		n.once("revealing", "%s, now opened", count(b.Bids, "sealed bid"))
 	}
 	if b.Winner != "" {
-		n.once("winner "+b.Winner, "%s won among %d sealed bids: it asked for %s and is to get the next best price, %s", b.Winner, b.Bids,
+		n.once("winner "+b.Winner, "%s won among %s: it asked for %s and is to get the next best price, %s", b.Winner, count(b.Bids, "sealed bid"),
 			escrow.Credits(b.Price), escrow.Credits(b.MaximumPrice-b.Reference))
 	}
 }

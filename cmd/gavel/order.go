@@ -217,9 +217,7 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if err != nil {
 		return id, err
 	}
-	if pool.Lane == build.LaneLottery.String() {
-		f.remindOfTickets(ctx, term, pool.Name)
-	}
+	f.remind(ctx, term, pool)
 	return [32]byte(receipt.Subject), nil
 }
 
@@ -246,9 +244,27 @@ func (o *order) defaultPrice(pool *gavelv1.Pool) error {
 		o.maxPrice.value = 0
 	case build.LaneBatch.String():
 		rules := build.BatchRules{Reserve: escrow.Credits(pool.Reserve), Metered: pool.Metered}
-		if !o.maxPrice.given {
-			o.maxPrice.value = rules.Most(o.action.TimeoutMillis)
-		}
+		return o.batchPrice(pool.Name, &rules)
+	}
+	return nil
+}
+
+// batchPrice is what a build of a batch pool can cost, unless more is offered.
+func (o *order) batchPrice(pool string, rules *build.BatchRules) error {
+	most := rules.Most(o.action.TimeoutMillis)
+	why, cheaper := fmt.Sprintf("the reserve of pool %s", pool), ""
+	if rules.Metered {
+		timeout := lastingMillis(o.action.TimeoutMillis)
+		why = fmt.Sprintf("what a build of pool %s can cost: its reserve of %s a core-second for all of --timeout %s", pool, rules.Reserve, timeout)
+		cheaper = ", or a shorter --timeout"
+	}
+	switch {
+	case most > maxAmount:
+		return usage("%s is more than %s credits, the most that the farm takes: give a shorter --timeout", why, maxAmount)
+	case !o.maxPrice.given:
+		o.maxPrice.value = most
+	case o.maxPrice.value < most:
+		return usage("--max-price %s is below %s, %s. Give --max-price %s%s", o.maxPrice.value, most, why, most, cheaper)
 	}
 	return nil
 }
@@ -274,6 +290,14 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	}
 	if err := o.defaultPrice(pool); err != nil {
 		return nil, err
+	}
+	for _, a := range []struct {
+		flag  string
+		value credits
+	}{{"max-price", o.maxPrice}, {"budget", o.budget}, {"value-at-risk", o.valueAtRisk}, {"priority", o.priority}} {
+		if err := costs(a.flag, a.value.value, 0, maxAmount); err != nil {
+			return nil, err
+		}
 	}
 	p := build.Params{AuctioneerFee: escrow.Credits(info.AuctioneerFee), ValidatorFee: escrow.Credits(info.ValidatorFee), UploadFee: escrow.Credits(info.UploadFee)}
 	t.Reserve, t.Value, t.ValueAtRisk = o.maxPrice.value, auction.Constant(o.maxPrice.value), o.valueAtRisk.value

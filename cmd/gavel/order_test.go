@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/escrow"
 	"gavel/verify/attest"
 )
 
@@ -102,5 +104,33 @@ func TestParseMisbehave(t *testing.T) {
 	}
 	if _, err := parseMisbehave([]string{"1=lazy", "1=copy"}); err == nil {
 		t.Error("a worker misbehaves in two ways")
+	}
+}
+
+// A maximum price that a batch pool cannot keep is refused with the sum it comes
+// from and the ways out; none given, it is that sum.
+func TestBatchPrice(t *testing.T) {
+	for _, c := range []struct {
+		metered bool
+		reserve escrow.Credits
+		timeout int64
+		given   escrow.Credits // 0: none
+		want    escrow.Credits
+		says    string
+	}{
+		{metered: true, reserve: 2 * escrow.One, timeout: 3000, want: 6 * escrow.One},
+		{metered: true, reserve: 2 * escrow.One, timeout: 3000, given: 7 * escrow.One, want: 7 * escrow.One},
+		{metered: true, reserve: 2 * escrow.One, timeout: 3000, given: 3 * escrow.One,
+			says: "--max-price 3 is below 6, what a build of pool p can cost: its reserve of 2 a core-second for all of --timeout 3s. Give --max-price 6, or a shorter --timeout"},
+		{reserve: 2 * escrow.One, timeout: 3000, given: escrow.One, says: "--max-price 1 is below 2, the reserve of pool p. Give --max-price 2"},
+		{reserve: 2 * escrow.One, timeout: 3000, want: 2 * escrow.One},
+		{metered: true, reserve: maxUnitReserve, timeout: build.MaxTimeoutMillis, says: "give a shorter --timeout"},
+	} {
+		o := &order{maxPrice: credits{value: c.given, given: c.given > 0}}
+		o.action.TimeoutMillis = c.timeout
+		err := o.batchPrice("p", &build.BatchRules{Reserve: c.reserve, Metered: c.metered})
+		if c.says == "" && (err != nil || o.maxPrice.value != c.want) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%+v: %v, %v", c, o.maxPrice.value, err)
+		}
 	}
 }

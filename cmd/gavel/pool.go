@@ -5,15 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	gavelv1 "gavel/api/gavel/v1"
-	"gavel/raftfsm/auction"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 )
@@ -40,144 +36,6 @@ func poolCommand() *cobra.Command {
 	}
 	c.AddCommand(poolCreateCommand(), poolListCommand(), poolShowCommand(), poolVerifyCommand())
 	return c
-}
-
-// poolFlags are the flags of pool create, by lane.
-type poolFlags struct {
-	lane, domain, class, shares string
-	operators                   []string
-	own                         bool
-	epoch                       time.Duration
-	reserve, ticket             credits
-	pricing                     string
-	metered                     bool
-	period, opening, ending     time.Duration
-	samples, slots, lookahead   uint32
-	rule                        string
-	slot                        time.Duration
-}
-
-// laneFlags says which lanes a flag belongs to.
-var laneFlags = map[string][]build.Lane{
-	"epoch": {build.LaneBatch}, "pricing": {build.LaneBatch}, "metered": {build.LaneBatch}, "reserve": {build.LaneBatch, build.LaneLease},
-	"period": {build.LaneLease}, "opening": {build.LaneLease}, "ending": {build.LaneLease}, "samples": {build.LaneLease}, "slots": {build.LaneLease},
-	"ticket": {build.LaneLottery}, "rule": {build.LaneLottery}, "lookahead": {build.LaneLottery}, "slot": {build.LaneLottery},
-}
-
-func poolCreateCommand() *cobra.Command {
-	var dir string
-	var asJSON bool
-	f := &poolFlags{reserve: credits{value: defaultMaxPrice}, ticket: credits{value: defaultMaxPrice / 20}}
-	c := &cobra.Command{
-		Use:   "create NAME --lane LANE",
-		Short: "make a pool; its rules cannot change",
-		Long: `Signed by the admin (D/keys/admin). The workers of the pool named by --shares serve
-the new one too; with --own it has none until some join it (gavel worker).
-
-  gavel pool create burst --lane batch --pricing uniform --reserve 2 --epoch 10s
-  gavel pool create metered --lane batch --metered --reserve 0.01
-  gavel pool create ahead --lane lease --period 1h --opening 10m --ending 10m --slots 5 --reserve 1
-  gavel pool create free --lane lottery --ticket 0.5 --rule winner-pays --lookahead 4`,
-		Args: wants("NAME"),
-		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			p, err := f.pool(args[0], c.Flags().Changed)
-			if err != nil {
-				return err
-			}
-			farm, err := connectAs(ctx, dir, keyAdmin)
-			if err != nil {
-				return err
-			}
-			defer farm.Close()
-			if !f.own && f.shares == "" {
-				info, err := farm.Info(ctx)
-				if err != nil {
-					return err
-				}
-				if len(info.Pools) > 0 {
-					p.Shares = info.Pools[0].Name
-				}
-			}
-			if _, err := farm.Do(ctx, build.TypePool, &build.MakePool{Pool: *p}); err != nil {
-				return fmt.Errorf("no pool was made: %w", plain(err))
-			}
-			newTerminal(c).say("pool %s: lane %s", p.Name, p.Lane)
-			return farm.showPools(ctx, newTerminal(c), p.Name, asJSON)
-		}),
-	}
-	farmFlag(c, &dir)
-	flags := c.Flags()
-	flags.BoolVar(&asJSON, "json", false, "print the pool as JSON")
-	flags.StringVar(&f.lane, "lane", "spot", "spot, house, batch, lease or lottery")
-	flags.StringVar(&f.domain, "domain", "operator", "what counts as one independent party: operator or machine")
-	flags.StringVar(&f.class, "class", "", "fingerprint class that its workers' must begin with")
-	flags.StringSliceVar(&f.operators, "operators", nil, "operators whose workers may join, comma-separated (default: any that is admitted)")
-	flags.StringVar(&f.shares, "shares", "", "`POOL` whose workers serve this one too (default: the farm's first)")
-	flags.BoolVar(&f.own, "own", false, "share nobody's workers")
-	flags.DurationVar(&f.epoch, "epoch", 10*time.Second, "batch: how long work is gathered under one price")
-	flags.Var(&f.reserve, "reserve", "batch: the most an action (metered: a core-second) costs; lease: the least bid a period")
-	flags.StringVar(&f.pricing, "pricing", "vcg", "batch: vcg, uniform, uniform-last, gsp or first")
-	flags.BoolVar(&f.metered, "metered", false, "batch: asks are per core-second")
-	flags.DurationVar(&f.period, "period", time.Hour, "lease: a period")
-	flags.DurationVar(&f.opening, "opening", 30*time.Second, "lease: how long bids are safe from the candle")
-	flags.DurationVar(&f.ending, "ending", 30*time.Second, "lease: how long the candle burns")
-	flags.Uint32Var(&f.samples, "samples", 20, "lease: moments at which it may have gone out")
-	flags.Uint32Var(&f.slots, "slots", 5, "lease: workers that may be leased, a fifth of them for community projects")
-	flags.Var(&f.ticket, "ticket", "lottery: the price of a ticket")
-	flags.StringVar(&f.rule, "rule", "all-pay", "lottery: all-pay or winner-pays")
-	flags.Uint32Var(&f.lookahead, "lookahead", 4, "lottery: slots drawn ahead")
-	flags.DurationVar(&f.slot, "slot", 5*time.Second, "lottery: how long a drawn ticket waits for a build")
-	return c
-}
-
-// pool reads the flags. Its errors are of exit status 2.
-func (f *poolFlags) pool(name string, given func(string) bool) (*build.Pool, error) {
-	lane, err := build.ParseLane(f.lane)
-	if err != nil {
-		return nil, usage("--%v", err)
-	}
-	for _, flag := range wire.SortedKeys(laneFlags, strings.Compare) {
-		if given(flag) && !slices.Contains(laneFlags[flag], lane) {
-			return nil, usage("--%s means nothing in lane %s", flag, lane)
-		}
-	}
-	if f.own && f.shares != "" {
-		return nil, usage("--own and --shares exclude each other")
-	}
-	p := &build.Pool{Name: name, Lane: lane, Domain: build.DomainOperator, Class: f.class, Shares: f.shares, Operators: slices.Compact(slices.Sorted(slices.Values(f.operators)))}
-	switch f.domain {
-	case "operator":
-	case "machine":
-		p.Domain = build.DomainMachine
-	default:
-		return nil, usage("--domain %q: want operator or machine", f.domain)
-	}
-	switch lane {
-	case build.LaneBatch:
-		pricing, err := auction.ParsePricing(f.pricing)
-		if err != nil {
-			return nil, usage("--pricing: %v", err)
-		}
-		p.Batch = build.BatchRules{EpochMillis: f.epoch.Milliseconds(), Reserve: f.reserve.value, Pricing: pricing, Metered: f.metered}
-	case build.LaneLease:
-		p.Lease = build.LeaseRules{
-			PeriodMillis: f.period.Milliseconds(), OpeningMillis: f.opening.Milliseconds(), EndingMillis: f.ending.Milliseconds(),
-			Samples: f.samples, Slots: f.slots, Reserve: f.reserve.value,
-		}
-		if !given("reserve") {
-			p.Lease.Reserve = 0
-		}
-	case build.LaneLottery:
-		rule, err := auction.ParseTicketRule(f.rule)
-		if err != nil {
-			return nil, usage("--rule: %v", err)
-		}
-		p.Lottery = build.LotteryRules{Price: f.ticket.value, Rule: rule, Lookahead: f.lookahead, SlotMillis: f.slot.Milliseconds()}
-	}
-	if err := p.Validate(); err != nil {
-		return nil, usage("%v", err)
-	}
-	return p, nil
 }
 
 // poolView is a pool as the farm shows it.
@@ -252,7 +110,7 @@ any of them; without --pool builds go to the farm's first.
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "pool\tlane\tworkers\tdomains\tshares\trules")
 			for _, v := range views {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d %ss\t%s\t%s\n", v.Pool.Name, v.Pool.Lane, v.Pool.Workers, v.Pool.Domains, v.Pool.Domain, v.Pool.Shares, v.sentence())
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", v.Pool.Name, v.Pool.Lane, v.Pool.Workers, count(v.Pool.Domains, v.Pool.Domain), v.Pool.Shares, v.sentence())
 			}
 			return w.Flush()
 		}),
@@ -280,6 +138,9 @@ computed again by whoever doubts it:
   gavel pool show burst --case 0 | gavel lab clear --check -`,
 		Args: wants("NAME"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
+			if lot < 0 {
+				return usage("--case %d: lots are numbered from 0", lot)
+			}
 			f, err := connect(ctx, dir)
 			if err != nil {
 				return err

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
@@ -72,22 +73,43 @@ type lotReport struct {
 	Builds   []string          `json:"builds"`
 }
 
+// unit is what a batch pool's prices are of.
+func (v *poolView) unit() string {
+	if v.rules.Batch.Metered {
+		return "a core-second"
+	}
+	return "an action"
+}
+
+// unitOf is what a quoted amount buys one of.
+func (v *poolView) unitOf(kind build.QuoteKind) string {
+	switch kind {
+	case build.QuoteTickets:
+		return "a ticket"
+	case build.QuoteLease:
+		return "a period"
+	case build.QuotePriority:
+		return "a place in the queue"
+	}
+	if v.rules.Lane == build.LaneBatch {
+		return v.unit()
+	}
+	return "a build"
+}
+
 // sentence is a pool's rules in a line.
 func (v *poolView) sentence() string {
-	millis := func(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 	switch p := &v.rules; p.Lane {
 	case build.LaneBatch:
-		per := "an action"
-		if p.Batch.Metered {
-			per = "a core-second"
-		}
-		return fmt.Sprintf("%s, at most %s %s, epochs of %s", p.Batch.Pricing, p.Batch.Reserve, per, millis(p.Batch.EpochMillis))
+		return fmt.Sprintf("%s, at most %s %s, epochs of %s", p.Batch.Pricing, p.Batch.Reserve, v.unit(), lastingMillis(p.Batch.EpochMillis))
 	case build.LaneLease:
-		return fmt.Sprintf("%d slots, periods of %s, candle of %s after %s", p.Lease.Slots, millis(p.Lease.PeriodMillis), millis(p.Lease.EndingMillis), millis(p.Lease.OpeningMillis))
+		return fmt.Sprintf("%s, periods of %s, candle of %s after %s", count(p.Lease.Slots, "slot"), lastingMillis(p.Lease.PeriodMillis), lastingMillis(p.Lease.EndingMillis), lastingMillis(p.Lease.OpeningMillis))
 	case build.LaneLottery:
-		return fmt.Sprintf("%s, tickets at %s, %d slots ahead", p.Lottery.Rule, p.Lottery.Price, p.Lottery.Lookahead)
+		return fmt.Sprintf("%s, tickets at %s, %s ahead", p.Lottery.Rule, p.Lottery.Price, count(p.Lottery.Lookahead, "slot"))
+	case build.LaneHouse:
+		return "no bids; the builder is drawn"
 	}
-	return ""
+	return "sealed bids, second price"
 }
 
 func (v *poolView) report() *poolReport {
@@ -128,6 +150,9 @@ func (v *poolView) epoch() *epochReport {
 		a := &l.Asks[i]
 		c.Asks = append(c.Asks, askReport{Worker: v.name(a.Worker), Price: int64(a.Price), Capacity: a.Capacity, Given: a.Given, Tie: hex.EncodeToString(a.Tie[:]), Closed: a.Closed})
 	}
+	slices.SortFunc(c.Asks, func(a, b askReport) int {
+		return cmp.Or(cmp.Compare(a.Price, b.Price), cmp.Compare(len(a.Worker), len(b.Worker)), cmp.Compare(a.Worker, b.Worker))
+	})
 	for i := range l.Lots {
 		lot := lotReport{Units: l.Lots[i].Units, Given: map[string]uint64{}, Payments: map[string]int64{}, Builds: []string{}}
 		for _, u := range l.Units {
@@ -173,12 +198,15 @@ type marketExpect struct {
 // lotCase lays out a lot of the last cleared epoch.
 func (v *poolView) lotCase(lot int) (*marketCase, error) {
 	last := v.market.Epoch.Last
-	if v.rules.Lane != build.LaneBatch || last == nil {
+	switch {
+	case v.rules.Lane != build.LaneBatch:
+		return nil, refused(fmt.Errorf("pool %s is of lane %s, which clears no epochs: --case is for pools of lane batch", v.rules.Name, v.rules.Lane))
+	case last == nil:
 		return nil, refused(fmt.Errorf("pool %s has cleared no epoch yet", v.rules.Name))
 	}
 	l, ok := last.Lot(lot)
 	if !ok {
-		return nil, refused(fmt.Errorf("epoch %d of pool %s has %d lots, numbered from 0", last.Number, v.rules.Name, len(last.Lots)))
+		return nil, refused(fmt.Errorf("there is no lot %d: epoch %d of pool %s has %s, numbered from 0", lot, last.Number, v.rules.Name, count(len(last.Lots), "lot")))
 	}
 	c := &marketCase{
 		ID: fmt.Sprintf("%s-epoch-%d-lot-%d", v.rules.Name, last.Number, lot), Rule: "batch", Pricing: v.rules.Batch.Pricing.String(),
@@ -199,28 +227,52 @@ func (v *poolView) lotCase(lot int) (*marketCase, error) {
 // write shows a pool to a person.
 func (r *poolReport) write(term *terminal, v *poolView) {
 	term.print("pool %s, lane %s: %s", r.Name, r.Lane, v.sentence())
-	term.print("  %d workers present, %d %ss", r.Workers, r.Domains, r.Domain)
+	term.print("  %s present, %s; %s", count(r.Workers, "worker"), count(r.Domains, r.Domain), farmNow(r.FarmMillis))
 	if r.Shares != "" {
 		term.print("  those of pool %s serve it too", r.Shares)
 	}
 	switch {
 	case r.Epoch != nil:
-		r.Epoch.write(term)
+		r.Epoch.write(term, v)
 	case r.Leases != nil:
 		r.Leases.write(term)
 	case r.Lottery != nil:
 		r.Lottery.write(term)
 	}
-	if len(r.Index) > 0 {
+	if len(v.market.Index) > 0 {
 		term.print("  price index:")
 	}
-	for _, q := range r.Index[max(0, len(r.Index)-10):] {
-		term.print("    %8.1f s  %-8s  %s × %d", float64(q.At)/1000, q.Kind, escrow.Credits(q.Amount), q.Units)
+	for _, q := range v.market.Index[max(0, len(v.market.Index)-shownQuotes):] {
+		term.print("    %10s  %-8s  %s %s × %d", farmSeconds(q.At), q.Kind, q.Amount, v.unitOf(q.Kind), q.Units)
 	}
 }
 
-func (e *epochReport) write(term *terminal) {
-	term.print("  epoch %d is %s; %d asks are sealed for the next", e.Number, e.State, e.Sealed)
+// shownQuotes is how much of the price index fits a screen; the JSON has all.
+const shownQuotes = 10
+
+// asksMissing says that no worker offers what a batch pool's next epoch would buy;
+// empty where one does, or where the asks of an epoch under way are with it.
+func (v *poolView) asksMissing() string {
+	p := &v.market.Epoch
+	if v.rules.Lane != build.LaneBatch || len(p.Next) > 0 || p.State != build.EpochIdle && p.State != build.EpochGathering {
+		return ""
+	}
+	return fmt.Sprintf("no worker asks at or below %s %s in pool %s yet", v.rules.Batch.Reserve, v.unit(), v.rules.Name)
+}
+
+func (e *epochReport) write(term *terminal, v *poolView) {
+	stands := fmt.Sprintf("epoch %d is %s", e.Number, e.State)
+	if e.Number == 0 {
+		stands = "no epoch has begun"
+	}
+	switch text := v.asksMissing(); {
+	case text != "":
+		term.print("  %s; %s", stands, text)
+	case e.Sealed == 1:
+		term.print("  %s; 1 ask is sealed for the next", stands)
+	default:
+		term.print("  %s; %d asks are sealed for the next", stands, e.Sealed)
+	}
 	if e.Last == nil {
 		return
 	}
@@ -229,9 +281,14 @@ func (e *epochReport) write(term *terminal) {
 		term.print("    %s asked %s for up to %d, got %d", a.Worker, escrow.Credits(a.Price), a.Capacity, a.Given)
 	}
 	for i, l := range e.Last.Lots {
-		term.print("    lot %d: %d builds", i, l.Units)
+		term.print("    lot %d: %s", i, count(l.Units, "build"))
 		for _, worker := range wire.SortedKeys(l.Payments, strings.Compare) {
-			term.print("      %s is paid %s for %d", worker, escrow.Credits(l.Payments[worker]), l.Given[worker])
+			paid, n := escrow.Credits(l.Payments[worker]), l.Given[worker]
+			if v.rules.Batch.Metered { // what a build earns is this times its core-seconds: the sum is nobody's pay
+				term.print("      %s is paid %s a core-second for each of %d", worker, paid/escrow.Credits(max(1, n)), n)
+				continue
+			}
+			term.print("      %s is paid %s for %d", worker, paid, n)
 		}
 	}
 }

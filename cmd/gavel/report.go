@@ -304,6 +304,9 @@ func (r *buildReport) write(term *terminal) error {
 	if r.Reason != "" {
 		term.print("  %s", r.Reason)
 	}
+	if r.State == build.Queued.String() && r.Epoch > 0 { // to whom is said when it begins
+		term.print("  allotted in epoch %d of pool %s, waits for its worker", r.Epoch, r.Pool)
+	}
 	if r.Winner != "" {
 		term.print("  built by %s%s", r.Winner, r.wages())
 	}

@@ -219,3 +219,24 @@ func TestAccountsAreListedInOrder(t *testing.T) {
 		t.Errorf("an escrow is called %q", name)
 	}
 }
+
+// A build that is allotted and has not begun says what it waits for: in a batch it
+// once looked like one that nobody would take.
+func TestAllottedBuildSaysSo(t *testing.T) {
+	b := &gavelv1.Build{Id: id32(0xcd), State: "queued", Pool: "burst", Lane: "batch", Epoch: 2}
+	var out bytes.Buffer
+	if err := newReport(b).write(&terminal{out: &out}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "  allotted in epoch 2 of pool burst, waits for its worker\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in %s", want, &out)
+	}
+	if told := strings.Join(newNarrator().tell(b), "; "); told != "waits for its turn; allotted in epoch 2, waits for its worker" {
+		t.Errorf("told %q", told)
+	}
+	out.Reset()
+	b.State, b.Winner = "running", "worker-3"
+	if err := newReport(b).write(&terminal{out: &out}); err != nil || strings.Contains(out.String(), "waits for its worker") {
+		t.Errorf("once it runs: %v, %s", err, &out)
+	}
+}

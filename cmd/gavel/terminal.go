@@ -107,6 +107,6 @@ func (u *uploadProgress) end(ok bool) {
 		u.term.mu.Unlock()
 	}
 	if ok {
-		u.term.say("uploaded %s: %d files, %s; the farm lacked %s of it", u.dir, u.last.Files, megabytes(u.last.Bytes), megabytes(u.last.MovedBlobBytes))
+		u.term.say("uploaded %s: %s, %s; the farm lacked %s of it", u.dir, count(u.last.Files, "file"), megabytes(u.last.Bytes), megabytes(u.last.MovedBlobBytes))
 	}
 }

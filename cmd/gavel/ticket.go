@@ -36,6 +36,8 @@ bought, a winner-pays pool when it is drawn.
 // lotteryReport is a lottery pool's market.
 type lotteryReport struct {
 	Pool     string            `json:"pool"`
+	Sold     uint64            `json:"sold"`     // tickets, ever
+	Drawn    uint64            `json:"drawn"`    // of those, each for a slot
 	Tickets  map[string]uint64 `json:"tickets"`  // not drawn yet, by owner
 	Upcoming []slotReport      `json:"upcoming"` // drawn, in order
 	Taken    []slotReport      `json:"taken"`
@@ -65,6 +67,7 @@ type ownerTickets struct {
 	Owner   string `json:"owner"`
 	Key     string `json:"key"` // owners are drawn from in the order of their keys
 	Tickets uint64 `json:"tickets"`
+	Most    uint64 `json:"most"` // slots it could be drawn for: its builds that waited for one
 }
 
 func (v *poolView) slots(list []build.Slot) []slotReport {
@@ -81,16 +84,16 @@ func (v *poolView) slots(list []build.Slot) []slotReport {
 
 func (v *poolView) lottery() *lotteryReport {
 	l := &v.market.Lottery
-	r := &lotteryReport{Pool: v.rules.Name, Tickets: map[string]uint64{}, Upcoming: v.slots(l.Upcoming), Taken: v.slots(l.Taken), Draws: []ticketCase{}}
+	r := &lotteryReport{Pool: v.rules.Name, Sold: l.Sold, Drawn: l.Slots, Tickets: map[string]uint64{}, Upcoming: v.slots(l.Upcoming), Taken: v.slots(l.Taken), Draws: []ticketCase{}}
 	for _, h := range l.Holders {
-		r.Tickets[v.name(h.Owner)] = h.Tickets + h.Late
+		r.Tickets[v.name(h.Owner)] = h.Tickets
 	}
 	for i := range l.Drawn {
 		d := &l.Drawn[i]
 		seed := sha256.Sum256(d.Sigma[:])
-		c := ticketCase{ID: fmt.Sprintf("%s-draw-%d", v.rules.Name, d.Number), Rule: "lottery", SeedHex: hex.EncodeToString(seed[:]), Draws: len(d.Owners)}
+		c := ticketCase{ID: fmt.Sprintf("%s-draw-%d", v.rules.Name, d.Number), Rule: "lottery", SeedHex: hex.EncodeToString(seed[:]), Draws: int(d.Wanted)}
 		for _, h := range d.Holdings {
-			c.Tickets = append(c.Tickets, ownerTickets{Owner: v.name(h.Owner), Key: hex.EncodeToString(h.Owner[:]), Tickets: h.Tickets})
+			c.Tickets = append(c.Tickets, ownerTickets{Owner: v.name(h.Owner), Key: hex.EncodeToString(h.Owner[:]), Tickets: h.Tickets, Most: h.Most})
 		}
 		for _, id := range d.Owners {
 			c.Expect.Owners = append(c.Expect.Owners, v.name(id))
@@ -101,8 +104,13 @@ func (v *poolView) lottery() *lotteryReport {
 }
 
 func (r *lotteryReport) write(term *terminal) {
+	if r.Sold == 0 {
+		term.print("  no ticket of pool %s was ever bought (gavel ticket buy 1 --pool %s)", r.Pool, r.Pool)
+		return
+	}
+	term.print("  %s of pool %s sold, %d drawn", count(r.Sold, "ticket"), r.Pool, r.Drawn)
 	for _, owner := range wire.SortedKeys(r.Tickets, strings.Compare) {
-		term.print("  %s holds %d tickets", owner, r.Tickets[owner])
+		term.print("  %s holds %s", owner, count(r.Tickets[owner], "ticket"))
 	}
 	for _, s := range r.Upcoming {
 		term.print("  slot %d goes to %s (draw %d)", s.Slot, s.Owner, s.Draw)
@@ -112,26 +120,8 @@ func (r *lotteryReport) write(term *terminal) {
 	}
 }
 
-// remindOfTickets says so where the caller has neither a ticket nor a slot left in
-// a lottery pool: what it submits would wait in silence until its deadline.
-func (f *farm) remindOfTickets(ctx context.Context, term *terminal, pool string) {
-	views, err := f.pools(ctx, pool)
-	if err != nil {
-		return // the build is taken all the same
-	}
-	me, l := f.Account(), &views[0].market.Lottery
-	for i := range l.Holders {
-		if l.Holders[i].Owner == me {
-			return
-		}
-	}
-	for i := range l.Upcoming {
-		if l.Upcoming[i].Owner == me {
-			return
-		}
-	}
-	term.say("no ticket of pool %s is yours: the build waits until you buy one (gavel ticket buy 1 --pool %s), or for its deadline", pool, pool)
-}
+// maxTickets is how many the farm sells at once (a test compares).
+const maxTickets = 1000
 
 func ticketBuyCommand() *cobra.Command {
 	var dir, pool, key string
@@ -148,8 +138,8 @@ leaves unused while others wait is passed on, and its ticket is gone.
 		Args: wants("N"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
 			n, err := strconv.ParseUint(args[0], 10, 32)
-			if err != nil || n == 0 {
-				return usage("%q is no number of tickets: want 1 or more", args[0])
+			if err != nil || n < 1 || n > maxTickets {
+				return usage("%.40q is no number of tickets: want 1 to %d at once", args[0], maxTickets)
 			}
 			f, v, err := lanePool(ctx, dir, key, pool, build.LaneLottery)
 			if err != nil {
@@ -159,7 +149,7 @@ leaves unused while others wait is passed on, and its ticket is gone.
 			if _, err := f.Do(ctx, build.TypeTickets, &build.BuyTickets{Pool: v.rules.Name, Count: n}); err != nil {
 				return fmt.Errorf("no ticket was bought: %w", plain(err))
 			}
-			newTerminal(c).say("%d tickets of pool %s at %s credits each", n, v.rules.Name, v.rules.Lottery.Price)
+			newTerminal(c).say("%s of pool %s at %s credits each", count(n, "ticket"), v.rules.Name, v.rules.Lottery.Price)
 			return f.showPools(ctx, newTerminal(c), v.rules.Name, asJSON)
 		}),
 	}

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"gavel/raftfsm/escrow"
 	"gavel/worker"
 )
 
@@ -24,7 +22,22 @@ been admitted by the farm, and its account must hold the stake.
 FILE is JSON with the keys name, dir, endpoints, key_file, pool, operator, machine,
 sandbox ("native" or "docker"), runtime, price or price_per_second, stake, min_fee,
 slots, cache_bytes and log_file; amounts are decimal credits in quotes. Flags given
-beside --config override it.
+beside --config override it. These keys have no flag:
+
+  ask              what it asks for an action of a batch pool (default: price, or
+                   price_per_second for one second)
+  ask_per_second   what it asks for a core-second of a metered batch pool (the same default)
+  ask_capacity     how many actions of one epoch it takes (default: what it can finish in
+                   an epoch, by how long builds took it so far)
+  finished_price   what it asks in an auction for a result that it has already; unset,
+                   it bids for its slot alone
+
+In a batch pool work goes to the cheapest ask first, up to its capacity, then to the
+next; a worker whose ask is above the pool's reserve gets none.
+
+A worker that gavel up started and that died is started again, while gavel up runs, by
+
+  gavel worker --config farm/worker-3/worker-3.json
 
   gavel keys new worker-9
   gavel worker --name worker-9 --dir w9 --endpoint 127.0.0.1:7300 --key worker-9 \
@@ -128,34 +141,4 @@ func (w *workerFlags) apply(c *cobra.Command, cfg *worker.Config) error {
 		cfg.MinFee = *w.minFee.amount()
 	}
 	return nil
-}
-
-// credits is a flag with an amount of decimal credits, not negative.
-type credits struct {
-	value escrow.Credits
-	given bool
-}
-
-// String, Set and Type implement pflag's Value.
-func (c *credits) String() string { return c.value.String() }
-
-// Set reads an amount.
-func (c *credits) Set(text string) error {
-	v, err := escrow.Parse(text)
-	if err == nil && v < 0 {
-		err = fmt.Errorf("%s is negative", text)
-	}
-	if err != nil {
-		return err
-	}
-	c.value, c.given = v, true
-	return nil
-}
-
-// Type names the value in the manual.
-func (c *credits) Type() string { return "CREDITS" }
-
-func (c *credits) amount() *worker.Amount {
-	a := worker.Amount(c.value)
-	return &a
 }

@@ -280,6 +280,9 @@ func (m *Market) closeCandle(e *Env, sigma [48]byte, seed [32]byte) {
 			must(e.Ledger.Hold(id, w.Bidder, escrow.FromAvailable, w.PerPeriod)) // released a moment ago
 			r.Holds = append(r.Holds, id)
 		}
+		if r.From <= e.Now { // not at the next tick: what its holder submits meanwhile is its worker's
+			m.begin(e, &r, e.Worker(r.Worker))
+		}
 		m.reserve(r)
 		e.quote(QuoteLease, w.PerPeriod, uint64(w.Last-w.First+1))
 	}
