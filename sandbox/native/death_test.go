@@ -78,6 +78,7 @@ func TestNothingSurvivesAKilledWorker(t *testing.T) {
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = worker.Process.Kill() }) // a failure must leave nothing for the next run to find
 	said := make([]byte, 6)
 	if _, err := io.ReadFull(out, said); err != nil || string(said) != "ready\n" {
 		t.Fatalf("the worker said %q (%v)", said, err)
