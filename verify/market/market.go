@@ -153,7 +153,11 @@ func (c *checker) lot(what string, l *build.Clearing, i int) {
 		}
 		total += outcome.Payments[j]
 	}
-	c.add(what, "", fmt.Sprintf("%d builds, %v credits in all, as recorded", lot.Units, total))
+	of := "credits"
+	if c.pool.Batch.Metered {
+		of = "credits a core-second, summed over builds,"
+	}
+	c.add(what, "", fmt.Sprintf("%v %s for %d as recorded", total, of, lot.Units))
 }
 
 // units holds the asks' own counts to the list of what was given to them.
@@ -163,7 +167,7 @@ func (c *checker) units(what string, l *build.Clearing) bool {
 		c.add(what, "what asks gave and lots took is not what the list of builds says, or it names asks that there are not", "")
 		return false
 	}
-	c.add(what, "", fmt.Sprintf("%d builds, none beyond an ask's capacity", len(l.Units)))
+	c.add(what, "", fmt.Sprintf("%d in all, none beyond an ask's capacity", len(l.Units)))
 	return true
 }
 
