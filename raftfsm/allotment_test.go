@@ -165,3 +165,50 @@ func TestManyKindsOfBuilds(t *testing.T) {
 	}
 	f.same()
 }
+
+// A build that was allotted to a worker which could never begin it, because too few
+// were left to validate, waited for a day after its epoch. When the epoch is over
+// it is a waiting build like others, with the deadline of its terms.
+func TestAllottedBuildsThatCannotBegin(t *testing.T) {
+	f := batchFarm(t, auction.PricingVCG, false, 15)
+	open := f.seal("pool", map[int]standing{0: {credit, 9}})
+	var ids []ID
+	for range 4 {
+		terms := f.terms(build.LaneBatch)
+		terms.DeadlineMillis = f.state().Now() + 60_000
+		ids = append(ids, f.submit(0, terms))
+	}
+	f.tick(300)
+	open()
+	f.duties() // two begin, two wait for the worker
+	drain := func(yes bool) {
+		for w := 1; w < 8; w++ {
+			f.must(f.command(f.workers[w], build.TypeUpdate, &build.Update{Platforms: []string{"host"}, Draining: yes}))
+		}
+	}
+	drain(true)
+	f.work(ids[:2])
+	for _, id := range ids[2:] {
+		if b := f.build(id); f.workerIndex(b.Allotted) != 0 || b.State != build.Queued {
+			t.Fatalf("while its epoch runs a build is %v with worker %d", b.State, f.workerIndex(b.Allotted))
+		}
+	}
+	for range 5 {
+		f.tick(4_900)
+		f.duties()
+	}
+	for _, id := range ids[2:] {
+		if b := f.build(id); b.Allotted != (ID{}) || b.Deadline != b.Terms.DeadlineMillis {
+			t.Errorf("after its epoch a build that cannot begin is with worker %d, its deadline is %d", f.workerIndex(b.Allotted), b.Deadline)
+		}
+	}
+	f.snapshotRestore(1)
+	f.tick(60_000)
+	for _, id := range ids[2:] {
+		if b := f.build(id); b.Verdict != build.Expired {
+			t.Errorf("after its deadline a build is %v, %v", b.State, b.Verdict)
+		}
+	}
+	drain(false)
+	f.same()
+}

@@ -200,7 +200,9 @@ func (p *Epoch) give(e *Env, b *Build, lot int) bool {
 
 // Begin lets allotted builds, given by worker in queue order, begin where their
 // worker has a slot and S free. What was allotted to a worker that went away or
-// may not serve it any more goes back to the queue, for the next cheapest.
+// may not serve it any more goes back to the queue, for the next cheapest; and so
+// does, once its epoch is over, what a worker without other work cannot begin,
+// because stake or validators are wanting.
 func (m *Market) Begin(e *Env, allotted map[ID][]*Build) {
 	for _, id := range wire.SortedKeys(allotted, wire.Compare32) {
 		w, refused := e.Peek(id), map[kind]bool{}
@@ -223,7 +225,7 @@ func (m *Market) Begin(e *Env, allotted map[ID][]*Build) {
 			switch {
 			case begun:
 				e.Build(b.ID)
-			case able:
+			case able && (w.Engaged > 0 || m.runs(b)): // another time
 				refused[k] = true
 			default:
 				m.unplace(e, b)
@@ -231,6 +233,11 @@ func (m *Market) Begin(e *Env, allotted map[ID][]*Build) {
 			}
 		}
 	}
+}
+
+// runs says that the epoch in which a build was allotted is not over.
+func (m *Market) runs(b *Build) bool {
+	return m.Epoch.State == EpochRunning && m.Epoch.Number == b.Epoch
 }
 
 // withdraw takes a build that has not begun from its ask.
@@ -245,7 +252,7 @@ func (b *Build) withdraw(e *Env) {
 // its price stands, and the build waits for another.
 func (m *Market) unplace(e *Env, b *Build) {
 	p := &m.Epoch
-	if b.Epoch != p.Number || p.State != EpochRunning {
+	if !m.runs(b) {
 		return
 	}
 	i, found := findUnit(p.Units, b.ID)
