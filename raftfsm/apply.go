@@ -385,25 +385,24 @@ func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome 
 	if !s.keys.Done {
 		return build.Refuse(build.CodeNotReady, "there is no group key yet")
 	}
-	prove := func() build.Outcome {
-		msg, sig := beacon.Message(s.cluster, m.Purpose, m.Build, m.Round), beacon.Signature(m.Signature)
-		if proven[provenKey(msg, sig)] {
-			return build.Outcome{Subject: m.Build}
+	// check says whether the signature is what a demand, if there is one, waits for.
+	check := func(d build.Demand, demanded bool) build.Outcome {
+		if !demanded || d.Purpose != m.Purpose || d.Round != m.Round {
+			return build.Refuse(build.CodeStale, "nothing waits for this draw")
 		}
-		if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
-			return build.Refuse(build.CodeBadBeacon, "%v", err)
+		msg, sig := beacon.Message(s.cluster, m.Purpose, m.Build, m.Round), beacon.Signature(m.Signature)
+		if !proven[provenKey(msg, sig)] {
+			if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
+				return build.Refuse(build.CodeBadBeacon, "%v", err)
+			}
 		}
 		return build.Outcome{Subject: m.Build}
 	}
 	seed := beacon.Randomness(beacon.Signature(m.Signature))
-	stale := build.Refuse(build.CodeStale, "nothing waits for this draw")
 	if pool, ok := s.marketPool(m.Build); ok {
 		return s.onMarket(pool, func(e *build.Env, k *build.Market) build.Outcome {
 			d, ok := k.Demand()
-			if !ok || d.Purpose != m.Purpose || d.Round != m.Round {
-				return stale
-			}
-			out := prove()
+			out := check(d, ok)
 			if out.Code == build.Done {
 				k.Drawn(e, d, m.Signature, seed)
 			}
@@ -412,10 +411,7 @@ func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome 
 	}
 	return s.onBuild(m.Build, func(e *build.Env, b *build.Build) build.Outcome {
 		d, ok := b.Demand(e.Pool.Lane)
-		if !ok || d.Purpose != m.Purpose || d.Round != m.Round {
-			return stale
-		}
-		out := prove()
+		out := check(d, ok)
 		if out.Code == build.Done {
 			b.Drawn(e, d, m.Signature, seed)
 		}

@@ -22,8 +22,8 @@ func (d Demand) Message(cluster ID) []byte {
 	return beacon.Message(cluster, d.Purpose, d.Build, d.Round)
 }
 
-// Demands lists the signatures that the state asks for now, oldest build first.
-// A coordinator signs nothing else.
+// Demands lists the signatures that the state asks for: those of builds, oldest
+// first, then those of markets, by pool. A coordinator signs nothing else.
 func (s *State) Demands() []Demand {
 	var out []Demand
 	for _, b := range s.Live() {
