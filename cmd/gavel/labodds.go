@@ -30,17 +30,23 @@ func (f *oddsFlags) define(c *cobra.Command) {
 	c.Flags().StringVar(&f.sample, "sample", "", "shares of builds that are validated, such as 5% or 100%,10%,1%")
 }
 
-// read fills in what was not given and reads the sampling rates.
-func (f *oddsFlags) read(c *cobra.Command) error {
+// read fills in what was not given and reads the sampling rates. It returns the
+// exact chances and what odds and stake tell of them in JSON.
+func (f *oddsFlags) read(c *cobra.Command) (o auction.Odds, r cases.Result, err error) {
 	if !c.Flags().Changed("workers") || !c.Flags().Changed("colluders") {
-		return usage("the odds of what pool? Give --workers N --colluders C, such as --workers 20 --colluders 6")
+		return o, nil, usage("the odds of what pool? Give --workers N --colluders C, such as --workers 20 --colluders 6")
 	}
 	if !c.Flags().Changed("panel") {
 		f.panel = auction.PanelSize(f.workers, f.validators)
 	}
-	var err error
-	f.rates, err = parseRates(f.sample)
-	return err
+	if f.rates, err = parseRates(f.sample); err != nil {
+		return o, nil, err
+	}
+	if o, err = f.at(f.colluders); err != nil {
+		return o, nil, err
+	}
+	r, err = f.report(o)
+	return o, r, err
 }
 
 // at are the exact chances when so many collude.
@@ -106,14 +112,7 @@ over denominator as C(c,k) over C(N,k).`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			if err := f.read(c); err != nil {
-				return err
-			}
-			o, err := f.at(f.colluders)
-			if err != nil {
-				return err
-			}
-			r, err := f.report(o)
+			o, r, err := f.read(c)
 			if err != nil {
 				return err
 			}

@@ -56,14 +56,7 @@ has all of them.`,
 			if c.Flags().Changed("max-price") && c.Flags().Changed("reserve") {
 				return usage("--max-price and --reserve are the same: give one of them")
 			}
-			if err := f.read(c); err != nil {
-				return err
-			}
-			o, err := f.at(f.colluders)
-			if err != nil {
-				return err
-			}
-			r, err := f.report(o)
+			_, r, err := f.read(c)
 			if err != nil {
 				return err
 			}
