@@ -46,6 +46,19 @@ func (b *bench) lose(lease build.ID) {
 	}
 }
 
+// promiseAndLose bids a finished result, which is then lost: the auction it was
+// bid in, and the lease of its winner.
+func (b *bench) promiseAndLose() (*gavelv1.Auction, *gavelv1.Lease) {
+	b.t.Helper()
+	first := b.buildOnce("first")
+	a, granted := b.auctionFor("second")
+	if err := b.bid(a, 0); err != nil {
+		b.t.Fatal(err)
+	}
+	b.lose(first.id)
+	return a, granted
+}
+
 // tidyAt is housekeeping at a time, under a farm that speaks of some builds.
 func (b *bench) tidyAt(at time.Time, busy ...build.ID) {
 	b.t.Helper()
@@ -162,12 +175,7 @@ func TestFinishedResultIsNotBidInVain(t *testing.T) {
 // for the build is for the slot if the result is gone, and its winner builds.
 func TestStalePromiseIsWithdrawn(t *testing.T) {
 	b := newBench(t, sellsFinished)
-	first := b.buildOnce("first")
-	a, granted := b.auctionFor("one")
-	if err := b.bid(a, 0); err != nil {
-		t.Fatal(err)
-	}
-	b.lose(first.id)
+	a, granted := b.promiseAndLose()
 	later := auction("two")
 	later.Build, later.ActionDigest = a.Build, a.ActionDigest
 	if err := b.bid(later, 0); err != nil {
@@ -340,12 +348,7 @@ func TestPromisesAreBounded(t *testing.T) {
 // What is promised and lost all the same is given up, never replaced by another.
 func TestLostPromiseIsGivenUp(t *testing.T) {
 	b := newBench(t, sellsFinished)
-	first := b.buildOnce("first")
-	a, granted := b.auctionFor("second")
-	if err := b.bid(a, 0); err != nil {
-		t.Fatal(err)
-	}
-	b.lose(first.id)
+	_, granted := b.promiseAndLose()
 	if err := b.w.workshop.serve(t.Context(), b.parsed(granted)); err != nil {
 		t.Fatal(err)
 	}
