@@ -60,6 +60,8 @@ type Spec struct {
 	Limits          Limits
 	// Network gives the command the host's network; off by default.
 	Network bool
+	// Variation departs from the fixed environment; its zero value in nothing.
+	Variation Variation
 }
 
 // Limits bound one command. Zero means DefaultLimits' value.

@@ -2,8 +2,11 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
@@ -225,5 +229,117 @@ func TestCollectRefusesWhatIsNoOutput(t *testing.T) {
 	s.WorkDir = "gone"
 	if missing, detail, err := CollectOutputs(dir, s); err != nil || len(missing) != len(s.Outputs) || !strings.Contains(detail, "gone") {
 		t.Errorf("missing %q, %q, %v", missing, detail, err)
+	}
+}
+
+func TestVariationBounds(t *testing.T) {
+	for name, v := range map[string]Variation{
+		"path outside":      {WorkRoot: "/tmp/x"},
+		"path itself":       {WorkRoot: "/build"},
+		"path climbs":       {WorkRoot: "/build/../x"},
+		"path with a comma": {WorkRoot: "/build/a,b"},
+		"path not clean":    {WorkRoot: "/build//a"},
+		"path ends in dot":  {WorkRoot: "/build/."},
+		"long path":         {WorkRoot: "/build/" + strings.Repeat("a", 200)},
+		"host name":         {Hostname: "A"},
+		"long host name":    {Hostname: strings.Repeat("a", 64)},
+		"user":              {UID: 65535},
+		"negative user":     {UID: -1},
+		"umask":             {Umask: 0o1000},
+		"locale":            {Locale: "a\x00"},
+		"time zone":         {TimeZone: strings.Repeat("a", 101)},
+		"clock before 1970": {Clock: &Clock{StartSeconds: -1}},
+		"clock step":        {Clock: &Clock{StepSeconds: -1}},
+		"CPUs":              {CPUs: -1},
+	} {
+		s := Spec{Root: HostRoot, Argv: []string{"true"}, InputDir: "/in", OutputDir: "/out", Variation: v}
+		if err := s.Validate(); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSurroundings(t *testing.T) {
+	plain := Spec{WorkDir: "src", Limits: Limits{CPUMillis: 1500}}
+	want := Variation{WorkRoot: "/build", Hostname: "gavel", UID: 65534, Umask: 0o022, Locale: "C.UTF-8", TimeZone: "UTC", CPUs: 2}
+	if got := plain.Surroundings(); got != want {
+		t.Errorf("fixed: %+v", got)
+	}
+	if got := plain.Dir(); got != "/build/src" {
+		t.Errorf("directory %s", got)
+	}
+	varied := Spec{WorkDir: "src", Variation: Variation{
+		WorkRoot: "/build/v1/tree", Hostname: "other", UID: 1234, Umask: 0o077, Locale: "et_EE.UTF-8", TimeZone: "Etc/GMT+12", CPUs: 1,
+	}}
+	if err := (Spec{Root: HostRoot, Argv: []string{"true"}, InputDir: "/in", OutputDir: "/out", Variation: varied.Variation}).Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if got := varied.Surroundings(); got != varied.Variation {
+		t.Errorf("varied: %+v", got)
+	}
+	if got := varied.Dir(); got != "/build/v1/tree/src" {
+		t.Errorf("directory %s", got)
+	}
+	env := Environment(varied)
+	for _, kv := range []string{"HOSTNAME=other", "TZ=Etc/GMT+12", "LC_ALL=et_EE.UTF-8"} {
+		if !slices.Contains(env, kv) {
+			t.Errorf("%s is not in %v", kv, env)
+		}
+	}
+}
+
+func TestImageIsWhatItsConfigSays(t *testing.T) {
+	layer := func(content string) Layer {
+		return Layer{DiffID: digest.FromString(content), Size: int64(len(content)), Open: func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(content)), nil
+		}}
+	}
+	config := func(os, arch string, ids ...digest.Digest) []byte {
+		b, err := json.Marshal(map[string]any{"os": os, "architecture": arch, "rootfs": map[string]any{"type": "layers", "diff_ids": ids}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	a, b := layer("a"), layer("b")
+	good := Image{Config: config("linux", "amd64", a.DiffID, b.DiffID), Layers: []Layer{a, b}}
+	if err := good.Validate("amd64"); err != nil {
+		t.Fatal(err)
+	}
+	if good.Root() != digest.FromBytes(good.Config).String() || !ValidRoot(good.Root()) {
+		t.Errorf("root %s", good.Root())
+	}
+	large := a
+	large.Size = MaxImageBytes + 1
+	for name, img := range map[string]Image{
+		"no JSON":            {Config: []byte("{")},
+		"other system":       {Config: config("windows", "amd64")},
+		"other architecture": {Config: config("linux", "arm64")},
+		"other order":        {Config: good.Config, Layers: []Layer{b, a}},
+		"a layer less":       {Config: good.Config, Layers: []Layer{a}},
+		"too large":          {Config: config("linux", "amd64", a.DiffID), Layers: []Layer{large}},
+		"large config":       {Config: make([]byte, MaxImageConfigBytes+1)},
+	} {
+		if err := img.Validate("amd64"); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, lie := range map[string]string{"other bytes": "c", "fewer": "", "more": "aa"} {
+		l := a
+		l.Open = layer(lie).Open
+		r, err := Image{Layers: []Layer{l}}.Read(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(r); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r, err := good.Read(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || string(got) != "b" {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -29,6 +29,9 @@ func (s Spec) Validate() error {
 	if err := s.validateOutputs(); err != nil {
 		return err
 	}
+	if err := s.Variation.validate(); err != nil {
+		return err
+	}
 	for _, d := range []struct{ name, dir string }{{"input", s.InputDir}, {"output", s.OutputDir}} {
 		if !filepath.IsAbs(d.dir) || strings.ContainsRune(d.dir, 0) {
 			return refuse("the %s directory %q is not an absolute path", d.name, d.dir)

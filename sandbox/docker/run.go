@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,9 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	began := time.Now()
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
+	}
+	if s.Variation.Varies() {
+		return sandbox.Result{}, fmt.Errorf("%w: this runner cannot vary the environment", sandbox.ErrRefused)
 	}
 	if s.Root == sandbox.HostRoot {
 		return sandbox.Result{}, refuse("root %q needs a worker started with --sandbox native; this one runs images: name one by its id", s.Root)

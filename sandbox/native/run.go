@@ -36,6 +36,9 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
 	}
+	if s.Variation.Varies() {
+		return sandbox.Result{}, fmt.Errorf("%w: this runner cannot vary the environment", sandbox.ErrRefused)
+	}
 	if err := r.serves(s.Root); err != nil {
 		return sandbox.Result{}, err
 	}
