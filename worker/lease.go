@@ -204,7 +204,7 @@ func (w *workshop) conclude(l lease, j *job, p *product, nonce build.ID, r *atte
 	if o.Signature, err = w.attester.sign(j, p, &o); err != nil {
 		return err
 	}
-	commitment := build.Commitment(w.farm, o.Summary.Digest(), w.id, j.Build, o.Nonce)
+	commitment := o.Commitment(w.farm, w.id, j.Build)
 	lodged, err := w.lodge(j.Build, j.Lease, commitment, &o)
 	if err != nil {
 		return err

@@ -303,7 +303,7 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	t.Reserve, t.Value, t.ValueAtRisk = o.maxPrice.value, auction.Constant(o.maxPrice.value), o.valueAtRisk.value
 	t.Priority = o.priority.value
 	if t.Budget = o.budget.value; !o.budget.given {
-		t.Budget = build.MinBudget(&p, t.Reserve, t.Validators)
+		t.Budget = t.MinBudget(&p)
 	}
 	return t, nil
 }
