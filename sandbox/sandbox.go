@@ -109,6 +109,8 @@ type Description struct {
 	// so that the command sees them as its own; -1 where the caller cannot and
 	// need not change owners.
 	InputUID, InputGID int
+	// CannotVary names the fields of Variation that Run refuses here, such as "Clock".
+	CannotVary []string
 	// Notes are sentences about what is weaker than usual on this machine, to be
 	// shown at start, such as limits enforced by polling.
 	Notes []string

@@ -149,9 +149,9 @@ func (f Findings) Blind(nonce ID) ID {
 }
 
 // VariedBuilds is how many times as long as building once a seat of a varied
-// build may take: a fixed and a varied build, and where they differ two in one
-// environment and one for each dimension alone.
-const VariedBuilds = 4 + 10
+// build may take: a fixed and a varied build; where they differ two in an environment
+// held still, one for each dimension alone, and where none explains it a fixed one again.
+const VariedBuilds = 5 + 10
 
 // varies says whether the author of an attempt builds in other environments too.
 // A panel's seat does, because it must not be told from a validator's.

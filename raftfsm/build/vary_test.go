@@ -109,7 +109,7 @@ func TestVariedBuildsCostAndTakeMore(t *testing.T) {
 		round Round
 		seat  uint32
 		want  int64
-	}{{RoundFirst, 0, once}, {RoundFirst, 1, once + 13_000}, {RoundRecheck, 1, once}, {RoundPanel, 1, once + 13_000}} {
+	}{{RoundFirst, 0, once}, {RoundFirst, 1, once + 14_000}, {RoundRecheck, 1, once}, {RoundPanel, 1, once + 14_000}} {
 		if got := b.bound(e, c.round, c.seat); got != c.want {
 			t.Errorf("%v seat %d may take %d ms, want %d", c.round, c.seat, got, c.want)
 		}
