@@ -71,6 +71,7 @@ type executor interface {
 type sandboxed struct {
 	blobs  blobs
 	runner sandbox.Runner
+	images *imageFetcher // nil where the runner takes no images
 	log    *slog.Logger
 }
 
@@ -82,6 +83,9 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	}
 	if a.Root != j.Platform {
 		return nil, fmt.Errorf("%w: the lease is for %s and the action for %s", errUnfit, j.Platform, a.Root)
+	}
+	if err := s.images.ensure(ctx, a.Root); err != nil {
+		return nil, err
 	}
 	dir, release, err := s.blobs.Tree(ctx, a.InputRoot)
 	if err != nil {

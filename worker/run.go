@@ -105,7 +105,11 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 		return nil, err
 	}
 	from := &content{Uploader: store, fetcher: store, cache: cache, layout: layout}
-	return assemble(ctx, c, log, signer, runner, rs, from, farm)
+	var images *imageFetcher
+	if taker, ok := runner.(sandbox.ImageTaker); ok {
+		images = &imageFetcher{find: farmImages(farm), store: store, taker: taker, log: log}
+	}
+	return assemble(ctx, c, log, signer, runner, images, rs, from, farm)
 }
 
 func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, error) {
@@ -134,7 +138,7 @@ func dial(ctx context.Context, c Config, signer *keys.Signer, log *slog.Logger) 
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Signer, runner sandbox.Runner, rs records, from blobs, farm *api.Client) (*worker, error) {
+func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Signer, runner sandbox.Runner, images *imageFetcher, rs records, from blobs, farm *api.Client) (*worker, error) {
 	info, err := farm.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 	if err := checkPool(info, c.Pool); err != nil {
 		return nil, err
 	}
-	w := &worker{config: c, key: signer.Public, runner: runner, log: log, wake: make(chan struct{}, 1)}
+	w := &worker{config: c, key: signer.Public, runner: runner, images: images, log: log, wake: make(chan struct{}, 1)}
 	if err := w.readRoots(ctx); err != nil {
 		return nil, err
 	}
@@ -170,7 +174,7 @@ func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodg
 	c := &w.config
 	id := build.AccountID(w.key)
 	uploads := newSlots(uploadsAtOnce)
-	p := parts{cluster: to, lodge: lodge, executor: &sandboxed{blobs: from, runner: w.runner, log: w.log}}
+	p := parts{cluster: to, lodge: lodge, executor: &sandboxed{blobs: from, runner: w.runner, images: w.images, log: w.log}}
 	switch {
 	case c.Price != nil:
 		p.price = flatPrice(*c.Price)

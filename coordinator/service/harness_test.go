@@ -31,6 +31,7 @@ import (
 	"gavel/cas/tree"
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
+	"gavel/coordinator/images"
 	"gavel/raftfsm"
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
@@ -111,7 +112,11 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	logs, err := OpenLogs(filepath.Join(dir, "logs"))
 	check(t, err)
-	blobs := NewBlobs(store, accounts, f.fsm)
+	registry, err := images.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := NewBlobs(store, accounts, registry, f.fsm)
 	f.server = New(Config{
 		Name: "coordinator-1", Signer: keyOf("coordinator"), FSM: f.fsm, Consensus: f, Duties: f, Archive: f,
 		Blobs: blobs, Logs: logs, Log: slog.New(slog.DiscardHandler),

@@ -199,8 +199,12 @@ func (w *Worker) In(p *Pool) bool {
 // Idle says that the worker can take a build at once.
 func (w *Worker) Idle() bool { return !w.Absent && !w.Draining && w.Engaged < w.Slots }
 
-// PlatformImages is what a worker offers that runs any image of the farm's store.
-const PlatformImages = "images"
+// The platforms that are no image's digest: the machine's own root, and what a
+// worker offers that runs any image of the farm's store.
+const (
+	PlatformHost   = "host"
+	PlatformImages = "images"
+)
 
 // Offers says whether the worker can run builds of platform.
 func (w *Worker) Offers(platform string) bool {

@@ -3570,6 +3570,7 @@ type Image struct {
 	AddedBy         []byte                 `protobuf:"bytes,7,opt,name=added_by,json=addedBy,proto3" json:"added_by,omitempty"` // account
 	AddedByName     string                 `protobuf:"bytes,8,opt,name=added_by_name,json=addedByName,proto3" json:"added_by_name,omitempty"`
 	AddedWallMillis int64                  `protobuf:"varint,9,opt,name=added_wall_millis,json=addedWallMillis,proto3" json:"added_wall_millis,omitempty"` // informative
+	Platform        string                 `protobuf:"bytes,10,opt,name=platform,proto3" json:"platform,omitempty"`                                        // such as "linux/amd64"
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3665,6 +3666,13 @@ func (x *Image) GetAddedWallMillis() int64 {
 		return x.AddedWallMillis
 	}
 	return 0
+}
+
+func (x *Image) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
 }
 
 type ImageLayer struct {
@@ -4842,7 +4850,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x06bundle\x18\x03 \x01(\tR\x06bundle\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x04 \x01(\tR\tpublicKey\x12\x16\n" +
-	"\x06result\x18\x05 \x01(\fR\x06result\"\x9f\x02\n" +
+	"\x06result\x18\x05 \x01(\fR\x06result\"\xbb\x02\n" +
 	"\x05Image\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12!\n" +
@@ -4852,7 +4860,9 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x06source\x18\x06 \x01(\tR\x06source\x12\x19\n" +
 	"\badded_by\x18\a \x01(\fR\aaddedBy\x12\"\n" +
 	"\radded_by_name\x18\b \x01(\tR\vaddedByName\x12*\n" +
-	"\x11added_wall_millis\x18\t \x01(\x03R\x0faddedWallMillis\":\n" +
+	"\x11added_wall_millis\x18\t \x01(\x03R\x0faddedWallMillis\x12\x1a\n" +
+	"\bplatform\x18\n" +
+	" \x01(\tR\bplatform\":\n" +
 	"\n" +
 	"ImageLayer\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
