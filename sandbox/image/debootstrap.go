@@ -38,7 +38,7 @@ func parseBootstrap(rest string) (bootstrap, error) {
 	if !suiteName.MatchString(suite) {
 		return b, refuse("%q is no name of a suite; write one such as bookworm", suite)
 	}
-	values, err := url.ParseQuery(query)
+	values, err := url.ParseQuery(strings.ReplaceAll(query, "+", "%2B")) // g++ is a package, not a space
 	if err != nil {
 		return b, refuse("what follows the ? is not KEY=VALUE&KEY=VALUE: %v", err)
 	}
