@@ -161,7 +161,7 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 // memory to write to, /proc, the CPUs, and the inputs.
 func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 	inputs := box.Step{Op: box.Overlay, Source: inputTree, Target: strings.TrimPrefix(s.Surroundings().WorkRoot, "/"), Options: workRoot}
-	if v := s.Variation; r.copies || v.UID != 0 || v.ReverseOrder {
+	if v := s.Surroundings(); r.copies || v.UID != sandbox.UID || v.ReverseOrder {
 		inputs.Op = box.Copy
 		if v.ReverseOrder {
 			inputs.Flags = box.Reversed
