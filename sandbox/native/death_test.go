@@ -200,7 +200,7 @@ func TestSetupFailuresNameTheStep(t *testing.T) {
 	if !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "overlay") || !strings.Contains(err.Error(), "invalid argument") {
 		t.Errorf("error %v", err)
 	}
-	if err := r.serves("sha256:" + strings.Repeat("a", 64)); !errors.Is(err, sandbox.ErrRefused) {
+	if _, _, err := r.acquire("sha256:" + strings.Repeat("a", 64)); !errors.Is(err, sandbox.ErrRefused) {
 		t.Errorf("error %v", err)
 	}
 }

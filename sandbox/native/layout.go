@@ -43,7 +43,7 @@ const (
 )
 
 // planFor compiles a Spec, with defaults filled in, to what the box does.
-func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
+func (r *Runner) planFor(s sandbox.Spec, imageDir string) (*box.Plan, error) {
 	v := s.Surroundings()
 	p := &box.Plan{
 		Hostname: v.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
@@ -60,9 +60,9 @@ func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
 		p.Steps = append(p.Steps, names.shown...)
 	} else {
 		p.Env = sandbox.Environment(s)
-		image, err := r.imageRoot(s, names)
+		image, err := r.imageRoot(imageDir, s.Network, names)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
 		}
 		p.Steps = append(p.Steps, image...)
 	}
@@ -112,11 +112,10 @@ func (r *Runner) hostRoot(network bool) []box.Step {
 
 // imageRoot shows an unpacked image, entry by entry, so that the mount points
 // that it may lack can lie beside them.
-func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
-	dir := r.imageDir(s.Root)
+func (r *Runner) imageRoot(dir string, network bool, names ownNames) ([]box.Step, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+		return nil, err
 	}
 	steps := []box.Step{directory(imageTree), tree(dir, imageTree)}
 	for _, e := range entries {
@@ -130,7 +129,7 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 		case e.Type()&os.ModeSymlink != 0:
 			target, err := os.Readlink(filepath.Join(dir, name))
 			if err != nil {
-				return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+				return nil, err
 			}
 			steps = append(steps, box.Step{Op: box.Symlink, Source: target, Target: name})
 		case e.IsDir():
@@ -145,8 +144,11 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 			shown = append(shown, tree(filepath.Join(r.etcDir(), name), "etc/"+name))
 		}
 	}
-	if s.Network {
+	if network {
 		shown = append(shown, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "etc")); err != nil || !info.IsDir() {
+		return steps, nil
 	}
 	for _, step := range shown {
 		// Only over a regular file: a link could lead the mount elsewhere.
