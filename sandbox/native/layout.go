@@ -49,7 +49,7 @@ func (r *Runner) planFor(s sandbox.Spec, imageDir string) (*box.Plan, error) {
 		Hostname: v.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
 		WorkRoot: v.WorkRoot, Dir: s.Dir(),
 		Argv: s.Argv, Umask: v.Umask, FixedAddresses: v.FixedAddresses,
-		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes,
+		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes, RootOptions: r.rootsOwn(),
 	}
 	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
 	names := r.names(v.Hostname)
@@ -178,8 +178,8 @@ func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 		steps = append(steps, box.Step{Op: box.Symlink, Source: "/proc/self/fd" + l[1], Target: "dev/" + l[0]})
 	}
 	steps = append(steps,
-		tmpfs("dev/shm", "1777", sharedMemoryBytes),
-		tmpfs("tmp", "1777", s.Limits.DiskBytes),
+		tmpfs("dev/shm", "1777"+r.rootsOwn(), sharedMemoryBytes),
+		tmpfs("tmp", "1777"+r.rootsOwn(), s.Limits.DiskBytes),
 		box.Step{Op: box.Proc, Target: "proc"},
 	)
 	steps = append(steps, cpuSteps(cpuDir)...)

@@ -23,7 +23,7 @@ func buildRoot(p *Plan, received []int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"); err != nil {
+	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"+p.RootOptions); err != nil {
 		return &setupError{"mounting the new root", err}
 	}
 	if err := unix.Chdir(newRoot); err != nil {
