@@ -115,6 +115,9 @@ func (r *Runner) open(ctx context.Context, binary []byte) error {
 	}
 	if r.cgroups, err = openCgroups(filepath.Base(r.dir)); err == nil {
 		if err = r.try(ctx); err == nil {
+			if len(r.cgroups.unbound) > 0 {
+				r.notes = append(r.notes, "CPU time is not bounded: the cpu controller is not delegated to this worker (systemctl edit user@.service: Delegate=cpu memory pids)")
+			}
 			return nil
 		}
 		// It may be the cgroups that do not work, which only trying shows.

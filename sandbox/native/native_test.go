@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(askKernel) != "" {
 		callKernel()
 	}
+	if os.Getenv(holdSegment) != "" {
+		beSegmentHolder()
+	}
 	os.Exit(m.Run())
 }
 
