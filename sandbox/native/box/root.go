@@ -2,9 +2,6 @@ package box
 
 import (
 	"os"
-	"strconv"
-	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +20,7 @@ func buildRoot(p *Plan, received []int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"); err != nil {
+	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"+p.RootOptions); err != nil {
 		return &setupError{"mounting the new root", err}
 	}
 	if err := unix.Chdir(newRoot); err != nil {
@@ -40,7 +37,7 @@ func buildRoot(p *Plan, received []int) error {
 
 // String names the step for the operator.
 func (s Step) String() string {
-	verb := map[Op]string{Directory: "making directory", File: "making file", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
+	verb := map[Op]string{Directory: "making directory", File: "making file", Content: "writing", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
 		Bind: "showing", Tree: "showing", Overlay: "mounting the overlay on", Copy: "copying the inputs to", Proc: "mounting /proc on", Mask: "hiding", Protect: "protecting"}[s.Op]
 	if s.Op == Bind || s.Op == Tree {
 		return verb + " " + s.Source + " as /" + s.Target
@@ -82,6 +79,8 @@ func (s Step) take(tree int, epoch int64) error {
 			return err
 		}
 		return unix.Close(fd)
+	case Content:
+		return os.WriteFile(s.Target, []byte(s.Options), 0o644)
 	case Symlink:
 		return unix.Symlink(s.Source, s.Target)
 	case Tmpfs:
@@ -97,10 +96,8 @@ func (s Step) take(tree int, epoch int64) error {
 		}
 		unix.Close(tree)
 		return setAttributes(s.Target, s.Flags)
-	case Overlay:
-		return s.overlay(epoch)
-	case Copy:
-		return s.copyInputs(epoch)
+	case Overlay, Copy:
+		return s.showInputs(epoch)
 	case Proc:
 		return unix.Mount("proc", s.Target, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	case Mask, Protect:
@@ -112,24 +109,6 @@ func (s Step) take(tree int, epoch int64) error {
 func setAttributes(target string, flags uint64) error {
 	// A tree that the runner opened still belongs to the machine's peer group.
 	return unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: flags, Propagation: unix.MS_PRIVATE})
-}
-
-// overlay lays the tmpfs that is mounted on Target over the inputs. The tmpfs,
-// and what only served as a source in it, stay where they are, out of reach under
-// the overlay: unmounting would wait a millisecond for the kernel's other readers.
-func (s Step) overlay(epoch int64) error {
-	upper, work := s.Target+"/upper", s.Target+"/work"
-	for _, d := range []string{upper, work} {
-		if err := unix.Mkdir(d, 0o755); err != nil {
-			return err
-		}
-	}
-	when := []unix.Timespec{{Sec: epoch}, {Sec: epoch}}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, upper, when, 0); err != nil {
-		return err
-	}
-	options := "userxattr,lowerdir=" + s.Source + ",upperdir=" + upper + ",workdir=" + work
-	return unix.Mount("overlay", s.Target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
 }
 
 // cover hides a file behind /dev/null and a directory behind an empty one, or
@@ -171,47 +150,4 @@ func pivot() error {
 		return &setupError{"protecting the root", err}
 	}
 	return nil
-}
-
-// pollInterval is how long a command may exceed its memory where no cgroup
-// watches; reading a few hundred small files takes a small part of it.
-const pollInterval = 25 * time.Millisecond
-
-// watchMemory ends the box when its processes, and what they wrote to memory,
-// exceed the plan's bound.
-func watchMemory(p *Plan) {
-	page := uint64(os.Getpagesize())
-	for range time.Tick(pollInterval) {
-		total := writtenBytes(p.WorkRoot) + writtenBytes("/tmp") + writtenBytes("/dev/shm")
-		entries, err := os.ReadDir("/proc")
-		if err != nil {
-			exit(Report{Kind: SetupFailed, Text: "watching memory: " + err.Error()})
-		}
-		for _, e := range entries {
-			if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == "1" {
-				continue
-			}
-			b, err := os.ReadFile("/proc/" + e.Name() + "/statm")
-			if err != nil { // it ended meanwhile
-				continue
-			}
-			if f := strings.Fields(string(b)); len(f) > 2 {
-				resident, _ := strconv.ParseUint(f[1], 10, 64)
-				shared, _ := strconv.ParseUint(f[2], 10, 64)
-				total += (resident - min(shared, resident)) * page
-			}
-		}
-		if total > p.PollBytes {
-			exit(Report{Kind: MemoryOver})
-		}
-	}
-}
-
-// writtenBytes is what was written to the tmpfs at dir, or below the overlay there.
-func writtenBytes(dir string) uint64 {
-	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil {
-		return 0
-	}
-	return (st.Blocks - st.Bfree) * uint64(st.Bsize)
 }
