@@ -3,12 +3,13 @@ package docker
 import (
 	"fmt"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/strslice"
 
 	"gavel/sandbox"
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container"
+	"gavel/sandbox/container/pid1"
 )
 
 // The labels of everything this runner makes in an engine.
@@ -25,42 +26,42 @@ func (r *Runner) labels(run string) map[string]string {
 }
 
 // containerConfig replaces all of the image's own config that has an effect.
-func (r *Runner) containerConfig(run string, s sandbox.Spec) *container.Config {
-	return &container.Config{
+func (r *Runner) containerConfig(run string, s sandbox.Spec) *engine.Config {
+	return &engine.Config{
 		Image:       s.Root,
 		Entrypoint:  strslice.StrSlice{pid1.Path},
 		Cmd:         strslice.StrSlice{}, // what to run comes on standard input
 		User:        fmt.Sprintf("%d:%d", sandbox.UID, sandbox.UID),
 		Hostname:    sandbox.Hostname,
 		WorkingDir:  "/",
-		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+		Healthcheck: &engine.HealthConfig{Test: []string{"NONE"}},
 		Labels:      r.labels(run),
 		StopSignal:  "SIGKILL",
 		// Standard input is the worker's life line: the engine closes it when the
-		// one attached connection ends, and PID 1 then ends the container.
+		// one attached connection ends, and PID 1 then ends the engine.
 		AttachStdin: true, OpenStdin: true, StdinOnce: true,
 		AttachStdout: true, AttachStderr: true,
 	}
 }
 
 // hostConfig is the isolation. s.Limits must be complete.
-func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc scratch) *container.HostConfig {
+func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) *engine.HostConfig {
 	pids := s.Limits.Pids + pid1.Threads
-	h := &container.HostConfig{
+	h := &engine.HostConfig{
 		NetworkMode:    "none",
 		Runtime:        r.config.Runtime,
 		CapDrop:        strslice.StrSlice{"ALL"},
 		SecurityOpt:    []string{"no-new-privileges"}, // and the engine's own seccomp profile
 		ReadonlyRootfs: true,
 		IpcMode:        "private",
-		CgroupnsMode:   container.CgroupnsModePrivate, // hides the host's cgroup paths
-		ShmSize:        shmBytes,
-		LogConfig:      container.LogConfig{Type: "none"},
+		CgroupnsMode:   engine.CgroupnsModePrivate, // hides the host's cgroup paths
+		ShmSize:        container.SharedMemoryBytes,
+		LogConfig:      engine.LogConfig{Type: "none"},
 		Mounts:         r.mounts(run, s, facts, sc),
 		Tmpfs: map[string]string{
 			"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", s.Limits.DiskBytes),
 		},
-		Resources: container.Resources{
+		Resources: engine.Resources{
 			Memory:     s.Limits.MemoryBytes,
 			MemorySwap: s.Limits.MemoryBytes, // memory and swap together: no swap
 			PidsLimit:  &pids,
@@ -79,11 +80,11 @@ func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc scr
 // mounts are PID 1's program, the build directory, and, for each volume the
 // image declares, a read-only copy of what it holds there: a declared volume
 // would otherwise be writable without limit.
-func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc scratch) []mount.Mount {
+func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) []mount.Mount {
 	mounts := []mount.Mount{{
 		Type: mount.TypeBind, Source: r.initPath, Target: pid1.Path, ReadOnly: true,
 	}, {
-		// Unnamed, so that the engine removes it with its container.
+		// Unnamed, so that the engine removes it with its engine.
 		Type: mount.TypeVolume, Target: sandbox.WorkRoot,
 		VolumeOptions: &mount.VolumeOptions{
 			NoCopy: true,
@@ -91,7 +92,7 @@ func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc scratch
 			DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{
 				"type":   "overlay",
 				"device": "overlay",
-				"o":      "nosuid,nodev," + sc.overlayOptions(),
+				"o":      "nosuid,nodev," + sc.OverlayOptions(),
 			}},
 		},
 	}}
@@ -106,13 +107,4 @@ func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc scratch
 		})
 	}
 	return mounts
-}
-
-// order is what PID 1 runs.
-func order(s sandbox.Spec) pid1.Order {
-	dir := sandbox.WorkRoot
-	if s.WorkDir != "" {
-		dir += "/" + s.WorkDir
-	}
-	return pid1.Order{Dir: dir, Argv: s.Argv, Env: sandbox.Environment(s)}
 }

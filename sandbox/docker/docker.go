@@ -13,7 +13,7 @@
 //     in its scratch directory, which takes root. The engine mounts the volume
 //     while the container runs; afterwards this process mounts the same layers to
 //     collect outputs. What is written counts as memory too, as in /tmp.
-//   - PID 1 is package pid1, shown read-only at pid1.Path. It sets environment,
+//   - PID 1 is package container/pid1, shown read-only at pid1.Path. It sets environment,
 //     umask 022 and working directory exactly, reaps orphans, and tells a signal
 //     from an exit code, which the engine does not.
 //   - The engine keeps no log of its own: the worker's attached stream is the log,
@@ -26,7 +26,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +35,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
 )
 
 // Config is where and as whom a Runner works.
@@ -52,7 +52,7 @@ type Config struct {
 	// Owner labels what this runner makes (gavel.owner). Two workers must not
 	// share it: each removes what bears its owner and is not its own run.
 	Owner string
-	// Init is a host path of the static init program (sandbox/docker/init); empty
+	// Init is a host path of the static init program (sandbox/container/init); empty
 	// takes the one embedded in this binary, or this binary itself if it is static.
 	Init string
 }
@@ -61,10 +61,10 @@ type Config struct {
 type Runner struct {
 	engine      *client.Client
 	config      Config
-	initPath    string   // host path of PID 1's program
-	lock        *os.File // held while this Runner lives
-	cpus        int      // of the engine; it refuses limits above
-	remapped    bool     // the engine maps container users to others
+	initPath    string           // host path of PID 1's program
+	place       *container.Place // nil until taken
+	cpus        int              // of the engine; it refuses limits above
+	remapped    bool             // the engine maps container users to others
 	description sandbox.Description
 
 	mu       sync.Mutex
@@ -84,11 +84,11 @@ type Runner struct {
 // what to do.
 func New(ctx context.Context, c Config) (*Runner, error) {
 	if err := c.check(); err != nil {
-		return nil, unavailable(err)
+		return nil, container.Unavailable(err)
 	}
 	engine, err := connect(c.Host)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, container.Unavailable(err)
 	}
 	r := &Runner{
 		engine: engine,
@@ -117,18 +117,20 @@ func (r *Runner) open(ctx context.Context) error {
 	if err := r.survey(ctx); err != nil {
 		return err
 	}
-	if err := r.takeScratch(); err != nil {
-		return unavailable(err)
-	}
-	if err := r.sweep(ctx); err != nil {
-		return unavailable(fmt.Errorf("removing what an earlier worker left in the Docker engine: %w", err))
-	}
-	if err := sweepScratch(r.config.ScratchDir); err != nil {
-		return unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
-	}
-	path, err := installInit(r.config.ScratchDir, r.config.Init)
+	place, err := container.TakePlace(r.config.ScratchDir, 0)
 	if err != nil {
-		return unavailable(err)
+		return container.Unavailable(err)
+	}
+	r.place = place
+	if err := r.sweep(ctx); err != nil {
+		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the Docker engine: %w", err))
+	}
+	if err := place.Sweep(); err != nil {
+		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
+	}
+	path, err := container.InstallInit(r.config.ScratchDir, r.config.Init)
+	if err != nil {
+		return container.Unavailable(err)
 	}
 	r.initPath = path
 	return nil
@@ -169,8 +171,8 @@ func (r *Runner) Close() error {
 // release gives the scratch directory and the connections back.
 func (r *Runner) release() error {
 	err := r.engine.Close()
-	if r.lock != nil {
-		err = errors.Join(err, r.lock.Close())
+	if r.place != nil {
+		err = errors.Join(err, r.place.Release())
 	}
 	return err
 }
@@ -180,7 +182,7 @@ func (r *Runner) enter(run string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return unavailable(errors.New("the docker sandbox has been closed"))
+		return container.Unavailable(errors.New("the docker sandbox has been closed"))
 	}
 	r.running.Add(1)
 	r.runs[run] = true

@@ -10,12 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/system"
 
 	"gavel/sandbox"
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container"
+	"gavel/sandbox/container/pid1"
 )
 
 func TestNewSaysWhatToDo(t *testing.T) {
@@ -96,7 +97,7 @@ func TestWeaknesses(t *testing.T) {
 func TestHostConfig(t *testing.T) {
 	r := &Runner{config: Config{Owner: "me", Runtime: "runsc"}, cpus: 4, initPath: "/scratch/init-1"}
 	s := sandbox.Spec{Limits: sandbox.Limits{MemoryBytes: 64 << 20, CPUMillis: 1500, Pids: 20, DiskBytes: 1 << 20}}
-	h := r.hostConfig("abc", s, imageFacts{volumes: []string{"/data", "/tmp", "/build"}}, scratch{"/scratch/runs/abc"})
+	h := r.hostConfig("abc", s, imageFacts{volumes: []string{"/data", "/tmp", "/build"}}, container.Scratch{Dir: "/scratch/runs/abc"})
 	if h.NetworkMode != "none" || h.Runtime != "runsc" || !h.ReadonlyRootfs || h.Privileged || h.UsernsMode != "" ||
 		!slices.Equal(h.CapDrop, []string{"ALL"}) || len(h.CapAdd) != 0 || !slices.Equal(h.SecurityOpt, []string{"no-new-privileges"}) {
 		t.Errorf("isolation: %+v", h)
@@ -109,13 +110,13 @@ func TestHostConfig(t *testing.T) {
 	}
 	checkMounts(t, h)
 	s.Limits.CPUMillis, s.Network, r.remapped = 64_000, true, true
-	h = r.hostConfig("abc", s, imageFacts{}, scratch{"/scratch/runs/abc"})
+	h = r.hostConfig("abc", s, imageFacts{}, container.Scratch{Dir: "/scratch/runs/abc"})
 	if h.NanoCPUs != 4_000_000_000 || h.NetworkMode != "host" || h.UsernsMode != "host" {
 		t.Errorf("CPUs beyond the engine's %d, network %q, user namespace %q", h.NanoCPUs, h.NetworkMode, h.UsernsMode)
 	}
 }
 
-func checkMounts(t *testing.T, h *container.HostConfig) {
+func checkMounts(t *testing.T, h *engine.HostConfig) {
 	t.Helper()
 	if len(h.Binds) != 0 || len(h.Mounts) != 3 {
 		t.Fatalf("mounts: %+v %+v", h.Binds, h.Mounts)
@@ -143,7 +144,7 @@ func TestContainerConfigTakesNothingFromTheImage(t *testing.T) {
 	if c.Labels[ownerLabel] != "me" || c.Labels[runLabel] != "abc" {
 		t.Errorf("labels %v", c.Labels)
 	}
-	o := order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}})
+	o := container.Order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}})
 	if o.Dir != "/build/a/b" || o.Env[0] != "PATH="+sandbox.SearchPath || o.Env[len(o.Env)-1] != "K=V" {
 		t.Errorf("order %+v", o)
 	}
@@ -236,13 +237,4 @@ func TestRetryDoesNotRepeatACallThatHangs(t *testing.T) {
 			t.Errorf("%v after %d calls and %v", err, calls, time.Since(begin))
 		}
 	})
-}
-
-func TestStatic(t *testing.T) {
-	if err := static([]byte("#!/bin/sh\n")); err == nil {
-		t.Error("a script was taken for a program")
-	}
-	if _, err := initProgram("/nonexistent/init"); err == nil || !strings.Contains(err.Error(), "/nonexistent/init") {
-		t.Errorf("error %v", err)
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	cerrdefs "github.com/containerd/errdefs"
+
+	"gavel/sandbox/container"
 )
 
 // imageFacts is what of an image's config would change a run.
@@ -51,7 +53,7 @@ func (r *Runner) image(ctx context.Context, id string) (imageFacts, error) {
 }
 
 func unknownImage(id string) error {
-	return refuse("image %s is not in this engine; docker import or load it, see docker image ls --no-trunc for the ids it has", id)
+	return container.Refuse("image %s is not in this engine; docker import or load it, see docker image ls --no-trunc for the ids it has", id)
 }
 
 // forgetImage drops what is known of an image that has been removed.

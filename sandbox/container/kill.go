@@ -1,4 +1,4 @@
-package docker
+package container
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killContainer kills a container's processes without the engine, and returns
-// when they are dead or patience is over: an engine that dies leaves its
-// containers running, also one that it was just starting. They are known by
-// their cgroup, whose name every engine makes of the container's id.
-func killContainer(id string, patience time.Duration) {
+// Kill kills a container's processes past its engine, and returns when they are
+// dead or patience is over: an engine that dies leaves its containers running,
+// also one that it was just starting. They are known by their cgroup, whose name
+// every engine makes of the container's id.
+func Kill(id string, patience time.Duration) {
 	giveUp := time.Now().Add(patience)
 	for time.Now().Before(giveUp) {
 		killed := 0

@@ -1,0 +1,97 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Scratch is one run's mount point: a tmpfs with the layers of its build directory.
+type Scratch struct {
+	Dir   string
+	group int
+}
+
+// Tree is the build directory that a run needs.
+type Tree struct {
+	InputDir string
+	Bytes    int64 // of what may be written to it
+	Epoch    int64 // time of its root, seconds since 1970
+	Owner    int   // host-side user and group of its root
+}
+
+// Make mounts a tmpfs of so many bytes and prepares the overlay's layers: lower
+// is a symlink to the input tree, so that no foreign path stands in mount options,
+// and upper lends the overlay its root's owner, mode and times.
+func (s Scratch) Make(t Tree) error {
+	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("making a run's scratch directory: %w", err)
+	}
+	err := unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.group, t.Bytes))
+	if errors.Is(err, unix.EPERM) {
+		return errors.Join(errors.New("a sandbox of containers mounts a file system for each build, which takes root; run the worker as root, or use --sandbox native"), os.Remove(s.Dir))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("mounting a tmpfs on %s: %w", s.Dir, err), os.Remove(s.Dir))
+	}
+	if err := s.layers(t); err != nil {
+		return errors.Join(fmt.Errorf("preparing a run's scratch directory: %w", err), s.Remove())
+	}
+	return nil
+}
+
+func (s Scratch) layers(t Tree) error {
+	for _, name := range []string{"upper", "work", "merged"} {
+		if err := os.Mkdir(s.path(name), 0o755); err != nil {
+			return err
+		}
+	}
+	upper, epoch := s.path("upper"), time.Unix(t.Epoch, 0)
+	return errors.Join(
+		os.Symlink(t.InputDir, s.path("lower")),
+		os.Chmod(upper, 0o755), // whatever this process's umask is
+		os.Chown(upper, t.Owner, t.Owner),
+		os.Chtimes(upper, epoch, epoch),
+	)
+}
+
+func (s Scratch) path(name string) string { return filepath.Join(s.Dir, name) }
+
+// OverlayOptions are the mount options of the build directory.
+func (s Scratch) OverlayOptions() string {
+	return "lowerdir=" + s.path("lower") + ",upperdir=" + s.path("upper") + ",workdir=" + s.path("work")
+}
+
+// Open mounts the overlay as the command left it and opens its root. Nobody else
+// may have it mounted still; Remove unmounts it again.
+func (s Scratch) Open() (*os.File, error) {
+	err := unix.Mount("gavel", s.path("merged"), "overlay", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, s.OverlayOptions())
+	if err != nil {
+		return nil, fmt.Errorf("mounting what the command left: %w", err)
+	}
+	return os.Open(s.path("merged"))
+}
+
+// Remove takes the directory and every mount at or in it away; the memory is
+// free once everybody else, too, has let go.
+func (s Scratch) Remove() error {
+	for _, dir := range []string{s.path("merged"), s.Dir} {
+		for {
+			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount point; not there
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("unmounting %s: %w", dir, err)
+			}
+		}
+	}
+	if err := os.Remove(s.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
