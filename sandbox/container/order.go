@@ -5,11 +5,11 @@ import (
 	"gavel/sandbox/container/pid1"
 )
 
-// Order is what PID 1 runs for s.
-func Order(s sandbox.Spec) pid1.Order {
-	dir := sandbox.WorkRoot
-	if s.WorkDir != "" {
-		dir += "/" + s.WorkDir
+// Order is what PID 1 runs for s, on these CPUs, or on all if there are none.
+func Order(s sandbox.Spec, cpus []uint32) pid1.Order {
+	v := s.Surroundings()
+	return pid1.Order{
+		Dir: s.Dir(), Argv: s.Argv, Env: sandbox.Environment(s),
+		Umask: v.Umask, CPUs: cpus, FixedAddresses: v.FixedAddresses,
 	}
-	return pid1.Order{Dir: dir, Argv: s.Argv, Env: sandbox.Environment(s)}
 }

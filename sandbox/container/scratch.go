@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gavel/sandbox"
 )
 
-// Scratch is one run's mount point: a tmpfs with the layers of its build directory.
+// Scratch is one run's mount point: a tmpfs with the layers of its build
+// directory, or with a copy of its inputs.
 type Scratch struct {
 	Dir   string
 	group int
@@ -21,7 +24,20 @@ type Tree struct {
 	InputDir string
 	Bytes    int64 // of what may be written to it
 	Epoch    int64 // time of its root, seconds since 1970
-	Owner    int   // host-side user and group of its root
+	Owner    int   // host-side user and group of its root, and of a copy
+	// Copied has the inputs copied, for another owner than theirs or for Reversed,
+	// which has directories list them in the reverse of their own order.
+	Copied, Reversed bool
+}
+
+// TreeOf is the build directory of s, whose limits are complete. base is what
+// the host adds to the ids of the container's users.
+func TreeOf(s sandbox.Spec, base int) Tree {
+	v := s.Surroundings()
+	return Tree{
+		InputDir: s.InputDir, Bytes: s.Limits.DiskBytes, Epoch: s.SourceDateEpoch, Owner: base + v.UID,
+		Copied: v.UID != sandbox.UID || v.ReverseOrder, Reversed: v.ReverseOrder,
+	}
 }
 
 // Make mounts a tmpfs of so many bytes and prepares the overlay's layers: lower
@@ -31,14 +47,26 @@ func (s Scratch) Make(t Tree) error {
 	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making a run's scratch directory: %w", err)
 	}
-	err := unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.group, t.Bytes))
+	size := t.Bytes
+	if t.Copied {
+		inputs, err := copyBytes(t.InputDir)
+		if err != nil {
+			return errors.Join(fmt.Errorf("measuring the input tree: %w", err), os.Remove(s.Dir))
+		}
+		size += inputs
+	}
+	err := unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.group, size))
 	if errors.Is(err, unix.EPERM) {
 		return errors.Join(errors.New("a sandbox of containers mounts a file system for each build, which takes root; run the worker as root, or use --sandbox native"), os.Remove(s.Dir))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("mounting a tmpfs on %s: %w", s.Dir, err), os.Remove(s.Dir))
 	}
-	if err := s.layers(t); err != nil {
+	fill := s.layers
+	if t.Copied {
+		fill = s.copy
+	}
+	if err := fill(t); err != nil {
 		return errors.Join(fmt.Errorf("preparing a run's scratch directory: %w", err), s.Remove())
 	}
 	return nil
@@ -59,6 +87,26 @@ func (s Scratch) layers(t Tree) error {
 	)
 }
 
+// copy puts the input tree on the tmpfs itself.
+func (s Scratch) copy(t Tree) error {
+	newFirst, err := newestFirst(s.Dir)
+	if err != nil {
+		return err
+	}
+	copied := s.path("copy")
+	if err := (copier{owner: t.Owner, reverse: t.Reversed, newFirst: newFirst}).directory(t.InputDir, copied); err != nil {
+		return err
+	}
+	epoch := time.Unix(t.Epoch, 0)
+	return errors.Join(os.Chmod(copied, 0o755), os.Chtimes(copied, epoch, epoch))
+}
+
+// Copy is the directory to show as the build directory, if the tree was Copied.
+func (s Scratch) Copy() (dir string, ok bool) {
+	_, err := os.Lstat(s.path("copy"))
+	return s.path("copy"), err == nil
+}
+
 func (s Scratch) path(name string) string { return filepath.Join(s.Dir, name) }
 
 // OverlayOptions are the mount options of the build directory.
@@ -66,9 +114,12 @@ func (s Scratch) OverlayOptions() string {
 	return "lowerdir=" + s.path("lower") + ",upperdir=" + s.path("upper") + ",workdir=" + s.path("work")
 }
 
-// Open mounts the overlay as the command left it and opens its root. Nobody else
-// may have it mounted still; Remove unmounts it again.
+// Open opens the build directory as the command left it. For that it mounts the
+// overlay, which nobody else may have mounted still; Remove unmounts it again.
 func (s Scratch) Open() (*os.File, error) {
+	if dir, ok := s.Copy(); ok {
+		return os.Open(dir)
+	}
 	err := unix.Mount("gavel", s.path("merged"), "overlay", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, s.OverlayOptions())
 	if err != nil {
 		return nil, fmt.Errorf("mounting what the command left: %w", err)

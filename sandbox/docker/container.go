@@ -2,6 +2,7 @@ package docker
 
 import (
 	"fmt"
+	"strings"
 
 	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -27,12 +28,13 @@ func (r *Runner) labels(run string) map[string]string {
 
 // containerConfig replaces all of the image's own config that has an effect.
 func (r *Runner) containerConfig(run string, s sandbox.Spec) *engine.Config {
+	v := s.Surroundings()
 	return &engine.Config{
 		Image:       s.Root,
 		Entrypoint:  strslice.StrSlice{pid1.Path},
 		Cmd:         strslice.StrSlice{}, // what to run comes on standard input
-		User:        fmt.Sprintf("%d:%d", sandbox.UID, sandbox.UID),
-		Hostname:    sandbox.Hostname,
+		User:        fmt.Sprintf("%d:%d", v.UID, v.UID),
+		Hostname:    v.Hostname,
 		WorkingDir:  "/",
 		Healthcheck: &engine.HealthConfig{Test: []string{"NONE"}},
 		Labels:      r.labels(run),
@@ -81,11 +83,41 @@ func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc con
 // image declares, a read-only copy of what it holds there: a declared volume
 // would otherwise be writable without limit.
 func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) []mount.Mount {
-	mounts := []mount.Mount{{
-		Type: mount.TypeBind, Source: r.initPath, Target: pid1.Path, ReadOnly: true,
-	}, {
-		// Unnamed, so that the engine removes it with its engine.
-		Type: mount.TypeVolume, Target: sandbox.WorkRoot,
+	work := s.Surroundings().WorkRoot
+	mounts := []mount.Mount{
+		{Type: mount.TypeBind, Source: r.initPath, Target: pid1.Path, ReadOnly: true},
+		r.workMount(run, work, sc),
+	}
+	for i, dir := range facts.volumes {
+		switch {
+		case dir == work || dir == "/tmp":
+			// ours is mounted there instead
+		case strings.HasPrefix(work, strings.TrimSuffix(dir, "/")+"/"):
+			// The build directory's mount point must be made in it, so it cannot be
+			// read-only; only root, who is not inside, can write to it.
+			mounts = append(mounts, mount.Mount{
+				Type: mount.TypeTmpfs, Target: dir, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: 1 << 20, Mode: 0o755},
+			})
+		default:
+			mounts = append(mounts, mount.Mount{
+				// Named, as engines take no unnamed read-only volume; the sweep removes it.
+				Type: mount.TypeVolume, Source: fmt.Sprintf("%s-%d", containerName(run), i), Target: dir, ReadOnly: true,
+				VolumeOptions: &mount.VolumeOptions{Labels: r.labels(run)},
+			})
+		}
+	}
+	return mounts
+}
+
+// workMount is the build directory: the copy that was made of the inputs, whose
+// file system is already nosuid and nodev, or an overlay over them.
+func (r *Runner) workMount(run, target string, sc container.Scratch) mount.Mount {
+	if dir, copied := sc.Copy(); copied {
+		return mount.Mount{Type: mount.TypeBind, Source: dir, Target: target}
+	}
+	return mount.Mount{
+		// Unnamed, so that the engine removes it with its container.
+		Type: mount.TypeVolume, Target: target,
 		VolumeOptions: &mount.VolumeOptions{
 			NoCopy: true,
 			Labels: r.labels(run),
@@ -95,16 +127,5 @@ func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc contain
 				"o":      "nosuid,nodev," + sc.OverlayOptions(),
 			}},
 		},
-	}}
-	for i, dir := range facts.volumes {
-		if dir == sandbox.WorkRoot || dir == "/tmp" {
-			continue // ours is mounted there instead
-		}
-		mounts = append(mounts, mount.Mount{
-			// Named, as engines take no unnamed read-only volume; the sweep removes it.
-			Type: mount.TypeVolume, Source: fmt.Sprintf("%s-%d", containerName(run), i), Target: dir, ReadOnly: true,
-			VolumeOptions: &mount.VolumeOptions{Labels: r.labels(run)},
-		})
 	}
-	return mounts
 }

@@ -144,7 +144,7 @@ func TestContainerConfigTakesNothingFromTheImage(t *testing.T) {
 	if c.Labels[ownerLabel] != "me" || c.Labels[runLabel] != "abc" {
 		t.Errorf("labels %v", c.Labels)
 	}
-	o := container.Order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}})
+	o := container.Order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}}, nil)
 	if o.Dir != "/build/a/b" || o.Env[0] != "PATH="+sandbox.SearchPath || o.Env[len(o.Env)-1] != "K=V" {
 		t.Errorf("order %+v", o)
 	}

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -18,8 +17,8 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
 	}
-	if s.Variation.Varies() {
-		return sandbox.Result{}, fmt.Errorf("%w: this runner cannot vary the environment", sandbox.ErrRefused)
+	if s.Variation.Clock != nil {
+		return sandbox.Result{}, container.Refuse("this runner cannot vary the clock")
 	}
 	if s.Root == sandbox.HostRoot {
 		return sandbox.Result{}, container.Refuse("root %q needs a worker started with --sandbox native; this one runs images: name one by its id", s.Root)
@@ -56,7 +55,7 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := sc.Make(container.Tree{InputDir: s.InputDir, Bytes: s.Limits.DiskBytes, Epoch: s.SourceDateEpoch, Owner: sandbox.UID}); err != nil {
+	if err := sc.Make(container.TreeOf(s, 0)); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
 	}
 	p := &process{
@@ -91,7 +90,7 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 		if p.id, err = r.create(whole, run, s, facts, sc); err != nil {
 			return err
 		}
-		return p.attach(ctx, container.Order(s))
+		return p.attach(ctx, container.Order(s, nil))
 	})
 	switch {
 	case cerrdefs.IsNotFound(err):
