@@ -93,6 +93,13 @@ func TestProgramAnswersAsDecided(t *testing.T) {
 	}
 }
 
+// BenchmarkProgram is a part of every command's start.
+func BenchmarkProgram(b *testing.B) {
+	for b.Loop() {
+		Program()
+	}
+}
+
 func TestFilterAnswers(t *testing.T) {
 	const high = 1 << 32 // a half that the kernel does not read
 	args := func(a ...uint64) (all [6]uint64) { copy(all[:], a); return all }
@@ -157,6 +164,9 @@ func TestEveryCallIsDecided(t *testing.T) {
 		listed[j.Call]++
 	}
 	for name, n := range knownCalls(t) {
+		if n >= callNumbers {
+			t.Errorf("%s (%d) is above the table's end", name, n)
+		}
 		if listed[n] != 1 {
 			t.Errorf("%s (%d) is on %d lists; put it on one", name, n, listed[n])
 		}

@@ -6,7 +6,6 @@
 package seccomp
 
 import (
-	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -28,25 +27,33 @@ const (
 // are Absent. A supervisor is a first process that shows its command another
 // clock; the command itself must be filtered by the stricter rest.
 func Calls(supervisor bool) map[uint32]Decision {
-	decided := make(map[uint32]Decision, len(allowedCalls)+len(nativeAllowedCalls)+len(deniedCalls)+len(nativeDeniedCalls)+len(judgements))
-	enter := func(calls []uint32, d Decision) {
-		for _, n := range calls {
-			decided[n] = d
+	decided := make(map[uint32]Decision)
+	for _, l := range lists(supervisor) {
+		for _, n := range l.calls {
+			decided[n] = l.decision
 		}
 	}
-	enter(allowedCalls, Allowed)
-	enter(nativeAllowedCalls, Allowed)
-	enter(deniedCalls, Denied)
-	enter(nativeDeniedCalls, Denied)
-	enter(supervisorCalls, Denied)
-	if supervisor {
-		enter(supervisorCalls, Allowed)
-	}
-	enter(absentCalls, Absent)
 	for _, j := range judgements {
 		decided[j.Call] = Judged
 	}
 	return decided
+}
+
+// list is calls that are decided alike.
+type list struct {
+	calls    []uint32
+	decision Decision
+}
+
+func lists(supervisor bool) []list {
+	supervised := Denied
+	if supervisor {
+		supervised = Allowed
+	}
+	return []list{
+		{allowedCalls, Allowed}, {nativeAllowedCalls, Allowed}, {deniedCalls, Denied}, {nativeDeniedCalls, Denied},
+		{supervisorCalls, supervised}, {absentCalls, Absent},
+	}
 }
 
 // A Condition holds if Mask of the low half of argument Arg is Value. The high
@@ -66,10 +73,8 @@ type Judgement struct {
 	Deny bool
 }
 
-// Judgements returns what is decided by arguments, by number of the call.
-func Judgements() []Judgement {
-	return slices.SortedFunc(slices.Values(judgements), func(a, b Judgement) int { return int(a.Call) - int(b.Call) })
-}
+// Judgements returns what is decided by arguments.
+func Judgements() []Judgement { return slices.Clone(judgements) }
 
 const whole = ^uint32(0)
 
@@ -102,41 +107,4 @@ var judgements = []Judgement{
 	{Call: unix.SYS_PERSONALITY, Cases: [][]Condition{
 		{{0, ^uint32(linux32 | uname26 | fixed), 0}}, {{0, whole, ask}},
 	}},
-}
-
-// ranges are the decisions as steps: each holds from its first number to the
-// next step's. The last of all is -1, which no call has and the kernel does not know either.
-type step struct {
-	first    uint32
-	decision Decision
-	judged   int  // index in judgements, of Judged
-	kill     bool // another architecture's
-}
-
-func steps(supervisor bool) []step {
-	decided := Calls(supervisor)
-	var found []step
-	add := func(s step) {
-		if n := len(found); n > 0 && s.decision != Judged && found[n-1].decision == s.decision && found[n-1].kill == s.kill {
-			return
-		}
-		found = append(found, s)
-	}
-	next := uint32(0)
-	for _, n := range slices.Sorted(maps.Keys(decided)) {
-		if n > next {
-			add(step{first: next})
-		}
-		s := step{first: n, decision: decided[n]}
-		if s.decision == Judged {
-			s.judged = slices.IndexFunc(judgements, func(j Judgement) bool { return j.Call == n })
-		}
-		add(s)
-		next = n + 1
-	}
-	add(step{first: next})
-	if foreignCalls > 0 {
-		found = append(found, step{first: foreignCalls, kill: true}, step{first: ^uint32(0)})
-	}
-	return found
 }
