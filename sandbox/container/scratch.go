@@ -114,11 +114,65 @@ func (s Scratch) OverlayOptions() string {
 	return "lowerdir=" + s.path("lower") + ",upperdir=" + s.path("upper") + ",workdir=" + s.path("work")
 }
 
+// Show returns the build directory for whoever binds it into a container; it
+// mounts the overlay, which nobody else may then mount. Open is for afterwards.
+func (s Scratch) Show() (string, error) {
+	if dir, ok := s.Copy(); ok {
+		return dir, nil
+	}
+	if err := unix.Mount("gavel", s.path("merged"), "overlay", unix.MS_NOSUID|unix.MS_NODEV, s.OverlayOptions()); err != nil {
+		return "", fmt.Errorf("mounting the build directory: %w", err)
+	}
+	return s.path("merged"), nil
+}
+
+// Root assembles a container's root of read-only trees, the first in front, each
+// a directory: below them all lie directories of its own, the mount points, which
+// are made in their order. owner is the host-side one of root inside.
+func (s Scratch) Root(points []string, owner int, epoch int64, trees ...string) (string, error) {
+	points = append([]string{"."}, points...)
+	for _, p := range points {
+		dir := filepath.Join(s.path("points"), p)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", fmt.Errorf("making the mount points of a root: %w", err)
+		}
+	}
+	when := time.Unix(epoch, 0)
+	err := filepath.WalkDir(s.path("points"), func(dir string, _ os.DirEntry, err error) error {
+		// Nothing is made any more, so times stay.
+		return errors.Join(err, os.Chmod(dir, 0o755), os.Chown(dir, owner, owner), os.Chtimes(dir, when, when))
+	})
+	if err != nil {
+		return "", fmt.Errorf("making the mount points of a root: %w", err)
+	}
+	lower := s.path("points")
+	for i, tree := range trees {
+		link := s.path(fmt.Sprintf("tree%d", i)) // so that no foreign path stands in mount options
+		if err := os.Symlink(tree, link); err != nil {
+			return "", fmt.Errorf("naming the trees of a root: %w", err)
+		}
+		lower += ":" + link
+	}
+	root := s.path("root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return "", fmt.Errorf("making a root: %w", err)
+	}
+	// Without an upper layer nothing can be written to it, nor to what it shows.
+	if err := unix.Mount("gavel", root, "overlay", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "lowerdir="+lower); err != nil {
+		return "", fmt.Errorf("mounting a root: %w", err)
+	}
+	return root, nil
+}
+
 // Open opens the build directory as the command left it. For that it mounts the
 // overlay, which nobody else may have mounted still; Remove unmounts it again.
 func (s Scratch) Open() (*os.File, error) {
 	if dir, ok := s.Copy(); ok {
 		return os.Open(dir)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.path("merged"), &fs); err == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return os.Open(s.path("merged")) // Show mounted it
 	}
 	err := unix.Mount("gavel", s.path("merged"), "overlay", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, s.OverlayOptions())
 	if err != nil {
@@ -130,7 +184,7 @@ func (s Scratch) Open() (*os.File, error) {
 // Remove takes the directory and every mount at or in it away; the memory is
 // free once everybody else, too, has let go.
 func (s Scratch) Remove() error {
-	for _, dir := range []string{s.path("merged"), s.Dir} {
+	for _, dir := range []string{s.path("root"), s.path("merged"), s.Dir} {
 		for {
 			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount point; not there

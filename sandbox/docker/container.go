@@ -2,6 +2,9 @@ package docker
 
 import (
 	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	engine "github.com/docker/docker/api/types/container"
@@ -18,6 +21,12 @@ const (
 	ownerLabel = "gavel.owner" // Config.Owner
 	runLabel   = "gavel.run"   // which of its runs
 )
+
+// files are the directories of one run on this machine.
+type files struct {
+	scratch container.Scratch
+	cpus    string // what shows the command's CPUs
+}
 
 // containerName is unique, so that a create call whose answer was lost can be repeated.
 func containerName(run string) string { return "gavel-" + run }
@@ -47,19 +56,19 @@ func (r *Runner) containerConfig(run string, s sandbox.Spec) *engine.Config {
 }
 
 // hostConfig is the isolation. s.Limits must be complete.
-func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) *engine.HostConfig {
+func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, f files) *engine.HostConfig {
 	pids := s.Limits.Pids + pid1.Threads
 	h := &engine.HostConfig{
 		NetworkMode:    "none",
 		Runtime:        r.config.Runtime,
 		CapDrop:        strslice.StrSlice{"ALL"},
-		SecurityOpt:    []string{"no-new-privileges"}, // and the engine's own seccomp profile
+		SecurityOpt:    []string{"no-new-privileges", "seccomp=" + r.seccomp},
 		ReadonlyRootfs: true,
 		IpcMode:        "private",
 		CgroupnsMode:   engine.CgroupnsModePrivate, // hides the host's cgroup paths
 		ShmSize:        container.SharedMemoryBytes,
 		LogConfig:      engine.LogConfig{Type: "none"},
-		Mounts:         r.mounts(run, s, facts, sc),
+		Mounts:         r.mounts(run, s, facts, f),
 		Tmpfs: map[string]string{
 			"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", s.Limits.DiskBytes),
 		},
@@ -79,14 +88,17 @@ func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, sc con
 	return h
 }
 
-// mounts are PID 1's program, the build directory, and, for each volume the
+// mounts are PID 1's program, the build directory, the CPUs, and, for each volume the
 // image declares, a read-only copy of what it holds there: a declared volume
 // would otherwise be writable without limit.
-func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) []mount.Mount {
+func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, f files) []mount.Mount {
 	work := s.Surroundings().WorkRoot
 	mounts := []mount.Mount{
 		{Type: mount.TypeBind, Source: r.initPath, Target: pid1.Path, ReadOnly: true},
-		r.workMount(run, work, sc),
+		r.workMount(run, work, f.scratch),
+	}
+	for _, name := range slices.Sorted(maps.Keys(container.CPUFiles)) {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: filepath.Join(f.cpus, name), Target: container.CPUFiles[name], ReadOnly: true})
 	}
 	for i, dir := range facts.volumes {
 		switch {

@@ -36,6 +36,7 @@ import (
 
 	"gavel/sandbox"
 	"gavel/sandbox/container"
+	"gavel/sandbox/seccomp/profile"
 )
 
 // Config is where and as whom a Runner works.
@@ -63,8 +64,10 @@ type Runner struct {
 	config      Config
 	initPath    string           // host path of PID 1's program
 	place       *container.Place // nil until taken
-	cpus        int              // of the engine; it refuses limits above
-	remapped    bool             // the engine maps container users to others
+	shown       *container.CPUs
+	seccomp     string // the filter of system calls, as the engine takes it
+	cpus        int    // of the engine; it refuses limits above
+	remapped    bool   // the engine maps container users to others
 	description sandbox.Description
 
 	mu       sync.Mutex
@@ -90,12 +93,17 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 	if err != nil {
 		return nil, container.Unavailable(err)
 	}
+	filter, err := profile.DockerProfile(false)
+	if err != nil {
+		return nil, container.Unavailable(fmt.Errorf("writing the filter of system calls: %w", err))
+	}
 	r := &Runner{
-		engine: engine,
-		config: c,
-		runs:   map[string]bool{},
-		images: map[string]imageFacts{},
-		slots:  make(chan struct{}, maxRemovals),
+		engine:  engine,
+		config:  c,
+		seccomp: string(filter),
+		runs:    map[string]bool{},
+		images:  map[string]imageFacts{},
+		slots:   make(chan struct{}, maxRemovals),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.release())
@@ -127,6 +135,9 @@ func (r *Runner) open(ctx context.Context) error {
 	}
 	if err := place.Sweep(); err != nil {
 		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
+	}
+	if r.shown, err = place.CPUs(); err != nil {
+		return container.Unavailable(err)
 	}
 	path, err := container.InstallInit(r.config.ScratchDir, r.config.Init)
 	if err != nil {

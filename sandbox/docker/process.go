@@ -21,6 +21,7 @@ type process struct {
 	r         *Runner
 	container string // its name
 	id        string // what the engine calls it, and its cgroup
+	order     pid1.Order
 	course    *container.Course
 
 	stream  *types.HijackedResponse // nil unless attached
@@ -28,7 +29,7 @@ type process struct {
 }
 
 // attach connects to the container that has been created, and sends what to run.
-func (p *process) attach(ctx context.Context, o pid1.Order) error {
+func (p *process) attach(ctx context.Context) error {
 	stream, err := p.r.attach(ctx, p.container)
 	if err != nil {
 		return err
@@ -42,7 +43,7 @@ func (p *process) attach(ctx context.Context, o pid1.Order) error {
 	}()
 	// The engine takes input before the container starts, as far as its buffers
 	// go; what does not arrive shows as a command that does not start.
-	go stream.Conn.Write(pid1.AppendOrder(nil, o))
+	go stream.Conn.Write(pid1.AppendOrder(nil, p.order))
 	return nil
 }
 

@@ -55,16 +55,21 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 	if err != nil {
 		return sandbox.Result{}, err
 	}
+	taken, shown, err := r.shown.For(s)
+	if err != nil {
+		return sandbox.Result{}, err
+	}
 	if err := sc.Make(container.TreeOf(s, 0)); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
 	}
 	p := &process{
 		r:         r,
 		container: containerName(run),
+		order:     container.Order(s, taken),
 		course:    container.NewCourse(s, began),
 	}
 	defer p.detach()
-	if err := r.prepare(ctx, run, s, facts, sc, p); err != nil {
+	if err := r.prepare(ctx, run, s, facts, files{sc, shown}, p); err != nil {
 		return sandbox.Result{}, err
 	}
 	res, err := p.execute(ctx)
@@ -79,7 +84,7 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 
 // prepare creates the container and attaches to it, again if the engine is lost
 // in between: nothing has run yet.
-func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, sc container.Scratch, p *process) error {
+func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files, p *process) error {
 	err := r.retry(ctx, "creating a container", func(ctx context.Context) error {
 		p.detach()
 		// Not to be cancelled: a container made after its creator went away would
@@ -87,10 +92,10 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		var err error
-		if p.id, err = r.create(whole, run, s, facts, sc); err != nil {
+		if p.id, err = r.create(whole, run, s, facts, f); err != nil {
 			return err
 		}
-		return p.attach(ctx, container.Order(s, nil))
+		return p.attach(ctx)
 	})
 	switch {
 	case cerrdefs.IsNotFound(err):
@@ -104,9 +109,9 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 
 // create makes the container, in place of one from an earlier attempt whose
 // answer was lost, and returns its id.
-func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, sc container.Scratch) (string, error) {
+func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files) (string, error) {
 	for {
-		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s), r.hostConfig(run, s, facts, sc), nil, nil, containerName(run))
+		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s), r.hostConfig(run, s, facts, f), nil, nil, containerName(run))
 		if !cerrdefs.IsConflict(err) {
 			return made.ID, err
 		}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/cpus"
 )
 
 // exitFault is the container's exit code when this program could not do its
@@ -104,11 +105,11 @@ func surround(o Order) error {
 	runtime.LockOSThread() // CPUs and personality are a thread's own
 	unix.Umask(int(o.Umask))
 	if len(o.CPUs) > 0 {
-		var set unix.CPUSet
-		for _, cpu := range o.CPUs {
-			set.Set(int(cpu))
+		numbers := make([]int, 0, len(o.CPUs))
+		for _, n := range o.CPUs {
+			numbers = append(numbers, int(n))
 		}
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
+		if err := cpus.Bind(numbers); err != nil {
 			return fmt.Errorf("choosing the command's CPUs: %w", err)
 		}
 	}

@@ -24,8 +24,8 @@ type Order struct {
 // for arguments and environment.
 const maxOrderBytes = 4 << 20
 
-// maxCPUs is how many the kernel's interface to Go numbers (unix.CPUSet).
-const maxCPUs = 1024
+// maxCPUs is the kernel's largest number of CPUs, of any configuration.
+const maxCPUs = 8192
 
 // ErrOrder is wrapped by ReadOrder's errors about what was sent.
 var ErrOrder = errors.New("malformed order")
