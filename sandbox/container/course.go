@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -119,10 +120,23 @@ func (c *Course) Result(oomKilled func() bool, drained error, how string) (sandb
 	case drained != nil:
 		return sandbox.Result{}, Unavailable(fmt.Errorf("the connection to the container broke: %w", drained))
 	default:
-		return sandbox.Result{}, Unavailable(fmt.Errorf("the container ended from outside, %s, before its command did", how))
+		return sandbox.Result{}, Unavailable(fmt.Errorf("the container ended from outside, %s, before its command did%s", how, c.stray()))
 	}
 	return res, nil
 }
+
+// stray is what came with the report and is none, such as the last words of a
+// first process that broke.
+func (c *Course) stray() string {
+	text := strings.Join(strings.Fields(c.Report.Stray()), " ")
+	if text == "" {
+		return ""
+	}
+	return "; it said: " + text[:min(len(text), maxStray)]
+}
+
+// maxStray is what is shown of a process's last words: a person reads them.
+const maxStray = 1000
 
 func (c *Course) outOfMemory(res *sandbox.Result) {
 	res.Status = sandbox.OOM

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -127,20 +128,23 @@ func (s Scratch) Show() (string, error) {
 }
 
 // Root assembles a container's root of read-only trees, the first in front, each
-// a directory: below them all lie directories of its own, the mount points, which
-// are made in their order. owner is the host-side one of root inside.
-func (s Scratch) Root(points []string, owner int, epoch int64, trees ...string) (string, error) {
-	points = append([]string{"."}, points...)
-	for _, p := range points {
-		dir := filepath.Join(s.path("points"), p)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+// a directory. Before them all lie the directories points, open as a mode says,
+// on which a runtime that can write to no root can mount. owner is the host-side
+// one of root inside.
+func (s Scratch) Root(points map[string]os.FileMode, owner int, epoch int64, trees ...string) (string, error) {
+	for p := range points {
+		if err := os.MkdirAll(filepath.Join(s.path("points"), p), 0o755); err != nil {
 			return "", fmt.Errorf("making the mount points of a root: %w", err)
 		}
 	}
 	when := time.Unix(epoch, 0)
 	err := filepath.WalkDir(s.path("points"), func(dir string, _ os.DirEntry, err error) error {
+		mode, named := points[strings.TrimPrefix(dir, s.path("points")+"/")]
+		if !named {
+			mode = 0o755
+		}
 		// Nothing is made any more, so times stay.
-		return errors.Join(err, os.Chmod(dir, 0o755), os.Chown(dir, owner, owner), os.Chtimes(dir, when, when))
+		return errors.Join(err, os.Chown(dir, owner, owner), os.Chmod(dir, mode), os.Chtimes(dir, when, when))
 	})
 	if err != nil {
 		return "", fmt.Errorf("making the mount points of a root: %w", err)
