@@ -16,6 +16,9 @@ import (
 // also one that it was just starting. They are known by their cgroup, whose name
 // every engine makes of the container's id.
 func Kill(id string, patience time.Duration) {
+	if id == "" {
+		return // every process lives in a cgroup whose name holds that
+	}
 	giveUp := time.Now().Add(patience)
 	for time.Now().Before(giveUp) {
 		killed := 0

@@ -36,10 +36,10 @@ func (r *Runner) labels(run string) map[string]string {
 }
 
 // containerConfig replaces all of the image's own config that has an effect.
-func (r *Runner) containerConfig(run string, s sandbox.Spec) *engine.Config {
+func (r *Runner) containerConfig(run string, s sandbox.Spec, facts imageFacts) *engine.Config {
 	v := s.Surroundings()
 	return &engine.Config{
-		Image:       s.Root,
+		Image:       facts.id,
 		Entrypoint:  strslice.StrSlice{pid1.Path},
 		Cmd:         strslice.StrSlice{}, // what to run comes on standard input
 		User:        fmt.Sprintf("%d:%d", v.UID, v.UID),

@@ -1,6 +1,6 @@
 // Package docker is the sandbox.Runner that runs each command in a container of
 // the Docker engine on this machine, from an image named by its id. It never
-// pulls, builds or tags images, never shows the engine's socket to a command,
+// pulls or builds images, never shows the engine's socket to a command,
 // and never takes anything but layers from an image: its variables, entry point,
 // user, volumes and health check have no effect. Every container, volume and
 // mount it makes bears its owner, and whatever a killed worker left of them is
@@ -50,6 +50,9 @@ type Config struct {
 	// ScratchDir is an absolute host directory for mounts; it is made if absent
 	// and belongs to one Runner at a time.
 	ScratchDir string
+	// ImageBytes bounds what the images that this owner took take of the engine's
+	// disk, each counted with what it shares; 0 is no bound.
+	ImageBytes int64
 	// Owner labels what this runner makes (gavel.owner). Two workers must not
 	// share it: each removes what bears its owner and is not its own run.
 	Owner string
@@ -58,7 +61,7 @@ type Config struct {
 	Init string
 }
 
-// Runner is a sandbox.Runner on a Docker engine.
+// Runner is a sandbox.ImageTaker on a Docker engine.
 type Runner struct {
 	engine      *client.Client
 	config      Config
@@ -67,19 +70,23 @@ type Runner struct {
 	shown       *container.CPUs
 	seccomp     string // the filter of system calls, as the engine takes it
 	cpus        int    // of the engine; it refuses limits above
+	containerd  bool   // the engine keeps images in containerd, named by manifest
 	remapped    bool   // the engine maps container users to others
 	description sandbox.Description
 
 	mu       sync.Mutex
 	closed   bool
 	runs     map[string]bool       // runs whose container may exist
-	images   map[string]imageFacts // by id; an id's content never changes
+	images   map[string]imageFacts // by name; a name's content never changes
+	uses     map[string]int64      // when an image was last used, Unix nanoseconds
+	users    map[string]int        // runs under way of an image
 	sweepErr error                 // of the last sweep after a run
 
 	running  sync.WaitGroup // Run calls
 	removals sync.WaitGroup // containers being removed in the background
 	slots    chan struct{}  // one per removal
 	sweeping sync.Mutex     // one sweep after a run at a time
+	takes    chan struct{}  // held by the TakeImage at work
 }
 
 // New connects to the engine, takes ScratchDir, and removes what an earlier
@@ -103,7 +110,8 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 		seccomp: string(filter),
 		runs:    map[string]bool{},
 		images:  map[string]imageFacts{},
-		slots:   make(chan struct{}, maxRemovals),
+		uses:    map[string]int64{}, users: map[string]int{}, takes: make(chan struct{}, 1),
+		slots: make(chan struct{}, maxRemovals),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.release())
@@ -136,6 +144,9 @@ func (r *Runner) open(ctx context.Context) error {
 	if err := place.Sweep(); err != nil {
 		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
 	}
+	if err := r.adoptOrphans(ctx); err != nil {
+		return container.Unavailable(fmt.Errorf("tagging the images that an earlier worker loaded: %w", err))
+	}
 	if r.shown, err = place.CPUs(); err != nil {
 		return container.Unavailable(err)
 	}
@@ -147,14 +158,19 @@ func (r *Runner) open(ctx context.Context) error {
 	return nil
 }
 
-// Roots lists the ids of the engine's images.
+// Roots lists the engine's images: by their ids, or those that were taken by
+// their names where an engine gives other ids.
 func (r *Runner) Roots(ctx context.Context) ([]string, error) {
 	var roots []string
 	err := r.retry(ctx, "listing images", func(ctx context.Context) error {
 		list, err := r.engine.ImageList(ctx, image.ListOptions{})
 		roots = roots[:0]
 		for _, i := range list {
-			roots = append(roots, i.ID)
+			root := i.ID
+			if named, taken := rootOfTags(i.RepoTags); taken && r.containerd {
+				root = named
+			}
+			roots = append(roots, root)
 		}
 		return err
 	})
@@ -188,12 +204,14 @@ func (r *Runner) release() error {
 	return err
 }
 
+var errClosed = container.Unavailable(errors.New("the docker sandbox has been closed"))
+
 // enter counts a Run in, unless the Runner is closed.
 func (r *Runner) enter(run string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return container.Unavailable(errors.New("the docker sandbox has been closed"))
+		return errClosed
 	}
 	r.running.Add(1)
 	r.runs[run] = true

@@ -141,8 +141,8 @@ func checkMounts(t *testing.T, h *engine.HostConfig) {
 
 func TestContainerConfigTakesNothingFromTheImage(t *testing.T) {
 	r := &Runner{config: Config{Owner: "me"}}
-	c := r.containerConfig("abc", sandbox.Spec{Root: "sha256:00", Argv: []string{"make"}})
-	if c.User != "65534:65534" || c.Hostname != "gavel" || c.WorkingDir != "/" || !slices.Equal(c.Entrypoint, []string{pid1.Path}) ||
+	c := r.containerConfig("abc", sandbox.Spec{Root: "sha256:00", Argv: []string{"make"}}, imageFacts{id: "sha256:01"})
+	if c.Image != "sha256:01" || c.User != "65534:65534" || c.Hostname != "gavel" || c.WorkingDir != "/" || !slices.Equal(c.Entrypoint, []string{pid1.Path}) ||
 		!slices.Equal(c.Healthcheck.Test, []string{"NONE"}) || !c.StdinOnce || c.Tty {
 		t.Errorf("%+v", c)
 	}

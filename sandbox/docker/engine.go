@@ -51,6 +51,7 @@ func (r *Runner) survey(ctx context.Context) error {
 		return container.Unavailable(err)
 	}
 	r.cpus = info.NCPU
+	r.containerd = containerdImages(info)
 	r.remapped = hasSecurity(info, "userns")
 	r.description = sandbox.Description{
 		Name:     "docker",
@@ -112,7 +113,7 @@ func weaknesses(info system.Info) []string {
 		{info.MemoryLimit && !info.SwapLimit, "the Docker engine cannot limit swap: commands may use swap beyond their memory limit"},
 		{!info.PidsLimit, "the Docker engine cannot limit processes"},
 		{!info.CPUCfsQuota, "the Docker engine cannot limit CPU time"},
-		{containerdImages(info), "the Docker engine keeps images in containerd: their ids are digests of the manifest, not of the config"},
+		{containerdImages(info), "the Docker engine keeps images in containerd: images that were loaded by hand have ids of their manifests, not of their configs"},
 	} {
 		if w.weak {
 			notes = append(notes, w.note)

@@ -51,6 +51,7 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 }
 
 func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc container.Scratch, began time.Time) (sandbox.Result, error) {
+	defer r.use(s.Root)()
 	facts, err := r.image(ctx, s.Root)
 	if err != nil {
 		return sandbox.Result{}, err
@@ -111,7 +112,7 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 // answer was lost, and returns its id.
 func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files) (string, error) {
 	for {
-		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s), r.hostConfig(run, s, facts, f), nil, nil, containerName(run))
+		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s, facts), r.hostConfig(run, s, facts, f), nil, nil, containerName(run))
 		if !cerrdefs.IsConflict(err) {
 			return made.ID, err
 		}
