@@ -1,4 +1,4 @@
-// Package pid1 is the first process of a docker sandbox: it starts the command,
+// Package pid1 is the first process of a container: it starts the command,
 // reaps whatever the command orphans, and reports how the command ended, which
 // an engine's exit code cannot say (exit 137 and SIGKILL look the same there).
 // It never touches the network, mounts or privileges, all of which the engine

@@ -93,3 +93,15 @@ func (r *ReportReader) Write(p []byte) (int, error) {
 
 // Report is what has been reported so far. It must not run beside Write.
 func (r *ReportReader) Report() Report { return ParseReport(string(r.text)) }
+
+// Stray is what was written and is no report line. It must not run beside Write.
+func (r *ReportReader) Stray() string {
+	var b strings.Builder
+	for line := range strings.Lines(string(r.text)) {
+		verb, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if verb != "started" && verb != "failed" && verb != "ended" {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

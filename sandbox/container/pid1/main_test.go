@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"gavel/sandbox"
 )
 
@@ -90,7 +92,7 @@ func TestMainEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := begin(t, AppendOrder(nil, Order{Dir: dir, Argv: c.argv, Env: env}))
+			p := begin(t, AppendOrder(nil, Order{Dir: dir, Argv: c.argv, Env: env, Umask: sandbox.Umask}))
 			rep, log := p.end(t)
 			if !rep.Started || !rep.Ended || rep.Code != c.code || rep.Signal != int(c.signal) {
 				t.Errorf("reported %+v (%q), want code %d signal %d", rep, p.stderr.String(), c.code, c.signal)
@@ -102,12 +104,33 @@ func TestMainEnds(t *testing.T) {
 	}
 }
 
+func TestMainSurrounds(t *testing.T) {
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil {
+		t.Fatal(err)
+	}
+	first := uint32(0)
+	for !may.IsSet(int(first)) {
+		first++
+	}
+	o := Order{
+		Dir: "/", Env: []string{"PATH=/usr/bin:/bin"}, Umask: 0o027, CPUs: []uint32{first}, FixedAddresses: true,
+		Argv: []string{"sh", "-c", "umask; sed -n 's/^Cpus_allowed_list:.//p' /proc/self/status; cat /proc/self/personality"},
+	}
+	want := fmt.Sprintf("0027\n%d\n00040000\n", first)
+	rep, log := begin(t, AppendOrder(nil, o)).end(t)
+	if !rep.Ended || rep.Code != 0 || log != want {
+		t.Errorf("reported %+v, log %q, want %q", rep, log, want)
+	}
+}
+
 func TestMainFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		order []byte
 		says  string
 	}{
 		"no directory": {AppendOrder(nil, Order{Dir: "/no/such/directory", Argv: []string{"true"}}), "/no/such/directory"},
+		"no such CPU":  {AppendOrder(nil, Order{Dir: "/", Argv: []string{"true"}, CPUs: []uint32{maxCPUs - 1}}), "CPUs"},
 		"malformed":    {[]byte{0, 0, 0, 0}, "malformed"},
 	} {
 		rep, _ := begin(t, c.order).end(t)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/cpus"
 )
 
 // exitFault is the container's exit code when this program could not do its
@@ -50,8 +51,7 @@ func Main() {
 	}
 	go dieWithWorker()
 
-	unix.Umask(sandbox.Umask)
-	if err := setLimits(); err != nil {
+	if err := surround(order); err != nil {
 		fail(err)
 	}
 	pid, err := start(order)
@@ -98,6 +98,32 @@ func settleThreads() {
 	ready.Wait()
 	release.Done()
 }
+
+// surround gives this thread, from which the command is started, what of the
+// command's surroundings a process inherits.
+func surround(o Order) error {
+	runtime.LockOSThread() // CPUs and personality are a thread's own
+	unix.Umask(int(o.Umask))
+	if len(o.CPUs) > 0 {
+		numbers := make([]int, 0, len(o.CPUs))
+		for _, n := range o.CPUs {
+			numbers = append(numbers, int(n))
+		}
+		if err := cpus.Bind(numbers); err != nil {
+			return fmt.Errorf("choosing the command's CPUs: %w", err)
+		}
+	}
+	if o.FixedAddresses {
+		// personality(2) answers with the one that was, and -1 is an error.
+		if _, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, addrNoRandomize, 0, 0); errno != 0 {
+			return fmt.Errorf("turning address randomisation off: %w", errno)
+		}
+	}
+	return setLimits()
+}
+
+// addrNoRandomize is ADDR_NO_RANDOMIZE of linux/personality.h.
+const addrNoRandomize = 0x0040000
 
 // setLimits lowers this process's resource limits, which the command inherits.
 // The engine is not asked to, because it fails where its own limits are lower.

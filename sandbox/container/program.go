@@ -1,4 +1,4 @@
-package docker
+package container
 
 import (
 	"bytes"
@@ -10,17 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container/pid1"
 )
 
-// initPrefix begins the name of PID 1's program in the scratch directory; the
-// rest is its digest.
+// initPrefix begins the name of PID 1's program in its directory; the rest is
+// its digest.
 const initPrefix = "init-"
 
-// installInit copies PID 1's program into the scratch directory, where an
+// InstallInit copies PID 1's program into a directory of the runner's, where an
 // upgrade of gavel cannot change it under running containers, and removes older
 // ones. from is a host path, or empty for the embedded program or this binary.
-func installInit(dir, from string) (string, error) {
+func InstallInit(dir, from string) (string, error) {
 	program, err := initProgram(from)
 	if err != nil {
 		return "", err
@@ -29,7 +29,7 @@ func installInit(dir, from string) (string, error) {
 	name := fmt.Sprintf("%s%x", initPrefix, sum[:8])
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "", fmt.Errorf("reading the scratch directory: %w", err)
+		return "", fmt.Errorf("reading the directory of the init program: %w", err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), initPrefix) {

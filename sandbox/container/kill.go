@@ -1,4 +1,4 @@
-package docker
+package container
 
 import (
 	"bytes"
@@ -11,11 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killContainer kills a container's processes without the engine, and returns
-// when they are dead or patience is over: an engine that dies leaves its
-// containers running, also one that it was just starting. They are known by
-// their cgroup, whose name every engine makes of the container's id.
-func killContainer(id string, patience time.Duration) {
+// Kill kills a container's processes past its engine, and returns when they are
+// dead or patience is over: an engine that dies leaves its containers running,
+// also one that it was just starting. They are known by their cgroup, whose name
+// every engine makes of the container's id.
+func Kill(id string, patience time.Duration) {
+	if id == "" {
+		return // every process lives in a cgroup whose name holds that
+	}
 	giveUp := time.Now().Add(patience)
 	for time.Now().Before(giveUp) {
 		killed := 0
@@ -50,7 +53,7 @@ func pids() []int {
 // still lives then is true of the process that is signalled, not of a later one
 // with its number.
 func killMember(pid int, id string, patience time.Duration) bool {
-	if !inContainer(pid, id) {
+	if !Holds(pid, id) {
 		return false
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -58,23 +61,24 @@ func killMember(pid int, id string, patience time.Duration) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	if exited(fd, 0) || !inContainer(pid, id) {
+	if Exited(fd, 0) || !Holds(pid, id) {
 		return false
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
 		return false
 	}
-	exited(fd, patience)
+	Exited(fd, patience)
 	return true
 }
 
-func inContainer(pid int, id string) bool {
+// Holds says whether a process lives in the cgroup of the container of that id.
+func Holds(pid int, id string) bool {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	return err == nil && bytes.Contains(groups, []byte(id))
 }
 
-// exited waits for the process of a descriptor to end.
-func exited(fd int, patience time.Duration) bool {
+// Exited waits for the process of a descriptor to end, at most patience long.
+func Exited(fd int, patience time.Duration) bool {
 	giveUp := time.Now().Add(patience)
 	for {
 		left := max(0, time.Until(giveUp).Milliseconds())
