@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"gavel/sandbox"
 	"gavel/sandbox/docker"
 	"gavel/sandbox/native"
+	"gavel/sandbox/oci"
 	"gavel/verify/keys"
 )
 
@@ -113,11 +115,29 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 }
 
 func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, error) {
-	scratch := filepath.Join(c.Dir, "sandbox")
-	if c.Sandbox == SandboxDocker {
-		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, Owner: hex.EncodeToString(owner[:16])})
+	scratch, images, name := filepath.Join(c.Dir, "sandbox"), filepath.Join(c.Dir, "images"), hex.EncodeToString(owner[:16])
+	switch c.Sandbox {
+	case SandboxDocker:
+		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, Owner: name})
+	case SandboxOCI:
+		return oci.New(ctx, oci.Config{Runtime: ociRuntime(c.Runtime), ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
 	}
-	return native.New(ctx, native.Config{ScratchDir: scratch})
+	return native.New(ctx, native.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes})
+}
+
+// ociRuntime is the runtime that was asked for, or else the first of the usual
+// ones that is installed.
+func ociRuntime(asked string) string {
+	if asked != "" {
+		return asked
+	}
+	usual := []string{"crun", "runc", "runsc"}
+	for _, name := range usual {
+		if _, err := exec.LookPath(name); err == nil {
+			return name
+		}
+	}
+	return usual[0]
 }
 
 // commandKey is a signing key as api wants it.
