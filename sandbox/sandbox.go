@@ -21,7 +21,7 @@ const (
 
 // ErrRefused is wrapped by errors about a Spec that this runner will never
 // run: the caller's request is at fault and a retry is pointless.
-var ErrRefused = errors.New("the sandbox refuses this command")
+var ErrRefused = errors.New("refused by the sandbox")
 
 // ErrUnavailable is wrapped by errors of the runner itself (an engine that is
 // gone, a kernel that refuses a namespace): the same Spec may run elsewhere or later.
