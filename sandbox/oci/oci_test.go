@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,11 +107,20 @@ func TestRuntimeComplains(t *testing.T) {
 	}
 }
 
-func TestMountCommands(t *testing.T) {
-	got := mountCommands([]string{"hugetlb", "misc"})
-	want := "mkdir -p /sys/fs/cgroup/hugetlb && mount -t cgroup -o hugetlb cgroup /sys/fs/cgroup/hugetlb"
-	if len(got) != 2 || got[0] != want {
-		t.Errorf("%q", got)
+func TestHybridCgroupsAreExplained(t *testing.T) {
+	said := fmt.Errorf("%w: cgroups in hybrid mode not supported, drop all controllers from cgroupv2", sandbox.ErrUnavailable)
+	err := explain(said, []string{"hugetlb", "misc"})
+	for _, want := range []string{
+		"mkdir -p /sys/fs/cgroup/hugetlb && mount -t cgroup -o hugetlb cgroup /sys/fs/cgroup/hugetlb; mkdir -p /sys/fs/cgroup/misc", "use runc",
+	} {
+		if !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	for _, other := range []error{explain(said, nil), explain(sandbox.ErrUnavailable, []string{"hugetlb"})} {
+		if strings.Contains(other.Error(), "mount") {
+			t.Errorf("%v asks for a mount that does not help", other)
+		}
 	}
 }
 
