@@ -1,0 +1,211 @@
+package clock
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The tests play PID 1 in a process of their own: this binary, started with what
+// it is to do in this variable. It drops what a sandbox's first process drops.
+const firstVariable = "CLOCK_TEST_FIRST"
+
+// duty is what a first process is to do.
+type duty struct {
+	Setting  Setting
+	Command  Command
+	Plain    bool // without a clock: what the same costs, or does, otherwise
+	Umask    int
+	Dir      string
+	Linger   bool // after the command, reap until no descendant is left
+	Launcher string
+}
+
+// outcome is what it tells.
+type outcome struct {
+	Setup        string
+	Errno        int
+	Code, Signal int
+	Nanos        int64
+	Left         int // descendants that ended after the command
+}
+
+func TestMain(m *testing.M) {
+	if IsRole() {
+		Main()
+	}
+	if os.Getenv(firstVariable) != "" {
+		playFirst()
+	}
+	os.Exit(m.Run())
+}
+
+func playFirst() {
+	var d duty
+	result := outcome{}
+	if err := json.Unmarshal([]byte(os.Getenv(firstVariable)), &d); err != nil {
+		result.Setup = err.Error()
+	} else if result, err = d.do(); err != nil {
+		result.Setup = err.Error()
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		os.Exit(3)
+	}
+	if _, err := unix.Write(3, text); err != nil {
+		os.Exit(4)
+	}
+	os.Exit(0)
+}
+
+func (d duty) do() (outcome, error) {
+	unix.CloseOnExec(3)
+	for _, option := range [][2]int{{unix.PR_SET_DUMPABLE, 0}, {unix.PR_SET_NO_NEW_PRIVS, 1}, {unix.PR_SET_CHILD_SUBREAPER, 1}} {
+		if err := unix.Prctl(option[0], uintptr(option[1]), 0, 0, 0); err != nil {
+			return outcome{}, err
+		}
+	}
+	unix.Umask(d.Umask)
+	if d.Dir != "" {
+		if err := os.Chdir(d.Dir); err != nil {
+			return outcome{}, err
+		}
+	}
+	began := time.Now()
+	if d.Plain {
+		pid, err := syscall.ForkExec(d.Command.Program, d.Command.Argv, &syscall.ProcAttr{Env: d.Command.Env, Files: d.Command.Files, Sys: &syscall.SysProcAttr{Setsid: true}})
+		if err != nil {
+			return outcome{}, err
+		}
+		for {
+			var status syscall.WaitStatus
+			got, err := syscall.Wait4(-1, &status, 0, nil)
+			if err != nil && err != syscall.EINTR {
+				return outcome{}, err
+			}
+			if got == pid {
+				return ended(status, began), nil
+			}
+		}
+	}
+	tree, err := Start(d.Setting, d.Command)
+	var errno syscall.Errno
+	if setup := (*SetupError)(nil); err != nil && !errors.As(err, &setup) && errors.As(err, &errno) {
+		return outcome{Errno: int(errno)}, nil
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	status, err := tree.Wait()
+	if err != nil {
+		return outcome{}, err
+	}
+	result := ended(status, began)
+	for d.Linger {
+		pid, _, err := tree.next()
+		if err != nil { // no child is left
+			break
+		}
+		if pid != 0 {
+			result.Left++
+		}
+	}
+	return result, nil
+}
+
+func ended(status syscall.WaitStatus, began time.Time) outcome {
+	r := outcome{Code: status.ExitStatus(), Nanos: int64(time.Since(began))}
+	if status.Signaled() {
+		r.Code, r.Signal = 0, int(status.Signal())
+	}
+	return r
+}
+
+// carryOut has a first process do d, and returns how that went with what the
+// command wrote.
+func carryOut(t testing.TB, d duty) (outcome, string) {
+	t.Helper()
+	if d.Command.Files == nil {
+		d.Command.Files = []uintptr{0, 1, 2}
+	}
+	if d.Umask == 0 {
+		d.Umask = 0o022
+	}
+	if d.Command.Env == nil {
+		d.Command.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"}
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	var log bytes.Buffer
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), firstVariable+"="+string(text))
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &log, []*os.File{tell}
+	// What a left descendant keeps open must not keep the test.
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Start()
+	tell.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() }) // its tracees end with it
+	err = cmd.Wait()
+	watchdog.Stop()
+	if err != nil {
+		t.Fatalf("the first process: %v; %s", err, log.String())
+	}
+	var o outcome
+	if err := json.NewDecoder(told).Decode(&o); err != nil {
+		t.Fatalf("what the first process told: %v; %s", err, log.String())
+	}
+	if o.Setup != "" {
+		t.Fatalf("the first process failed: %s; %s", o.Setup, log.String())
+	}
+	return o, log.String()
+}
+
+// start2040 is a whole minute that no machine shows.
+const start2040 = 2208988800
+
+// strict stands for a sandbox's own filter.
+func strict() []unix.SockFilter {
+	var p program
+	p.load(offsetCall)
+	for _, call := range []uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_CLOCK_SETTIME} {
+		p.ifEqual(call, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
+	}
+	p.answer(unix.SECCOMP_RET_ALLOW)
+	return p
+}
+
+// shown is a duty with the clock at start2040 and the strict filter.
+func shown(step int64, argv ...string) duty {
+	program := argv[0]
+	if found, err := exec.LookPath(program); err == nil {
+		program = found
+	}
+	return duty{Setting: Setting{start2040, step}, Command: Command{Program: program, Argv: argv, Filter: strict()}}
+}
+
+// shell runs a script under that clock and wants exit code 0.
+func shell(t testing.TB, step int64, script string) string {
+	t.Helper()
+	o, log := carryOut(t, shown(step, "sh", "-c", script))
+	if o.Code != 0 || o.Signal != 0 {
+		t.Fatalf("ended with %+v: %s", o, log)
+	}
+	return log
+}

@@ -1,0 +1,192 @@
+package clock
+
+import (
+	"encoding/binary"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Threads is how many threads PID 1 needs for a clock besides its own;
+// LauncherThreads how many the launcher has while it lives, for limits on processes.
+const (
+	Threads         = 1
+	LauncherThreads = 6
+)
+
+// Command is what Start starts. It inherits the caller's working directory, umask,
+// limits, user and capabilities, and becomes the leader of a session.
+type Command struct {
+	Program   string   // as execve takes it: no search in PATH
+	Argv, Env []string // at least the command's name; exactly its environment
+	// Files are its descriptors from 0 on: three, as the launcher uses the next.
+	Files []uintptr
+	// Filter is the caller's own, for the command only; none is installed when empty.
+	// It need not know of this package's: what it refuses stays refused.
+	Filter []unix.SockFilter
+	// Launcher is the program whose main calls Main when IsRole; empty is
+	// /proc/self/exe, which also works once the program's file is out of sight.
+	Launcher string
+}
+
+// SetupError is a clock that could not be given: the command never ran.
+type SetupError struct {
+	What string // what was being done, and where a person can help, how
+	Err  error
+}
+
+func (e *SetupError) Error() string { return "setting the clock: " + e.What + ": " + e.Err.Error() }
+
+// Unwrap returns the kernel's reason.
+func (e *SetupError) Unwrap() error { return e.Err }
+
+// Start starts c with a clock that shows s. Its error is the syscall.Errno of execve
+// when c is not there or no program, as of syscall.ForkExec, and else a *SetupError.
+// The caller must be the first process of its namespace or a subreaper, have no
+// other child, and call Wait from the same goroutine, which is locked to its thread.
+func Start(s Setting, c Command) (*Tree, error) {
+	runtime.LockOSThread()
+	if len(c.Files) != launcherFD || len(c.Argv) == 0 {
+		return nil, &SetupError{"checking the command", unix.EINVAL}
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, &SetupError{"making a socket", err}
+	}
+	defer unix.Close(pair[0])
+	program := c.Launcher
+	if program == "" {
+		program = "/proc/self/exe"
+	}
+	pid, err := syscall.ForkExec(program, []string{launcherName}, &syscall.ProcAttr{
+		// The command's own variables could steer the launcher's runtime.
+		Env:   []string{"GOGC=off", "GOMAXPROCS=1"},
+		Files: append(append(make([]uintptr, 0, launcherFD+1), c.Files...), uintptr(pair[1])),
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	unix.Close(pair[1])
+	if err != nil {
+		return nil, &SetupError{"starting " + program + " as launcher", err}
+	}
+	t := &Tree{command: pid, face: newFace(s), waits: map[int]wait{}}
+	if err := t.launch(pair[0], order{c.Program, c.Argv, c.Env, c.Filter}); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// launch brings the launcher, which has just begun, to the command's first
+// instruction, or ends it.
+func (t *Tree) launch(socket int, o order) error {
+	err := t.prepare(socket, o)
+	if err != nil {
+		_ = unix.Kill(t.command, unix.SIGKILL) // it may have ended by itself
+		for {
+			if _, err := syscall.Wait4(t.command, nil, unix.WALL, nil); err != syscall.EINTR {
+				return err
+			}
+		}
+	}
+	for !t.started {
+		pid, _, err := t.next()
+		if err != nil {
+			return &SetupError{"waiting for the launcher", err}
+		}
+		if pid == t.command {
+			at, errno, _, err := hear(socket)
+			if err == nil && at == stageExec {
+				return errno
+			}
+			return launcherFailure(at, errno, err)
+		}
+	}
+	return nil
+}
+
+// prepare brings the launcher to where only its own filter and execve are left.
+func (t *Tree) prepare(socket int, o order) error {
+	if err := sendWhole(socket, o.append(nil)); err != nil {
+		return &SetupError{"sending the command to the launcher", err}
+	}
+	at, errno, listener, err := hear(socket)
+	if err != nil || at != stageListening || listener < 0 {
+		return launcherFailure(at, errno, err)
+	}
+	go answer(listener, t.face)
+	if errno := seize(t.command); errno != 0 {
+		return &SetupError{"tracing the command; kernel.yama.ptrace_scope must be 0 or 1, no outer filter may refuse ptrace, and this program must be readable", errno}
+	}
+	// What is refused here would be refused at every answer. Nothing is at address 0.
+	var nothing [1]byte
+	_, errno = remote(t.command).read(0, nothing[:])
+	if errno == unix.EFAULT {
+		errno = remote(t.command).write(0, nothing[:])
+	}
+	if errno != unix.EFAULT {
+		return &SetupError{"writing the command's memory; no outer filter may refuse process_vm_readv and process_vm_writev", errno}
+	}
+	if err := sendWhole(socket, []byte{1}); err != nil {
+		return &SetupError{"releasing the launcher", err}
+	}
+	return nil
+}
+
+// launcherFailure puts what the launcher said, if it did, in words.
+func launcherFailure(at stage, errno unix.Errno, err error) error {
+	if err != nil {
+		return &SetupError{"hearing from the launcher; a limit on processes or memory may have ended it", err}
+	}
+	what := map[stage]string{
+		stageOrder:     "reading the order in the launcher",
+		stagePrivilege: "giving up new privileges",
+		stageNotify:    "installing a filter that notifies; it takes Linux 5.5 or later, built with seccomp filters, and no other listener outside",
+		stageFilter:    "installing the command's filter",
+	}[at]
+	if what == "" {
+		what, errno = "hearing from the launcher", unix.EPROTO
+	}
+	return &SetupError{what, errno}
+}
+
+// hear receives what the launcher says; fd is -1 when no descriptor came along.
+func hear(socket int) (at stage, errno unix.Errno, fd int, err error) {
+	var message [messageBytes]byte
+	rights := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, rn, _, _, err := unix.Recvmsg(socket, message[:], rights, unix.MSG_CMSG_CLOEXEC|unix.MSG_WAITALL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, 0, -1, err
+		}
+		if n != len(message) {
+			return 0, 0, -1, unix.ECONNRESET
+		}
+		return stage(message[0]), unix.Errno(binary.LittleEndian.Uint32(message[1:])), receivedFD(rights[:rn]), nil
+	}
+}
+
+func receivedFD(rights []byte) int {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) == 0 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return -1
+	}
+	return fds[0]
+}
+
+func sendWhole(socket int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.SendmsgN(socket, b, nil, nil, unix.MSG_NOSIGNAL)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		b = b[max(n, 0):]
+	}
+	return nil
+}
