@@ -79,14 +79,9 @@ func Start(s Setting, c Command) (*Tree, error) {
 // launch brings the launcher, which has just begun, to the command's first
 // instruction, or ends it.
 func (t *Tree) launch(socket int, o order) error {
-	err := t.prepare(socket, o)
-	if err != nil {
-		_ = unix.Kill(t.command, unix.SIGKILL) // it may have ended by itself
-		for {
-			if _, err := syscall.Wait4(t.command, nil, unix.WALL, nil); err != syscall.EINTR {
-				return err
-			}
-		}
+	if err := t.prepare(socket, o); err != nil {
+		t.discard()
+		return err
 	}
 	for !t.started {
 		pid, _, err := t.next()
@@ -102,6 +97,16 @@ func (t *Tree) launch(socket int, o order) error {
 		}
 	}
 	return nil
+}
+
+// discard ends and collects a launcher that is of no use.
+func (t *Tree) discard() {
+	_ = unix.Kill(t.command, unix.SIGKILL) // it may have ended by itself
+	for {
+		if pid, _, err := t.next(); err != nil || pid == t.command {
+			return
+		}
+	}
 }
 
 // prepare brings the launcher to where only its own filter and execve are left.
