@@ -326,10 +326,10 @@ func TestUndumpable(t *testing.T) {
 
 func TestStartFailures(t *testing.T) {
 	for name, c := range map[string]Command{
-		"no command":  {Program: "/bin/true", Files: []uintptr{0, 1, 2}},
-		"descriptors": {Program: "/bin/true", Argv: []string{"true"}, Files: []uintptr{0}},
-		"no launcher": {Program: "/bin/true", Argv: []string{"true"}, Files: []uintptr{0, 1, 2}, Launcher: "/no/such/launcher"},
-		"no role":     {Program: "/bin/true", Argv: []string{"true"}, Files: []uintptr{0, 1, 2}, Launcher: "/bin/true"},
+		"no command":  {Program: "/bin/true", Files: [3]uintptr{0, 1, 2}},
+		"descriptors": {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 1 << 20}},
+		"no launcher": {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 2}, Launcher: "/no/such/launcher"},
+		"no role":     {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 2}, Launcher: "/bin/true"},
 	} {
 		tree, err := Start(Setting{}, c)
 		if _, ok := err.(*SetupError); !ok || tree != nil {

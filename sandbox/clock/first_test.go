@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"syscall"
@@ -81,7 +82,9 @@ func playFirst() {
 }
 
 func (d duty) do() (outcome, error) {
-	unix.CloseOnExec(3)
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return outcome{}, err
+	}
 	for _, option := range [][2]int{{unix.PR_SET_DUMPABLE, 0}, {unix.PR_SET_NO_NEW_PRIVS, 1}, {unix.PR_SET_CHILD_SUBREAPER, 1}} {
 		if err := unix.Prctl(option[0], uintptr(option[1]), 0, 0, 0); err != nil {
 			return outcome{}, err
@@ -95,7 +98,7 @@ func (d duty) do() (outcome, error) {
 	}
 	began := time.Now()
 	if d.Plain {
-		pid, err := syscall.ForkExec(d.Command.Program, d.Command.Argv, &syscall.ProcAttr{Env: d.Command.Env, Files: d.Command.Files, Sys: &syscall.SysProcAttr{Setsid: true}})
+		pid, err := syscall.ForkExec(d.Command.Program, d.Command.Argv, &syscall.ProcAttr{Env: d.Command.Env, Files: d.Command.Files[:], Sys: &syscall.SysProcAttr{Setsid: true}})
 		if err != nil {
 			return outcome{}, err
 		}
@@ -147,8 +150,8 @@ func ended(status syscall.WaitStatus, began time.Time) outcome {
 // command wrote.
 func carryOut(t testing.TB, d duty) (outcome, string) {
 	t.Helper()
-	if d.Command.Files == nil {
-		d.Command.Files = []uintptr{0, 1, 2}
+	if d.Command.Files == [3]uintptr{} {
+		d.Command.Files = [3]uintptr{0, 1, 2}
 	}
 	if d.Umask == 0 {
 		d.Umask = 0o022

@@ -2,6 +2,7 @@ package clock
 
 import (
 	"encoding/binary"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -13,8 +14,12 @@ import (
 // launcherName is the launcher's argv[0].
 const launcherName = "gavel-launch"
 
-// launcherFD is the launcher's end of the socket to PID 1.
-const launcherFD = 3
+// The launcher's descriptors: its end of the socket to PID 1, and from firstFile on the
+// command's three.
+const (
+	launcherFD = 3
+	firstFile  = 4
+)
 
 // stage is how far the launcher came, the first byte of what it says.
 type stage byte
@@ -24,6 +29,7 @@ const (
 	stagePrivilege stage = 'p' // new privileges could not be given up
 	stageNotify    stage = 'n' // the notifying filter was not installed
 	stageListening stage = 'l' // it was; the listener comes along, and PID 1 answers with one byte
+	stageFiles     stage = 'd' // the command's descriptors could not be put in place
 	stageFilter    stage = 'f' // the caller's filter was not installed
 	stageExec      stage = 'x' // the command could not be executed
 )
@@ -48,7 +54,12 @@ func Main() {
 
 // launch returns only where it failed.
 func launch() (stage, unix.Errno) {
-	unix.CloseOnExec(launcherFD)
+	// Whatever else PID 1 left open is not the command's either.
+	if unix.CloseRange(launcherFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) != nil { // before Linux 5.11
+		for fd := launcherFD; fd < firstFile+3; fd++ {
+			unix.CloseOnExec(fd)
+		}
+	}
 	o, err := receiveOrder()
 	if err != nil {
 		return stageOrder, errnoOf(err)
@@ -68,6 +79,11 @@ func launch() (stage, unix.Errno) {
 	var goAhead [1]byte
 	if err := readWhole(goAhead[:]); err != nil {
 		return stageOrder, errnoOf(err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(firstFile+fd, fd, 0); err != nil {
+			return stageFiles, errnoOf(err)
+		}
 	}
 	if len(o.filter) > 0 {
 		if _, errno := installFilter(o.filter, 0); errno != 0 {

@@ -15,13 +15,15 @@ const (
 	LauncherThreads = 6
 )
 
+// closed stands for a descriptor that a new process does not have.
+const closed = ^uintptr(0)
+
 // Command is what Start starts. It inherits the caller's working directory, umask,
 // limits, user and capabilities, and becomes the leader of a session.
 type Command struct {
-	Program   string   // as execve takes it: no search in PATH
-	Argv, Env []string // at least the command's name; exactly its environment
-	// Files are its descriptors from 0 on: three, as the launcher uses the next.
-	Files []uintptr
+	Program   string     // as execve takes it: no search in PATH
+	Argv, Env []string   // at least the command's name; exactly its environment
+	Files     [3]uintptr // its standard input, output and error; all it gets
 	// Filter is the caller's own, for the command only; none is installed when empty.
 	// It need not know of this package's: what it refuses stays refused.
 	Filter []unix.SockFilter
@@ -47,7 +49,7 @@ func (e *SetupError) Unwrap() error { return e.Err }
 // other child, and call Wait from the same goroutine, which is locked to its thread.
 func Start(s Setting, c Command) (*Tree, error) {
 	runtime.LockOSThread()
-	if len(c.Files) != launcherFD || len(c.Argv) == 0 {
+	if len(c.Argv) == 0 {
 		return nil, &SetupError{"checking the command", unix.EINVAL}
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -61,8 +63,9 @@ func Start(s Setting, c Command) (*Tree, error) {
 	}
 	pid, err := syscall.ForkExec(program, []string{launcherName}, &syscall.ProcAttr{
 		// The command's own variables could steer the launcher's runtime.
-		Env:   []string{"GOGC=off", "GOMAXPROCS=1"},
-		Files: append(append(make([]uintptr, 0, launcherFD+1), c.Files...), uintptr(pair[1])),
+		Env: []string{"GOGC=off", "GOMAXPROCS=1"},
+		// A launcher that dies must not write to the command's log.
+		Files: []uintptr{closed, closed, closed, uintptr(pair[1]), c.Files[0], c.Files[1], c.Files[2]},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	unix.Close(pair[1])
@@ -146,6 +149,7 @@ func launcherFailure(at stage, errno unix.Errno, err error) error {
 		stageOrder:     "reading the order in the launcher",
 		stagePrivilege: "giving up new privileges",
 		stageNotify:    "installing a filter that notifies; it takes Linux 5.5 or later, built with seccomp filters, and no other listener outside",
+		stageFiles:     "placing the command's descriptors",
 		stageFilter:    "installing the command's filter",
 	}[at]
 	if what == "" {
