@@ -63,6 +63,7 @@ type response struct {
 type answerer struct {
 	listener int
 	face     *face
+	reach    reach
 	asked    notification
 	reply    response
 	buffer   [16]byte
@@ -70,9 +71,9 @@ type answerer struct {
 
 // answer tells the time to whoever asks, until nobody is left who could. It never
 // waits for the tracer, nor the tracer for it.
-func answer(listener int, f *face) {
+func answer(listener int, f *face, r reach) {
 	runtime.LockOSThread()
-	a := answerer{listener: listener, face: f}
+	a := answerer{listener: listener, face: f, reach: r}
 	// Wake whom is answered on this CPU, as this thread waits next: Linux 6.6.
 	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	for a.receive() {
@@ -149,5 +150,5 @@ func (a *answerer) write(address uint64, b []byte) unix.Errno {
 	if errno := a.ioctl(unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&a.asked.id)); errno != 0 {
 		return errno
 	}
-	return remote(a.asked.pid).write(address, b)
+	return a.reach.of(int(a.asked.pid)).write(address, b)
 }

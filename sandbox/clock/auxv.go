@@ -31,6 +31,7 @@ type words struct {
 	limit uint64
 	page  [4096]byte
 	have  []byte // of page, from next on
+	blank [8]byte
 	errno unix.Errno
 }
 
@@ -88,9 +89,8 @@ func hideVDSO(w *words, from memory, stack, wordBytes uint64) unix.Errno {
 			break
 		}
 		if kind == auxVDSO {
-			var ignore [8]byte
-			ignore[0] = auxIgnore
-			return from.write(address, ignore[:wordBytes])
+			w.blank = [8]byte{auxIgnore}
+			return from.write(address, w.blank[:wordBytes])
 		}
 		w.take()
 	}

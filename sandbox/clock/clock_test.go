@@ -341,3 +341,30 @@ func TestStartFailures(t *testing.T) {
 		t.Errorf("left %d, %v", pid, err)
 	}
 }
+
+// An engine's filter may refuse the quick way to the memory of others.
+func TestMemoryByFiles(t *testing.T) {
+	d := shown(60, "sh", "-c", "date +%s; $0 now; $0 flood; $0 measure", build(t, runtime.GOARCH))
+	d.Outer = refusing(unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV)
+	if o, got := carryOut(t, d); o.Code != 0 || got != "2208988800\n2208988800\ngood\ntrue false true\n" {
+		t.Errorf("%+v %q", o, got)
+	}
+}
+
+// What an outer filter refuses is said, and the command does not run.
+func TestRefusedFromOutside(t *testing.T) {
+	for name, c := range map[string]struct {
+		calls []uint32
+		says  string
+	}{
+		"ptrace": {[]uint32{unix.SYS_PTRACE}, "tracing the command"},
+		"filter": {[]uint32{unix.SYS_SECCOMP}, "installing a filter that notifies"},
+		"memory": {[]uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PREAD64}, "reaching the command's memory"},
+	} {
+		d := shown(0, "echo", "ran")
+		d.Outer = refusing(c.calls...)
+		if o, log := attempt(t, d); !strings.Contains(o.Setup, c.says) || !strings.Contains(o.Setup, "not permitted") || log != "" {
+			t.Errorf("%s: %+v %q", name, o, log)
+		}
+	}
+}

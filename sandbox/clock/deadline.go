@@ -40,7 +40,7 @@ func (t *Tree) translate(pid int) bool {
 	}
 	var b [16]byte
 	own := r.word(wideArgument[argument])
-	if n, errno := remote(pid).read(own, b[:]); errno != 0 || n != len(b) {
+	if n, errno := t.reach.of(pid).read(own, b[:]); errno != 0 || n != len(b) {
 		return false
 	}
 	le := binary.LittleEndian
@@ -54,7 +54,7 @@ func (t *Tree) translate(pid int) bool {
 	le.PutUint64(b[8:], uint64(moment[1]))
 	stack, _ := r.stack()
 	below := (stack - belowStack) &^ 15
-	if remote(pid).write(below, b[:]) != 0 {
+	if t.reach.of(pid).write(below, b[:]) != 0 {
 		return false
 	}
 	r.setWord(wideArgument[argument], below)

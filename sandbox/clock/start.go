@@ -121,21 +121,25 @@ func (t *Tree) prepare(socket int, o order) error {
 	if err != nil || at != stageListening || listener < 0 {
 		return launcherFailure(at, errno, err)
 	}
-	go answer(listener, t.face)
+	if err := t.attach(); err != nil {
+		unix.Close(listener)
+		return err
+	}
+	go answer(listener, t.face, t.reach)
+	if err := sendWhole(socket, []byte{1}); err != nil {
+		return &SetupError{"releasing the launcher", err}
+	}
+	return nil
+}
+
+// attach begins to trace the launcher and finds the way to its memory.
+func (t *Tree) attach() error {
 	if errno := seize(t.command); errno != 0 {
 		return &SetupError{"tracing the command; kernel.yama.ptrace_scope must be 0 or 1, no outer filter may refuse ptrace, and this program must be readable", errno}
 	}
-	// What is refused here would be refused at every answer. Nothing is at address 0.
-	var nothing [1]byte
-	_, errno = remote(t.command).read(0, nothing[:])
-	if errno == unix.EFAULT {
-		errno = remote(t.command).write(0, nothing[:])
-	}
-	if errno != unix.EFAULT {
-		return &SetupError{"writing the command's memory; no outer filter may refuse process_vm_readv and process_vm_writev", errno}
-	}
-	if err := sendWhole(socket, []byte{1}); err != nil {
-		return &SetupError{"releasing the launcher", err}
+	var errno unix.Errno
+	if t.reach, errno = probe(t.command); errno != 0 {
+		return &SetupError{"reaching the command's memory; an outer filter must allow process_vm_readv and process_vm_writev, or /proc must be mounted", errno}
 	}
 	return nil
 }

@@ -11,9 +11,11 @@ import (
 type Tree struct {
 	command   int
 	face      *face
+	reach     reach
 	started   bool         // the command's first instruction was reached
 	waits     map[int]wait // of threads whose wait was given another time
 	stack     words
+	target    remote
 	registers registers
 }
 
@@ -90,8 +92,9 @@ func (t *Tree) executed(pid int) {
 	delete(t.waits, pid) // of the thread whose number the one that executed took
 	if errno := t.registers.get(pid); errno == 0 {
 		stack, wordBytes := t.registers.stack()
+		t.target = t.reach.of(pid)
 		// It fails for a program that nobody may look into, which keeps the machine's clock.
-		_ = hideVDSO(&t.stack, remote(pid), stack, wordBytes)
+		_ = hideVDSO(&t.stack, &t.target, stack, wordBytes)
 	}
 	if pid == t.command && !t.started {
 		t.started = true
