@@ -368,3 +368,21 @@ func TestRefusedFromOutside(t *testing.T) {
 		}
 	}
 }
+
+func TestRawCalls(t *testing.T) {
+	const want = `errno 0 bad address bad address bad address bad address invalid argument
+2208988800 0
+errno 0 2208988800 [0 0] errno 0 bad address
+true true true true false false ` + "\n"
+	if o, got := carryOut(t, shown(60, build(t, runtime.GOARCH), "raw")); o.Code != 0 || got != want {
+		t.Errorf("%+v %q, want %q", o, got, want)
+	}
+}
+
+func TestWaitingUntil(t *testing.T) {
+	for _, step := range []int64{0, 60} {
+		if o, got := carryOut(t, shown(step, build(t, runtime.GOARCH), "until")); o.Code != 0 || got != "waited\n" {
+			t.Errorf("with step %d: %+v %q", step, o, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -45,6 +46,10 @@ func main() {
 			}
 		}
 		fmt.Println("1000")
+	case "raw":
+		raw()
+	case "until":
+		until()
 	case "nothing":
 	}
 }
@@ -98,4 +103,69 @@ func flood() {
 	default:
 		fmt.Println("good")
 	}
+}
+
+// timespec is of the heap, so that its address stays.
+type timespec struct{ seconds, nanos int }
+
+func call(number, a, b, c, d uintptr) syscall.Errno {
+	_, _, errno := syscall.Syscall6(number, a, b, c, d, 0, 0)
+	return errno
+}
+
+// raw makes the calls themselves, with addresses that are and are not there.
+func raw() {
+	page, err := syscall.Mmap(-1, 0, 3*4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		panic(err)
+	}
+	if err := syscall.Mprotect(page[4096:2*4096], syscall.PROT_READ); err != nil {
+		panic(err)
+	}
+	base := uintptr(unsafe.Pointer(&page[0]))
+	call(syscall.SYS_MUNMAP, base+2*4096, 4096, 0, 0)
+	const clockGettime, realtime = syscall.SYS_CLOCK_GETTIME, 0
+	at := func(offset uintptr) syscall.Errno { return call(clockGettime, realtime, base+offset, 0, 0) }
+	fmt.Println(at(0), at(4096-8), at(4096), at(2*4096), call(clockGettime, realtime, 0, 0, 0), call(clockGettime, 77, base, 0, 0))
+	t := (*timespec)(unsafe.Pointer(base))
+	fmt.Println(t.seconds, t.nanos)
+	zone := (*[2]int32)(unsafe.Pointer(base + 64))
+	*zone = [2]int32{7, 7}
+	fmt.Println(call(syscall.SYS_GETTIMEOFDAY, base+16, base+64, 0, 0), (*timespec)(unsafe.Pointer(base+16)).seconds, *zone,
+		call(syscall.SYS_GETTIMEOFDAY, 0, 0, 0, 0), call(syscall.SYS_GETTIMEOFDAY, 1, 0, 0, 0))
+	for _, id := range []uintptr{0, 5, 8, 11, 1, 7} {
+		if errno := call(clockGettime, id, base, 0, 0); errno != 0 && id != 8 {
+			fmt.Println(id, errno)
+		}
+		fmt.Print(t.seconds == 2208988800, " ")
+	}
+	fmt.Println()
+}
+
+// until waits until moments of the clock that it sees, and prints whether that took as long as it should.
+func until() {
+	const waitBitset, realtime, private, anyBit = 9, 256, 128, 0xffffffff
+	word := new(uint32)
+	deadline := new(timespec)
+	for _, d := range []time.Duration{300 * time.Millisecond, 0, -time.Hour} {
+		for name, wait := range map[string]func() syscall.Errno{
+			"futex": func() syscall.Errno {
+				_, _, errno := syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(word)), waitBitset|realtime|private, 0, uintptr(unsafe.Pointer(deadline)), 0, anyBit)
+				return errno
+			},
+			"sleep": func() syscall.Errno {
+				return call(syscall.SYS_CLOCK_NANOSLEEP, 0, 1, uintptr(unsafe.Pointer(deadline)), 0)
+			},
+		} {
+			began, want := time.Now(), time.Now().Add(d)
+			*deadline = timespec{int(want.Unix()), want.Nanosecond()}
+			kept := *deadline
+			errno := wait()
+			took := time.Since(began)
+			if late := took - max(d, 0); late < -time.Millisecond || late > 2*time.Second || *deadline != kept || (errno != 0 && errno != syscall.ETIMEDOUT) {
+				fmt.Println(name, d, "took", took, errno)
+			}
+		}
+	}
+	fmt.Println("waited")
 }
