@@ -25,9 +25,12 @@ type duty struct {
 	Plain   bool // without a clock: what the same costs, or does, otherwise
 	Umask   int
 	Dir     string
-	Linger  bool // after the command, reap until no descendant is left
+	Root    string // becomes the root, with a /proc of its own
+	Linger  bool   // after the command, reap until no descendant is left
 	// Outer is a filter on the first process itself, as an engine installs.
 	Outer []unix.SockFilter
+
+	attributes *syscall.SysProcAttr // of the first process
 }
 
 // outcome is what it tells.
@@ -97,6 +100,11 @@ func (d duty) do() (outcome, error) {
 			return outcome{}, err
 		}
 	}
+	if d.Root != "" {
+		if err := enter(d.Root); err != nil {
+			return outcome{}, err
+		}
+	}
 	if len(d.Outer) > 0 {
 		if _, errno := installFilter(d.Outer, unix.SECCOMP_FILTER_FLAG_TSYNC); errno != 0 {
 			return outcome{}, errno
@@ -144,6 +152,31 @@ func (d duty) do() (outcome, error) {
 	return result, nil
 }
 
+// enter makes dir the root, as a runner's first process does, and gives up root's user.
+func enter(dir string) error {
+	for _, step := range []func() error{
+		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+		func() error { return unix.Mount(dir, dir, "", unix.MS_BIND, "") },
+		func() error { return os.Chdir(dir) },
+		func() error {
+			return unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		},
+		func() error { return unix.PivotRoot(".", ".") },
+		func() error { return unix.Unmount(".", unix.MNT_DETACH) },
+		func() error { return os.Chdir("/") },
+		func() error { return syscall.Setgroups(nil) },
+		func() error { return syscall.Setgid(65534) },
+		func() error { return syscall.Setuid(65534) },
+		// Which a change of user undoes.
+		func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func ended(status syscall.WaitStatus, began time.Time) outcome {
 	r := outcome{Code: status.ExitStatus(), Nanos: int64(time.Since(began))}
 	if status.Signaled() {
@@ -187,6 +220,7 @@ func attempt(t testing.TB, d duty) (outcome, string) {
 	var log bytes.Buffer
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), firstVariable+"="+string(text))
+	cmd.SysProcAttr = d.attributes
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &log, []*os.File{tell}
 	// What a left descendant keeps open must not keep the test.
 	cmd.WaitDelay = 5 * time.Second

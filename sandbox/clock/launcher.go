@@ -21,17 +21,17 @@ const (
 	firstFile  = 4
 )
 
-// stage is how far the launcher came, the first byte of what it says.
+// stage is how far the launcher came, the first byte of what it says; none is of a text.
 type stage byte
 
 const (
-	stageOrder     stage = 'o' // the order did not arrive whole
-	stagePrivilege stage = 'p' // new privileges could not be given up
-	stageNotify    stage = 'n' // the notifying filter was not installed
-	stageListening stage = 'l' // it was; the listener comes along, and PID 1 answers with one byte
-	stageFiles     stage = 'd' // the command's descriptors could not be put in place
-	stageFilter    stage = 'f' // the caller's filter was not installed
-	stageExec      stage = 'x' // the command could not be executed
+	stageOrder     stage = 1 // the order did not arrive whole
+	stagePrivilege stage = 2 // new privileges could not be given up
+	stageNotify    stage = 3 // the notifying filter was not installed
+	stageListening stage = 4 // it was; the listener comes along, and PID 1 answers with one byte
+	stageFiles     stage = 5 // the command's descriptors could not be put in place
+	stageFilter    stage = 6 // the caller's filter was not installed
+	stageExec      stage = 7 // the command could not be executed
 )
 
 // messageBytes is a stage and an errno.

@@ -15,9 +15,6 @@ const (
 	LauncherThreads = 6
 )
 
-// closed stands for a descriptor that a new process does not have.
-const closed = ^uintptr(0)
-
 // Command is what Start starts. It inherits the caller's working directory, umask,
 // limits, user and capabilities, and becomes the leader of a session.
 type Command struct {
@@ -57,6 +54,7 @@ func Start(s Setting, c Command) (*Tree, error) {
 		return nil, &SetupError{"making a socket", err}
 	}
 	defer unix.Close(pair[0])
+	end := uintptr(pair[1])
 	program := c.Launcher
 	if program == "" {
 		program = "/proc/self/exe"
@@ -64,8 +62,8 @@ func Start(s Setting, c Command) (*Tree, error) {
 	pid, err := syscall.ForkExec(program, []string{launcherName}, &syscall.ProcAttr{
 		// The command's own variables could steer the launcher's runtime.
 		Env: []string{"GOGC=off", "GOMAXPROCS=1"},
-		// A launcher that dies must not write to the command's log.
-		Files: []uintptr{closed, closed, closed, uintptr(pair[1]), c.Files[0], c.Files[1], c.Files[2]},
+		// What a dying launcher says must not come into the command's log.
+		Files: []uintptr{end, end, end, end, c.Files[0], c.Files[1], c.Files[2]},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	unix.Close(pair[1])
@@ -146,9 +144,6 @@ func (t *Tree) attach() error {
 
 // launcherFailure puts what the launcher said, if it did, in words.
 func launcherFailure(at stage, errno unix.Errno, err error) error {
-	if err != nil {
-		return &SetupError{"hearing from the launcher; a limit on processes or memory may have ended it", err}
-	}
 	what := map[stage]string{
 		stageOrder:     "reading the order in the launcher",
 		stagePrivilege: "giving up new privileges",
@@ -156,10 +151,13 @@ func launcherFailure(at stage, errno unix.Errno, err error) error {
 		stageFiles:     "placing the command's descriptors",
 		stageFilter:    "installing the command's filter",
 	}[at]
-	if what == "" {
-		what, errno = "hearing from the launcher", unix.EPROTO
+	if err == nil && what != "" {
+		return &SetupError{what, errno}
 	}
-	return &SetupError{what, errno}
+	if err == nil { // the runtime's last words
+		err = unix.EPROTO
+	}
+	return &SetupError{"hearing from the launcher; a limit on processes or memory may have ended it", err}
 }
 
 // hear receives what the launcher says; fd is -1 when no descriptor came along.

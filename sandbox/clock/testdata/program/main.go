@@ -137,7 +137,7 @@ func raw() {
 		if errno := call(clockGettime, id, base, 0, 0); errno != 0 && id != 8 {
 			fmt.Println(id, errno)
 		}
-		fmt.Print(t.seconds == 2208988800, " ")
+		fmt.Print(int64(t.seconds) == 2208988800, " ")
 	}
 	fmt.Println()
 }
