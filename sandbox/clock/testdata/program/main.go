@@ -20,7 +20,9 @@ func main() {
 	case "measure":
 		measure()
 	case "flood":
-		flood()
+		flood(500, 2208988800)
+	case "many":
+		flood(5000, 0)
 	case "trace":
 		_, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, syscall.PTRACE_TRACEME, 0, 0, 0, 0, 0)
 		fmt.Println(errno == syscall.EPERM)
@@ -77,8 +79,9 @@ func measure() {
 	fmt.Println(near(elapsed), near(shown), shown == 0)
 }
 
-// flood asks often, from threads that all wait for answers, and prints whether each was of this clock.
-func flood() {
+// flood asks often, from threads that all wait for answers, and prints whether no
+// answer was before the start.
+func flood(times int, start int64) {
 	var all sync.WaitGroup
 	bad := make(chan int64, 1)
 	for range 8 {
@@ -86,8 +89,8 @@ func flood() {
 		go func() {
 			defer all.Done()
 			runtime.LockOSThread()
-			for range 500 {
-				if now := time.Now().Unix(); now < 2208988800 || now > 2208988800+600 {
+			for range times {
+				if now := time.Now().Unix(); now < start || now > 2208988800+600 {
 					select {
 					case bad <- now:
 					default:
