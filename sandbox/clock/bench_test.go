@@ -1,33 +1,34 @@
 package clock
 
 import (
+	"math"
 	"runtime"
 	"testing"
 	"time"
 )
 
 // compare carries out d with its clock and without, in turns, and reports the
-// time of a run with it and the ratio.
+// fastest run with it and the ratio to the fastest without: what a busy machine adds is neither's.
 func compare(b *testing.B, d duty, asks float64) {
 	with, without := d, d
 	without.Plain = true
-	var sum [2]int64
+	fastest := [2]int64{math.MaxInt64, math.MaxInt64}
 	for b.Loop() {
 		for i, d := range []duty{with, without} {
 			o, log := carryOut(b, d)
 			if o.Code != 0 || o.Signal != 0 {
 				b.Fatalf("%+v %s", o, log)
 			}
-			sum[i] += o.Nanos
+			fastest[i] = min(fastest[i], o.Nanos)
 		}
 	}
-	each := float64(sum[0]) / float64(b.N)
+	each := float64(fastest[0])
 	if asks > 0 {
 		b.ReportMetric(each/asks, "ns/ask")
 	} else {
 		b.ReportMetric(each/float64(time.Millisecond), "ms/run")
 	}
-	b.ReportMetric(float64(sum[0])/float64(sum[1]), "x-plain")
+	b.ReportMetric(each/float64(fastest[1]), "x-plain")
 	b.ReportMetric(0, "ns/op") // it counts the first process too
 }
 

@@ -6,10 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // nobody is a first process as a runner makes it: the first of a namespace, of a
@@ -114,5 +117,41 @@ func TestLauncherOutOfSight(t *testing.T) {
 	d.attributes = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if o, log := carryOut(t, d); o.Code != 0 || log != "2208988800\n" {
 		t.Errorf("%+v %q", o, log)
+	}
+}
+
+// Nobody may look into a program that may be executed but not read. It keeps the
+// machine's clock; what it starts does not.
+func TestUnreadableProgram(t *testing.T) {
+	for name, outer := range map[string][]unix.SockFilter{"calls": nil, "files": refusing(unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV)} {
+		busybox, err := os.ReadFile("/usr/bin/busybox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(scratch, "unreadable-"+name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "busybox")
+		if err := os.WriteFile(file, busybox, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		d := nobody(shown(60, file, "sh", "-c", "/usr/bin/busybox date +%s; "+file+" date +%s"))
+		d.Outer = outer
+		if outer != nil { // by the /proc that these tests have
+			d.attributes.Cloneflags = 0
+		}
+		o, log := carryOut(t, d)
+		if f := strings.Fields(log); o.Code != 0 || len(f) != 2 || f[0] != "2208988800" || number(t, f[1]) >= start2040 {
+			t.Errorf("%s: %+v %q", name, o, log)
+		}
+		d = nobody(shown(60, build(t, runtime.GOARCH), "undumpable"))
+		d.Outer = outer
+		if outer != nil { // by the /proc that these tests have
+			d.attributes.Cloneflags = 0
+		}
+		if o, got := carryOut(t, d); o.Code != 0 || got != "true true\n" {
+			t.Errorf("%s: %+v %q", name, o, got)
+		}
 	}
 }

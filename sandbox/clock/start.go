@@ -3,17 +3,41 @@ package clock
 import (
 	"encoding/binary"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Threads is how many threads PID 1 needs for a clock besides its own;
-// LauncherThreads how many the launcher has while it lives, for limits on processes.
+// Threads is how many threads PID 1 has for a clock besides its own; LauncherThreads
+// how many the launcher has while it lives, which is before the command. Both are
+// for limits on processes.
 const (
-	Threads         = 1
-	LauncherThreads = 6
+	Threads         = 1 + spareThreads
+	LauncherThreads = 6 // five, as measured
 )
+
+// spareThreads are made before the command starts. Two threads that wait in the
+// kernel take turns with whatever else PID 1 does, and the Go runtime ends the process
+// when it needs another and the command has used up the limit.
+const spareThreads = 3
+
+// settle makes the spare threads.
+func settle() {
+	var ready sync.WaitGroup
+	release := make(chan struct{})
+	for range spareThreads {
+		ready.Add(1)
+		go func() {
+			runtime.LockOSThread() // a thread of its own, idle afterwards
+			defer runtime.UnlockOSThread()
+			ready.Done()
+			<-release
+		}()
+	}
+	ready.Wait()
+	close(release)
+}
 
 // Command is what Start starts. It inherits the caller's working directory, umask,
 // limits, user and capabilities, and becomes the leader of a session.
@@ -49,6 +73,7 @@ func Start(s Setting, c Command) (*Tree, error) {
 	if len(c.Argv) == 0 {
 		return nil, &SetupError{"checking the command", unix.EINVAL}
 	}
+	settle()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &SetupError{"making a socket", err}
@@ -137,7 +162,7 @@ func (t *Tree) attach() error {
 	}
 	var errno unix.Errno
 	if t.reach, errno = probe(t.command); errno != 0 {
-		return &SetupError{"reaching the command's memory; an outer filter must allow process_vm_readv and process_vm_writev, or /proc must be mounted", errno}
+		return &SetupError{"reaching the command's memory; an outer filter must allow process_vm_readv and process_vm_writev, or /proc must be this namespace's", errno}
 	}
 	return nil
 }
