@@ -217,13 +217,14 @@ func TestSession(t *testing.T) {
 
 func TestJobControl(t *testing.T) {
 	// The child counts while it is not stopped.
-	got := shell(t, 0, `dir=$(mktemp -d); cd $dir
-		sh -c 'while :; do echo x >> count; sleep 0.02; done' & child=$!
-		while ! test -s count; do sleep 0.02; done
+	d := shown(0, "sh", "-c", `sh -c 'while echo x >> count; do sleep 0.02; done' & child=$!
+		while ! test -s count; do kill -0 $child || exit 1; sleep 0.02; done
 		kill -STOP $child; sleep 0.2; a=$(wc -l < count); sleep 0.3; b=$(wc -l < count)
 		kill -CONT $child; sleep 0.5; c=$(wc -l < count)
 		test $a = $b && echo stands; test $c -gt $b && echo goes on
-		kill $child; wait $child 2>/dev/null; echo $?; rm -r $dir`)
+		kill $child; wait $child 2>/dev/null; echo $?`)
+	d.Dir = t.TempDir()
+	_, got := carryOut(t, d)
 	if got != "stands\ngoes on\n143\n" {
 		t.Errorf("%q", got)
 	}
