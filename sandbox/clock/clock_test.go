@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -330,20 +329,19 @@ func TestUndumpable(t *testing.T) {
 }
 
 func TestStartFailures(t *testing.T) {
-	for name, c := range map[string]Command{
-		"no command":  {Program: "/bin/true", Files: [3]uintptr{0, 1, 2}},
-		"descriptors": {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 1 << 20}},
-		"no launcher": {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 2}, Launcher: "/no/such/launcher"},
-		"no role":     {Program: "/bin/true", Argv: []string{"true"}, Files: [3]uintptr{0, 1, 2}, Launcher: "/bin/true"},
+	for name, change := range map[string]func(*Command){
+		"no command":  func(c *Command) { c.Argv = nil },
+		"descriptors": func(c *Command) { c.Files[2] = 1 << 20 },
+		"no launcher": func(c *Command) { c.Launcher = "/no/such/launcher" },
+		"no role":     func(c *Command) { c.Launcher = "/bin/true" },
+		"bad filter":  func(c *Command) { c.Filter = c.Filter[:1] },
 	} {
-		tree, err := Start(Setting{}, c)
-		if _, ok := err.(*SetupError); !ok || tree != nil {
-			t.Errorf("%s: %v", name, err)
+		d := shown(0, "echo", "ran")
+		d.Command.Files = [3]uintptr{0, 1, 2}
+		change(&d.Command)
+		if o, log := attempt(t, d); !strings.HasPrefix(o.Setup, "setting the clock: ") || o.Left != 0 || log != "" {
+			t.Errorf("%s: %+v %q", name, o, log)
 		}
-	}
-	var status syscall.WaitStatus
-	if pid, err := syscall.Wait4(-1, &status, unix.WALL|unix.WNOHANG, nil); pid > 0 {
-		t.Errorf("left %d, %v", pid, err)
 	}
 }
 

@@ -39,7 +39,7 @@ type outcome struct {
 	Errno        int
 	Code, Signal int
 	Nanos        int64
-	Left         int // descendants that ended after the command
+	Left         int // descendants that ended after the command, or that a failed start left
 }
 
 func TestMain(m *testing.M) {
@@ -133,7 +133,11 @@ func (d duty) do() (outcome, error) {
 		return outcome{Errno: int(errno)}, nil
 	}
 	if err != nil {
-		return outcome{}, err
+		left := 0
+		if _, none := syscall.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil); none != unix.ECHILD {
+			left = 1
+		}
+		return outcome{Left: left}, err
 	}
 	status, err := tree.Wait()
 	if err != nil {
