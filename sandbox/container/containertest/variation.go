@@ -81,12 +81,6 @@ func Variation(t *testing.T, r sandbox.Runner, root string) {
 	if len(order) != len(reversed) || slices.Equal(order, reversed) {
 		t.Errorf("the fixed order is %q and its reverse %q", order, reversed)
 	}
-	t.Run("clock", func(t *testing.T) {
-		s := spec(t, root, tree, sandbox.Variation{Clock: &sandbox.Clock{}})
-		if _, err := r.Run(context.Background(), s); !errors.Is(err, sandbox.ErrRefused) {
-			t.Errorf("error %v, want a refusal", err)
-		}
-	})
 }
 
 // inputs writes a tree whose directories have more than one entry.

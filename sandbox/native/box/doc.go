@@ -20,6 +20,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"gavel/sandbox/clock"
 )
 
 // The roles, as argv[0].
@@ -37,10 +39,15 @@ const (
 )
 
 // IsRole says whether this process was started as spawner or box.
-func IsRole() bool { return len(os.Args) > 0 && (os.Args[0] == SpawnerName || os.Args[0] == boxName) }
+func IsRole() bool {
+	return len(os.Args) > 0 && (os.Args[0] == SpawnerName || os.Args[0] == boxName) || clock.IsRole()
+}
 
 // Main plays the role and exits; it must only be called when IsRole.
 func Main() {
+	if clock.IsRole() {
+		clock.Main() // between a box with a clock of its own and its command
+	}
 	// One thread does everything that is an attribute of threads: the parent
 	// death signal, capabilities, the filter, namespaces.
 	runtime.LockOSThread()
