@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,7 @@ func TestLayers(t *testing.T) {
 		"symlink for directory":  {[][]entry{{file("d/f", "x"), dir("e")}, {symlink("d", "e")}}, "d -> e; e/"},
 		"directories merge":      {[][]entry{{file("d/f", "x")}, {dir("d"), file("d/g", "y")}}, "d/; d/f = x; d/g = y"},
 		"below a symlink":        {[][]entry{{dir("usr/lib"), symlink("lib", "usr/lib")}, {file("lib/x", "y")}}, "lib -> usr/lib; usr/; usr/lib/; usr/lib/x = y"},
+		"absolute names":         {[][]entry{{file("/etc/x", "y"), link("/etc/z", "/etc/x")}}, "etc/; etc/x = y; etc/z = y"},
 		"below an absolute one":  {[][]entry{{dir("run"), symlink("var/run", "/run"), file("var/run/x", "y")}}, "run/; run/x = y; var/; var/run -> /run"},
 		"below one that climbs":  {[][]entry{{symlink("up", "../../../.."), file("up/x", "y")}}, "up -> ../../../..; x = y"},
 		"a hard link":            {[][]entry{{file("d/f", "x"), link("g", "d/f")}}, "d/; d/f = x; g = x"},
@@ -153,7 +155,6 @@ func TestRefused(t *testing.T) {
 		"climbing":                  {[][]entry{{file("../f", "")}}, `"../f" climbs`},
 		"climbing inside":           {[][]entry{{file("a/../../f", "")}}, "climbs"},
 		"climbing and back":         {[][]entry{{file("a/../f", "")}}, "climbs"},
-		"absolute":                  {[][]entry{{file("/etc/passwd", "")}}, `"/etc/passwd" has an absolute name`},
 		"the root as file":          {[][]entry{{file(".", "")}}, "would replace the root"},
 		"the root as symlink":       {[][]entry{{symlink(".", "/")}}, "would replace the root"},
 		"below a file":              {[][]entry{{file("f", ""), file("f/g", "")}}, `"f/g" cannot be made`},
@@ -170,7 +171,7 @@ func TestRefused(t *testing.T) {
 		"link to nothing":           {[][]entry{{link("g", "f")}}, "looking at its target"},
 		"link to what was removed":  {[][]entry{{file("f", "")}, {file(".wh.f", ""), link("g", "f")}}, "looking at its target"},
 		"link outside":              {[][]entry{{link("g", "../f")}}, "climbs"},
-		"link to absolute":          {[][]entry{{link("g", "/etc/passwd")}}, "absolute"},
+		"link to absolute":          {[][]entry{{link("g", "/etc/passwd")}}, "of its target"},
 		"link to itself":            {[][]entry{{file("f", ""), link("f", "./f")}}, "to itself"},
 		"link to itself, otherwise": {[][]entry{{file("d/f", ""), symlink("s", "d"), link("s/f", "d/f")}}, "to itself"},
 		"link through a symlink":    {[][]entry{{symlink("s", "/etc"), link("g", "s/passwd")}}, "behind a symlink"},
@@ -247,6 +248,57 @@ func TestTimesAndModes(t *testing.T) {
 		info, err := os.Stat(filepath.Join(root, name))
 		if err != nil || info.Mode().Perm() != 0o755 || info.ModTime().Unix() != 0 {
 			t.Errorf("implied %q: %v %v", name, info, err)
+		}
+	}
+}
+
+func withXattrs(e entry, pairs ...string) entry {
+	e.PAXRecords = map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		e.PAXRecords[paxAttribute+pairs[i]] = pairs[i+1]
+	}
+	return e
+}
+
+// xattrs are all of a file that may be an image's, and some that may not.
+func xattrs(t testing.TB, at string) string {
+	t.Helper()
+	names, err := listXattrs(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, name := range names {
+		if name == "security.selinux" { // the machine's own policy gives it
+			continue
+		}
+		value := make([]byte, 1024)
+		n, err := unix.Getxattr(at, name, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, name+"="+string(value[:n]))
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func TestExtendedAttributes(t *testing.T) {
+	readOnly := file("ro", "x")
+	readOnly.Mode = 0o444
+	root, err := unpacked(t, Options{},
+		[]entry{
+			withXattrs(file("f", "x"), "user.a", "1", "user.b", "2\x003", "user.overlay.opaque", "y", "trusted.overlay.opaque", "y", "security.selinux", "unconfined", "system.posix_acl_access", "x"),
+			withXattrs(dir("d"), "user.a", "1", "user.overlay.opaque", "y"), withXattrs(dir("e"), "user.a", "1"),
+			withXattrs(symlink("s", "f"), "user.a", "1"), withXattrs(readOnly, "user.a", "1"),
+		},
+		[]entry{withXattrs(dir("d"), "user.c", "3"), file("e/f", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"f": "user.a=1 user.b=2\x003", "d": "user.c=3", "e": "user.a=1", "ro": "user.a=1"} {
+		if got := xattrs(t, filepath.Join(root, name)); got != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
 		}
 	}
 }
