@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"gavel/sandbox"
-	"gavel/sandbox/container/containertest"
 )
 
 // withVolumes is an image whose config declares these.
@@ -39,12 +38,4 @@ func TestVariedPathBelowAVolume(t *testing.T) {
 		t.Errorf("%+v, log %q", res, log)
 	}
 	noLeftovers(t, r)
-}
-
-func TestVariation(t *testing.T) {
-	r := newRunner(t)
-	closing(t, r)
-	containertest.Variation(t, r, busybox)
-	noLeftovers(t, r)
-	t.Run("image with volumes", func(t *testing.T) { containertest.Variation(t, r, stubborn) })
 }
