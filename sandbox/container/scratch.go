@@ -26,6 +26,8 @@ type Tree struct {
 	Bytes    int64 // of what may be written to it
 	Epoch    int64 // time of its root, seconds since 1970
 	Owner    int   // host-side user and group of its root, and of a copy
+	Root     int   // those of the container's root
+	Hostname string
 	// Copied has the inputs copied, for another owner than theirs or for Reversed,
 	// which has directories list them in the reverse of their own order.
 	Copied, Reversed bool
@@ -36,7 +38,7 @@ type Tree struct {
 func TreeOf(s sandbox.Spec, base int) Tree {
 	v := s.Surroundings()
 	return Tree{
-		InputDir: s.InputDir, Bytes: s.Limits.DiskBytes, Epoch: s.SourceDateEpoch, Owner: base + v.UID,
+		InputDir: s.InputDir, Bytes: s.Limits.DiskBytes, Epoch: s.SourceDateEpoch, Owner: base + v.UID, Root: base, Hostname: v.Hostname,
 		Copied: v.UID != sandbox.UID || v.ReverseOrder, Reversed: v.ReverseOrder,
 	}
 }
@@ -48,7 +50,7 @@ func (s Scratch) Make(t Tree) error {
 	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making a run's scratch directory: %w", err)
 	}
-	size := t.Bytes
+	size := t.Bytes + namesBytes
 	if t.Copied {
 		inputs, err := copyBytes(t.InputDir)
 		if err != nil {
@@ -67,7 +69,7 @@ func (s Scratch) Make(t Tree) error {
 	if t.Copied {
 		fill = s.copy
 	}
-	if err := fill(t); err != nil {
+	if err := errors.Join(fill(t), s.writeNames(t)); err != nil {
 		return errors.Join(fmt.Errorf("preparing a run's scratch directory: %w", err), s.Remove())
 	}
 	return nil
@@ -127,24 +129,23 @@ func (s Scratch) Show() (string, error) {
 	return s.path("merged"), nil
 }
 
-// Root assembles a container's root of read-only trees, the first in front, each
-// a directory. Before them all lie the directories points, open as a mode says,
-// on which a runtime that can write to no root can mount. owner is the host-side
-// one of root inside.
-func (s Scratch) Root(points map[string]os.FileMode, owner int, epoch int64, trees ...string) (string, error) {
+// MountRoot assembles a container's root of read-only trees, the first in front,
+// each a directory. Before them all lie the directories points, open as a mode says,
+// on which a runtime that can write to no root can mount.
+func (s Scratch) MountRoot(t Tree, points map[string]os.FileMode, trees ...string) (string, error) {
 	for p := range points {
 		if err := os.MkdirAll(filepath.Join(s.path("points"), p), 0o755); err != nil {
 			return "", fmt.Errorf("making the mount points of a root: %w", err)
 		}
 	}
-	when := time.Unix(epoch, 0)
+	when := time.Unix(t.Epoch, 0)
 	err := filepath.WalkDir(s.path("points"), func(dir string, _ os.DirEntry, err error) error {
 		mode, named := points[strings.TrimPrefix(dir, s.path("points")+"/")]
 		if !named {
 			mode = 0o755
 		}
 		// Nothing is made any more, so times stay.
-		return errors.Join(err, os.Chown(dir, owner, owner), os.Chmod(dir, mode), os.Chtimes(dir, when, when))
+		return errors.Join(err, os.Chown(dir, t.Root, t.Root), os.Chmod(dir, mode), os.Chtimes(dir, when, when))
 	})
 	if err != nil {
 		return "", fmt.Errorf("making the mount points of a root: %w", err)

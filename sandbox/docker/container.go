@@ -92,7 +92,7 @@ func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, f file
 	return h
 }
 
-// mounts are PID 1's program, the build directory, the CPUs, and, for each volume the
+// mounts are PID 1's program, the build directory, the CPUs, names, and, for each volume the
 // image declares, a read-only copy of what it holds there: a declared volume
 // would otherwise be writable without limit.
 func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, f files) []mount.Mount {
@@ -103,6 +103,12 @@ func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, f files) [
 	}
 	for _, name := range slices.Sorted(maps.Keys(container.CPUFiles)) {
 		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: filepath.Join(f.cpus, name), Target: container.CPUFiles[name], ReadOnly: true})
+	}
+	for _, name := range container.NameFiles {
+		if s.Network && name == "resolv.conf" {
+			continue // the engine shows the machine's
+		}
+		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: f.scratch.Name(name), Target: "/etc/" + name, ReadOnly: true})
 	}
 	for i, dir := range facts.volumes {
 		switch {

@@ -118,7 +118,7 @@ func TestHostConfig(t *testing.T) {
 
 func checkMounts(t *testing.T, h *engine.HostConfig) {
 	t.Helper()
-	if len(h.Binds) != 0 || len(h.Mounts) != 6 {
+	if len(h.Binds) != 0 || len(h.Mounts) != 9 {
 		t.Fatalf("mounts: %+v %+v", h.Binds, h.Mounts)
 	}
 	if m := h.Mounts[0]; m.Type != mount.TypeBind || m.Source != "/scratch/init-1" || m.Target != pid1.Path || !m.ReadOnly {
@@ -134,8 +134,30 @@ func checkMounts(t *testing.T, h *engine.HostConfig) {
 			t.Errorf("CPUs: %+v", m)
 		}
 	}
-	if m := h.Mounts[5]; m.Target != "/data" || !m.ReadOnly || m.VolumeOptions.Labels[ownerLabel] != "me" {
+	for i, name := range []string{"hosts", "hostname", "resolv.conf"} {
+		if m := h.Mounts[5+i]; m.Type != mount.TypeBind || m.Source != "/scratch/runs/abc/names/"+name || m.Target != "/etc/"+name || !m.ReadOnly {
+			t.Errorf("names: %+v", m)
+		}
+	}
+	if m := h.Mounts[8]; m.Target != "/data" || !m.ReadOnly || m.VolumeOptions.Labels[ownerLabel] != "me" {
 		t.Errorf("a volume of the image: %+v", m)
+	}
+}
+
+// A volume of the image in which the build directory's mount point must be made
+// cannot be read-only; it is a small file system of root's instead.
+func TestVolumeAboveTheBuildDirectory(t *testing.T) {
+	r := &Runner{config: Config{Owner: "me"}, initPath: "/scratch/init-1"}
+	s := sandbox.Spec{Variation: sandbox.Variation{WorkRoot: "/build/v3/tree"}}
+	mounts := r.mounts("abc", s, imageFacts{volumes: []string{"/build", "/build/v3/tree", "/buildings"}}, files{})
+	if len(mounts) != 10 || mounts[1].Target != "/build/v3/tree" {
+		t.Fatalf("mounts: %+v", mounts)
+	}
+	if m := mounts[8]; m.Type != mount.TypeTmpfs || m.Target != "/build" || m.TmpfsOptions.Mode != 0o755 {
+		t.Errorf("/build: %+v", m)
+	}
+	if m := mounts[9]; m.Type != mount.TypeVolume || m.Target != "/buildings" || !m.ReadOnly {
+		t.Errorf("/buildings: %+v", m)
 	}
 }
 

@@ -3,8 +3,10 @@ package oci
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -29,6 +31,8 @@ type shown struct {
 	root string
 	work string // the build directory
 	cpus string // what shows the CPUs
+	// names are files of the host by where they are shown.
+	names map[string]string
 }
 
 // spec is the container of s, whose limits are complete.
@@ -123,10 +127,33 @@ func (r *Runner) mounts(s sandbox.Spec, d shown) []specs.Mount {
 		bind(filepath.Join(d.cpus, cpus.InfoFile), "/proc/cpuinfo", "ro", "noexec", "rprivate"),
 		bind(filepath.Join(d.cpus, cpus.StatFile), "/proc/stat", "ro", "noexec", "rprivate"),
 	}
-	if s.Network {
-		mounts = append(mounts, bind("/etc/resolv.conf", "/etc/resolv.conf", "ro", "noexec", "rprivate"))
+	for _, target := range slices.Sorted(maps.Keys(d.names)) {
+		mounts = append(mounts, bind(d.names[target], target, "ro", "noexec", "rprivate"))
 	}
 	return mounts
+}
+
+// names are the files of /etc to show instead of the image's: those that tell the
+// host's name, and with the machine's network also where that asks for names. Only
+// regular files are covered: a link could lead the mount elsewhere.
+func names(image string, s sandbox.Spec, sc container.Scratch) map[string]string {
+	shown := map[string]string{}
+	if info, err := os.Lstat(filepath.Join(image, "etc")); err != nil || !info.IsDir() {
+		return shown
+	}
+	for _, name := range container.NameFiles {
+		source := sc.Name(name)
+		if name == "resolv.conf" {
+			if !s.Network {
+				continue
+			}
+			source = "/etc/resolv.conf"
+		}
+		if info, err := os.Lstat(filepath.Join(image, "etc", name)); err == nil && info.Mode().IsRegular() {
+			shown["/etc/"+name] = source
+		}
+	}
+	return shown
 }
 
 // mountPoints are the directories that mounts of s need, with their modes, which

@@ -12,9 +12,9 @@
 //     runtime enters that range before it mounts, so what it mounts lies where
 //     the range's root may pass: below mountsDir, which is closed to others.
 //   - The root is an overlay without an upper layer: mount points in front, then
-//     PID 1's program and a few files that engines write too, then the image. It
-//     cannot be written to, by the runtime either, so images stay as they were
-//     unpacked, and an image without /proc or with a symlink of that name serves.
+//     PID 1's program, then the image. It cannot be written
+//     to, by the runtime either, so images stay as they were unpacked, and an image
+//     without /proc or with a symlink of that name serves.
 //   - The build directory is an overlay over the input tree, or a copy of it, on
 //     a tmpfs of Limits.DiskBytes, mounted here and bound into the container.
 //   - The runtime starts PID 1 (package container/pid1) and leaves; PID 1's

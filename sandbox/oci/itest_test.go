@@ -156,17 +156,8 @@ func TestContract(t *testing.T) {
 			Root:            img.Root(),
 			ForeignRoot:     sandbox.HostRoot,
 			ForeignRootSays: "--sandbox native",
+			CannotVary:      []string{sandboxtest.VaryClock},
 			Leftovers:       func(t testing.TB) []string { return leftovers(t, r) },
 		})
-	})
-}
-
-func TestVariation(t *testing.T) {
-	img := containertest.Busybox(t)
-	each(t, func(t *testing.T, runtime string) {
-		r := newRunner(t, runtime)
-		closing(t, r)
-		containertest.Variation(t, r, take(t, r, img))
-		noLeftovers(t, r)
 	})
 }

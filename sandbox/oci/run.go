@@ -48,7 +48,8 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, image string) (_ san
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := sc.Make(container.TreeOf(s, sandbox.IDBase)); err != nil {
+	tree := container.TreeOf(s, sandbox.IDBase)
+	if err := sc.Make(tree); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
 	}
 	d := shown{cpus: dir}
@@ -58,8 +59,9 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, image string) (_ san
 	trees := []string{r.skeletonPath()}
 	if image != "" {
 		trees = append(trees, image)
+		d.names = names(image, s, sc)
 	}
-	if d.root, err = sc.Root(r.mountPoints(s), sandbox.IDBase, s.SourceDateEpoch, trees...); err != nil {
+	if d.root, err = sc.MountRoot(tree, r.mountPoints(s), trees...); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
 	}
 	if err := writeBundle(r.bundlePath(run), r.spec(run, s, d)); err != nil {

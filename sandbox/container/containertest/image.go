@@ -1,3 +1,6 @@
+// Package containertest is what tests of runners of containers share: images made
+// on the spot, and the machine's cgroups as crun wants them. It starts no engine,
+// downloads nothing and knows no runner. Images in it hold busybox's tools.
 package containertest
 
 import (
