@@ -4,7 +4,7 @@ GO         ?= go
 FUZZTIME   ?= 10s
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
-INIT        = sandbox/native/embed/init.bin sandbox/docker/embed/init.bin
+INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
 CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./worker/...
 
 .PHONY: build demo test itest probe check race bench proto fuzz clean FORCE
@@ -73,4 +73,4 @@ proto: ## generated code of api/ (needs protoc)
 		--go-grpc_out=. --go-grpc_opt=module=gavel api/gavel/v1/gavel.proto
 
 clean:
-	rm -rf bin sandbox/native/embed sandbox/docker/embed
+	rm -rf bin sandbox/native/embed sandbox/container/embed

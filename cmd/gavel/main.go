@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container/pid1"
 	"gavel/sandbox/native"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/strslice"
 
 	"gavel/sandbox"
@@ -42,13 +42,13 @@ func BenchmarkStart(b *testing.B) {
 
 func bareRun(b *testing.B, r *Runner, ctx context.Context) (remove func()) {
 	made, err := r.engine.ContainerCreate(ctx,
-		&container.Config{Image: busybox, Cmd: strslice.StrSlice{"/bin/true"}, Labels: r.labels("bare")},
-		&container.HostConfig{NetworkMode: "none"}, nil, nil, "")
+		&engine.Config{Image: busybox, Cmd: strslice.StrSlice{"/bin/true"}, Labels: r.labels("bare")},
+		&engine.HostConfig{NetworkMode: "none"}, nil, nil, "")
 	if err != nil {
 		b.Fatal(err)
 	}
-	exited, lost := r.engine.ContainerWait(ctx, made.ID, container.WaitConditionNextExit)
-	if err := r.engine.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+	exited, lost := r.engine.ContainerWait(ctx, made.ID, engine.WaitConditionNextExit)
+	if err := r.engine.ContainerStart(ctx, made.ID, engine.StartOptions{}); err != nil {
 		b.Fatal(err)
 	}
 	select {

@@ -12,10 +12,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
 )
 
 // signal is a log that tells when it holds a text.
@@ -68,7 +69,7 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 func killWorker(t *testing.T, root string) {
 	observer := newRunner(t) // only to look, under another owner
 	closing(t, observer)
-	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + newRunID(), Init: initFile}
+	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + container.NewRunID(), Init: initFile}
 	worker := exec.Command(os.Args[0], crashWorker, c.ScratchDir, c.Owner, c.Init, root, t.TempDir())
 	worker.Stderr = os.Stderr
 	out, err := worker.StdoutPipe()
@@ -87,11 +88,11 @@ func killWorker(t *testing.T, root string) {
 		t.Fatalf("the worker said %q, %v", line, err)
 	}
 	ctx := context.Background()
-	mine, err := observer.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+c.Owner))})
+	mine, err := observer.engine.ContainerList(ctx, engine.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+c.Owner))})
 	if err != nil || len(mine) != 1 {
 		t.Fatalf("the worker has %d containers, %v", len(mine), err)
 	}
-	ended, failed := observer.engine.ContainerWait(ctx, mine[0].ID, container.WaitConditionNextExit)
+	ended, failed := observer.engine.ContainerWait(ctx, mine[0].ID, engine.WaitConditionNextExit)
 
 	if err := worker.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -122,11 +123,11 @@ func TestSweepAfterEachRun(t *testing.T) {
 	r := newRunner(t)
 	closing(t, r)
 	ctx := context.Background()
-	stray, err := r.engine.ContainerCreate(ctx, &container.Config{Image: busybox, Cmd: []string{"true"}, Labels: r.labels("gone")}, nil, nil, nil, "")
+	stray, err := r.engine.ContainerCreate(ctx, &engine.Config{Image: busybox, Cmd: []string{"true"}, Labels: r.labels("gone")}, nil, nil, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := r.engine.ContainerCreate(ctx, &container.Config{Image: busybox, Cmd: []string{"true"}, Labels: map[string]string{ownerLabel: "itest-other"}}, nil, nil, nil, "")
+	other, err := r.engine.ContainerCreate(ctx, &engine.Config{Image: busybox, Cmd: []string{"true"}, Labels: map[string]string{ownerLabel: "itest-other"}}, nil, nil, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

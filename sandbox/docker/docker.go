@@ -1,6 +1,6 @@
 // Package docker is the sandbox.Runner that runs each command in a container of
 // the Docker engine on this machine, from an image named by its id. It never
-// pulls, builds or tags images, never shows the engine's socket to a command,
+// pulls or builds images, never shows the engine's socket to a command,
 // and never takes anything but layers from an image: its variables, entry point,
 // user, volumes and health check have no effect. Every container, volume and
 // mount it makes bears its owner, and whatever a killed worker left of them is
@@ -13,7 +13,7 @@
 //     in its scratch directory, which takes root. The engine mounts the volume
 //     while the container runs; afterwards this process mounts the same layers to
 //     collect outputs. What is written counts as memory too, as in /tmp.
-//   - PID 1 is package pid1, shown read-only at pid1.Path. It sets environment,
+//   - PID 1 is package container/pid1, shown read-only at pid1.Path. It sets environment,
 //     umask 022 and working directory exactly, reaps orphans, and tells a signal
 //     from an exit code, which the engine does not.
 //   - The engine keeps no log of its own: the worker's attached stream is the log,
@@ -26,7 +26,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +35,8 @@ import (
 	"github.com/docker/docker/client"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
+	"gavel/sandbox/seccomp/profile"
 )
 
 // Config is where and as whom a Runner works.
@@ -49,34 +50,43 @@ type Config struct {
 	// ScratchDir is an absolute host directory for mounts; it is made if absent
 	// and belongs to one Runner at a time.
 	ScratchDir string
+	// ImageBytes bounds what the images that this owner took take of the engine's
+	// disk, each counted with what it shares; 0 is no bound.
+	ImageBytes int64
 	// Owner labels what this runner makes (gavel.owner). Two workers must not
 	// share it: each removes what bears its owner and is not its own run.
 	Owner string
-	// Init is a host path of the static init program (sandbox/docker/init); empty
+	// Init is a host path of the static init program (sandbox/container/init); empty
 	// takes the one embedded in this binary, or this binary itself if it is static.
 	Init string
 }
 
-// Runner is a sandbox.Runner on a Docker engine.
+// Runner is a sandbox.ImageTaker on a Docker engine.
 type Runner struct {
 	engine      *client.Client
 	config      Config
-	initPath    string   // host path of PID 1's program
-	lock        *os.File // held while this Runner lives
-	cpus        int      // of the engine; it refuses limits above
-	remapped    bool     // the engine maps container users to others
+	initPath    string           // host path of PID 1's program
+	place       *container.Place // nil until taken
+	shown       *container.CPUs
+	seccomp     string // the filter of system calls, as the engine takes it
+	cpus        int    // of the engine; it refuses limits above
+	containerd  bool   // the engine keeps images in containerd, named by manifest
+	remapped    bool   // the engine maps container users to others
 	description sandbox.Description
 
 	mu       sync.Mutex
 	closed   bool
 	runs     map[string]bool       // runs whose container may exist
-	images   map[string]imageFacts // by id; an id's content never changes
+	images   map[string]imageFacts // by name; a name's content never changes
+	uses     map[string]int64      // when an image was last used, Unix nanoseconds
+	users    map[string]int        // runs under way of an image
 	sweepErr error                 // of the last sweep after a run
 
 	running  sync.WaitGroup // Run calls
 	removals sync.WaitGroup // containers being removed in the background
 	slots    chan struct{}  // one per removal
 	sweeping sync.Mutex     // one sweep after a run at a time
+	takes    chan struct{}  // held by the TakeImage at work
 }
 
 // New connects to the engine, takes ScratchDir, and removes what an earlier
@@ -84,18 +94,24 @@ type Runner struct {
 // what to do.
 func New(ctx context.Context, c Config) (*Runner, error) {
 	if err := c.check(); err != nil {
-		return nil, unavailable(err)
+		return nil, container.Unavailable(err)
 	}
 	engine, err := connect(c.Host)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, container.Unavailable(err)
+	}
+	filter, err := profile.DockerProfile(false)
+	if err != nil {
+		return nil, container.Unavailable(fmt.Errorf("writing the filter of system calls: %w", err))
 	}
 	r := &Runner{
-		engine: engine,
-		config: c,
-		runs:   map[string]bool{},
-		images: map[string]imageFacts{},
-		slots:  make(chan struct{}, maxRemovals),
+		engine:  engine,
+		config:  c,
+		seccomp: string(filter),
+		runs:    map[string]bool{},
+		images:  map[string]imageFacts{},
+		uses:    map[string]int64{}, users: map[string]int{}, takes: make(chan struct{}, 1),
+		slots: make(chan struct{}, maxRemovals),
 	}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.release())
@@ -117,31 +133,44 @@ func (r *Runner) open(ctx context.Context) error {
 	if err := r.survey(ctx); err != nil {
 		return err
 	}
-	if err := r.takeScratch(); err != nil {
-		return unavailable(err)
-	}
-	if err := r.sweep(ctx); err != nil {
-		return unavailable(fmt.Errorf("removing what an earlier worker left in the Docker engine: %w", err))
-	}
-	if err := sweepScratch(r.config.ScratchDir); err != nil {
-		return unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
-	}
-	path, err := installInit(r.config.ScratchDir, r.config.Init)
+	place, err := container.TakePlace(r.config.ScratchDir, 0)
 	if err != nil {
-		return unavailable(err)
+		return container.Unavailable(err)
+	}
+	r.place = place
+	if err := r.sweep(ctx); err != nil {
+		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the Docker engine: %w", err))
+	}
+	if err := place.Sweep(); err != nil {
+		return container.Unavailable(fmt.Errorf("removing what an earlier worker left in the scratch directory: %w", err))
+	}
+	if err := r.adoptOrphans(ctx); err != nil {
+		return container.Unavailable(fmt.Errorf("tagging the images that an earlier worker loaded: %w", err))
+	}
+	if r.shown, err = place.CPUs(); err != nil {
+		return container.Unavailable(err)
+	}
+	path, err := container.InstallInit(r.config.ScratchDir, r.config.Init)
+	if err != nil {
+		return container.Unavailable(err)
 	}
 	r.initPath = path
 	return nil
 }
 
-// Roots lists the ids of the engine's images.
+// Roots lists the engine's images: by their ids, or those that were taken by
+// their names where an engine gives other ids.
 func (r *Runner) Roots(ctx context.Context) ([]string, error) {
 	var roots []string
 	err := r.retry(ctx, "listing images", func(ctx context.Context) error {
 		list, err := r.engine.ImageList(ctx, image.ListOptions{})
 		roots = roots[:0]
 		for _, i := range list {
-			roots = append(roots, i.ID)
+			root := i.ID
+			if named, taken := rootOfTags(i.RepoTags); taken && r.containerd {
+				root = named
+			}
+			roots = append(roots, root)
 		}
 		return err
 	})
@@ -169,18 +198,20 @@ func (r *Runner) Close() error {
 // release gives the scratch directory and the connections back.
 func (r *Runner) release() error {
 	err := r.engine.Close()
-	if r.lock != nil {
-		err = errors.Join(err, r.lock.Close())
+	if r.place != nil {
+		err = errors.Join(err, r.place.Release())
 	}
 	return err
 }
+
+var errClosed = container.Unavailable(errors.New("the docker sandbox has been closed"))
 
 // enter counts a Run in, unless the Runner is closed.
 func (r *Runner) enter(run string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return unavailable(errors.New("the docker sandbox has been closed"))
+		return errClosed
 	}
 	r.running.Add(1)
 	r.runs[run] = true

@@ -10,12 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/system"
 
 	"gavel/sandbox"
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container"
+	"gavel/sandbox/container/pid1"
 )
 
 func TestNewSaysWhatToDo(t *testing.T) {
@@ -94,11 +95,11 @@ func TestWeaknesses(t *testing.T) {
 }
 
 func TestHostConfig(t *testing.T) {
-	r := &Runner{config: Config{Owner: "me", Runtime: "runsc"}, cpus: 4, initPath: "/scratch/init-1"}
+	r := &Runner{config: Config{Owner: "me", Runtime: "runsc"}, cpus: 4, seccomp: "{}", initPath: "/scratch/init-1"}
 	s := sandbox.Spec{Limits: sandbox.Limits{MemoryBytes: 64 << 20, CPUMillis: 1500, Pids: 20, DiskBytes: 1 << 20}}
-	h := r.hostConfig("abc", s, imageFacts{volumes: []string{"/data", "/tmp", "/build"}}, scratch{"/scratch/runs/abc"})
+	h := r.hostConfig("abc", s, imageFacts{volumes: []string{"/data", "/tmp", "/build"}}, files{container.Scratch{Dir: "/scratch/runs/abc"}, "/scratch/cpus/2"})
 	if h.NetworkMode != "none" || h.Runtime != "runsc" || !h.ReadonlyRootfs || h.Privileged || h.UsernsMode != "" ||
-		!slices.Equal(h.CapDrop, []string{"ALL"}) || len(h.CapAdd) != 0 || !slices.Equal(h.SecurityOpt, []string{"no-new-privileges"}) {
+		!slices.Equal(h.CapDrop, []string{"ALL"}) || len(h.CapAdd) != 0 || !slices.Equal(h.SecurityOpt, []string{"no-new-privileges", "seccomp={}"}) {
 		t.Errorf("isolation: %+v", h)
 	}
 	if h.Memory != 64<<20 || h.MemorySwap != h.Memory || *h.PidsLimit != 20+pid1.Threads || h.NanoCPUs != 1_500_000_000 {
@@ -109,15 +110,15 @@ func TestHostConfig(t *testing.T) {
 	}
 	checkMounts(t, h)
 	s.Limits.CPUMillis, s.Network, r.remapped = 64_000, true, true
-	h = r.hostConfig("abc", s, imageFacts{}, scratch{"/scratch/runs/abc"})
+	h = r.hostConfig("abc", s, imageFacts{}, files{})
 	if h.NanoCPUs != 4_000_000_000 || h.NetworkMode != "host" || h.UsernsMode != "host" {
 		t.Errorf("CPUs beyond the engine's %d, network %q, user namespace %q", h.NanoCPUs, h.NetworkMode, h.UsernsMode)
 	}
 }
 
-func checkMounts(t *testing.T, h *container.HostConfig) {
+func checkMounts(t *testing.T, h *engine.HostConfig) {
 	t.Helper()
-	if len(h.Binds) != 0 || len(h.Mounts) != 3 {
+	if len(h.Binds) != 0 || len(h.Mounts) != 6 {
 		t.Fatalf("mounts: %+v %+v", h.Binds, h.Mounts)
 	}
 	if m := h.Mounts[0]; m.Type != mount.TypeBind || m.Source != "/scratch/init-1" || m.Target != pid1.Path || !m.ReadOnly {
@@ -128,22 +129,27 @@ func checkMounts(t *testing.T, h *container.HostConfig) {
 	if build.Target != "/build" || build.Source != "" || build.VolumeOptions.DriverConfig.Options["o"] != want {
 		t.Errorf("/build: %+v %+v", build, build.VolumeOptions.DriverConfig)
 	}
-	if m := h.Mounts[2]; m.Target != "/data" || !m.ReadOnly || m.VolumeOptions.Labels[ownerLabel] != "me" {
+	for i, target := range []string{"/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu"} {
+		if m := h.Mounts[2+i]; m.Type != mount.TypeBind || m.Source != "/scratch/cpus/2"+target || m.Target != target || !m.ReadOnly {
+			t.Errorf("CPUs: %+v", m)
+		}
+	}
+	if m := h.Mounts[5]; m.Target != "/data" || !m.ReadOnly || m.VolumeOptions.Labels[ownerLabel] != "me" {
 		t.Errorf("a volume of the image: %+v", m)
 	}
 }
 
 func TestContainerConfigTakesNothingFromTheImage(t *testing.T) {
 	r := &Runner{config: Config{Owner: "me"}}
-	c := r.containerConfig("abc", sandbox.Spec{Root: "sha256:00", Argv: []string{"make"}})
-	if c.User != "65534:65534" || c.Hostname != "gavel" || c.WorkingDir != "/" || !slices.Equal(c.Entrypoint, []string{pid1.Path}) ||
+	c := r.containerConfig("abc", sandbox.Spec{Root: "sha256:00", Argv: []string{"make"}}, imageFacts{id: "sha256:01"})
+	if c.Image != "sha256:01" || c.User != "65534:65534" || c.Hostname != "gavel" || c.WorkingDir != "/" || !slices.Equal(c.Entrypoint, []string{pid1.Path}) ||
 		!slices.Equal(c.Healthcheck.Test, []string{"NONE"}) || !c.StdinOnce || c.Tty {
 		t.Errorf("%+v", c)
 	}
 	if c.Labels[ownerLabel] != "me" || c.Labels[runLabel] != "abc" {
 		t.Errorf("labels %v", c.Labels)
 	}
-	o := order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}})
+	o := container.Order(sandbox.Spec{Argv: []string{"make"}, WorkDir: "a/b", Env: []string{"K=V"}}, nil)
 	if o.Dir != "/build/a/b" || o.Env[0] != "PATH="+sandbox.SearchPath || o.Env[len(o.Env)-1] != "K=V" {
 		t.Errorf("order %+v", o)
 	}
@@ -236,13 +242,4 @@ func TestRetryDoesNotRepeatACallThatHangs(t *testing.T) {
 			t.Errorf("%v after %d calls and %v", err, calls, time.Since(begin))
 		}
 	})
-}
-
-func TestStatic(t *testing.T) {
-	if err := static([]byte("#!/bin/sh\n")); err == nil {
-		t.Error("a script was taken for a program")
-	}
-	if _, err := initProgram("/nonexistent/init"); err == nil || !strings.Contains(err.Error(), "/nonexistent/init") {
-		t.Errorf("error %v", err)
-	}
 }

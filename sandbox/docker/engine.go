@@ -17,13 +17,8 @@ import (
 	"github.com/docker/docker/client"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
 )
-
-func unavailable(err error) error { return fmt.Errorf("%w: %w", sandbox.ErrUnavailable, err) }
-
-func refuse(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", sandbox.ErrRefused, fmt.Sprintf(format, args...))
-}
 
 // connect makes the client; no call is made yet. Inputs and scratch directories
 // are named to the engine by path, so only this machine's engine will do.
@@ -50,12 +45,13 @@ func (r *Runner) survey(ctx context.Context) error {
 	defer cancel()
 	info, err := r.engine.Info(ctx)
 	if err != nil {
-		return unavailable(r.unreachableSentence(err))
+		return container.Unavailable(r.unreachableSentence(err))
 	}
 	if err := checkEngine(info, r.config.Runtime); err != nil {
-		return unavailable(err)
+		return container.Unavailable(err)
 	}
 	r.cpus = info.NCPU
+	r.containerd = containerdImages(info)
 	r.remapped = hasSecurity(info, "userns")
 	r.description = sandbox.Description{
 		Name:     "docker",
@@ -117,7 +113,7 @@ func weaknesses(info system.Info) []string {
 		{info.MemoryLimit && !info.SwapLimit, "the Docker engine cannot limit swap: commands may use swap beyond their memory limit"},
 		{!info.PidsLimit, "the Docker engine cannot limit processes"},
 		{!info.CPUCfsQuota, "the Docker engine cannot limit CPU time"},
-		{containerdImages(info), "the Docker engine keeps images in containerd: their ids are digests of the manifest, not of the config"},
+		{containerdImages(info), "the Docker engine keeps images in containerd: images that were loaded by hand have ids of their manifests, not of their configs"},
 	} {
 		if w.weak {
 			notes = append(notes, w.note)
@@ -156,11 +152,11 @@ func (r *Runner) retry(ctx context.Context, what string, call func(context.Conte
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !connectionLost(err):
-			return unavailable(fmt.Errorf("%s: %w", what, err))
+			return container.Unavailable(fmt.Errorf("%s: %w", what, err))
 		case giveUp.IsZero():
 			giveUp = time.Now().Add(restartTimeout)
 		case time.Now().After(giveUp):
-			return unavailable(fmt.Errorf("%s: %w", what, r.unreachableSentence(err)))
+			return container.Unavailable(fmt.Errorf("%s: %w", what, r.unreachableSentence(err)))
 		}
 		pause := time.NewTimer(restartPoll)
 		select {

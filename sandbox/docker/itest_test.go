@@ -11,11 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
 	"gavel/sandbox/sandboxtest"
 )
 
@@ -45,7 +46,7 @@ func prepared(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	initFile = filepath.Join(dir, "init")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", initFile, "./init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", initFile, "../container/init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building the init program: %w\n%s", err, out)
@@ -69,7 +70,7 @@ func makeImage(args ...string) (string, error) {
 // newRunner returns a runner of an owner of its own, not closed by it.
 func newRunner(t testing.TB, change ...func(*Config)) *Runner {
 	t.Helper()
-	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + newRunID(), Init: initFile}
+	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + container.NewRunID(), Init: initFile}
 	for _, f := range change {
 		f(&c)
 	}
@@ -96,7 +97,7 @@ func leftovers(t testing.TB, r *Runner) []string {
 	ctx := context.Background()
 	mine := filters.NewArgs(filters.Arg("label", ownerLabel+"="+r.config.Owner))
 	var left []string
-	containers, err := r.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: mine})
+	containers, err := r.engine.ContainerList(ctx, engine.ListOptions{All: true, Filters: mine})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +120,12 @@ func leftovers(t testing.TB, r *Runner) []string {
 			left = append(left, "mount "+line)
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(r.config.ScratchDir, runsDir))
+	runs, err := r.place.Runs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		left = append(left, "scratch "+e.Name())
+	for _, run := range runs {
+		left = append(left, "scratch "+run)
 	}
 	return left
 }

@@ -11,16 +11,9 @@ const (
 	// before a command that has not started is given up; systemd takes about 3 s.
 	restartTimeout = 15 * time.Second
 	restartPoll    = 250 * time.Millisecond
-	// launchTimeout is from the engine's start call to the command's start.
-	launchTimeout = 60 * time.Second
-	// killTimeout is from SIGKILL to the container's end; a process in an
-	// uninterruptible write to a slow disk dies late.
-	killTimeout = 30 * time.Second
 	// killCallTimeout is how long the engine may take to answer a kill before this
 	// process kills the container itself.
 	killCallTimeout = 10 * time.Second
-	// drainTimeout is how long the rest of a dead container's log may take.
-	drainTimeout = 10 * time.Second
 	// oomTimeout is how long the engine may take to notice that a container it
 	// saw end was killed for memory; the two events travel separately.
 	oomTimeout = time.Second
@@ -33,6 +26,4 @@ const (
 	maxRemovals = 8
 	// maxImages bounds the cache of image facts; a farm serves a few.
 	maxImages = 256
-	// shmBytes is /dev/shm, the engine's own default.
-	shmBytes = 64 << 20
 )

@@ -2,15 +2,12 @@ package docker
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 
 	"gavel/sandbox"
+	"gavel/sandbox/container"
 )
 
 // Run runs one command in a container of its own. The container is dead when
@@ -20,11 +17,11 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
 	}
-	if s.Variation.Varies() {
-		return sandbox.Result{}, fmt.Errorf("%w: this runner cannot vary the environment", sandbox.ErrRefused)
+	if s.Variation.Clock != nil {
+		return sandbox.Result{}, container.Refuse("this runner cannot vary the clock")
 	}
 	if s.Root == sandbox.HostRoot {
-		return sandbox.Result{}, refuse("root %q needs a worker started with --sandbox native; this one runs images: name one by its id", s.Root)
+		return sandbox.Result{}, container.Refuse("root %q needs a worker started with --sandbox native; this one runs images: name one by its id", s.Root)
 	}
 	if err := s.ValidateInputs(); err != nil {
 		return sandbox.Result{}, err
@@ -34,18 +31,18 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	}
 	s.Limits = s.Limits.WithDefaults()
 
-	run := newRunID()
+	run := container.NewRunID()
 	if err := r.enter(run); err != nil {
 		return sandbox.Result{}, err
 	}
 	defer r.running.Done()
-	sc := scratch{filepath.Join(r.config.ScratchDir, runsDir, run)}
+	sc := r.place.Run(run)
 	// Whatever happens, the tmpfs goes first, so that its memory is not held while
 	// the engine removes the container.
 	defer r.discard(run)
 	res, err := r.runIn(ctx, run, s, sc, began)
-	if rmErr := sc.remove(); rmErr != nil && err == nil {
-		err = unavailable(rmErr)
+	if rmErr := sc.Remove(); rmErr != nil && err == nil {
+		err = container.Unavailable(rmErr)
 	}
 	if err != nil {
 		return sandbox.Result{}, err
@@ -53,30 +50,34 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	return res, nil
 }
 
-func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc scratch, began time.Time) (sandbox.Result, error) {
+func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc container.Scratch, began time.Time) (sandbox.Result, error) {
+	defer r.use(s.Root)()
 	facts, err := r.image(ctx, s.Root)
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := sc.make(s.InputDir, s.Limits.DiskBytes, s.SourceDateEpoch); err != nil {
-		return sandbox.Result{}, unavailable(err)
+	taken, shown, err := r.shown.For(s)
+	if err != nil {
+		return sandbox.Result{}, err
+	}
+	if err := sc.Make(container.TreeOf(s, 0)); err != nil {
+		return sandbox.Result{}, container.Unavailable(err)
 	}
 	p := &process{
 		r:         r,
 		container: containerName(run),
-		began:     began,
-		limits:    s.Limits,
-		log:       sandbox.NewCappedLog(s.Log, s.Limits.LogBytes),
+		order:     container.Order(s, taken),
+		course:    container.NewCourse(s, began),
 	}
 	defer p.detach()
-	if err := r.prepare(ctx, run, s, facts, sc, p); err != nil {
+	if err := r.prepare(ctx, run, s, facts, files{sc, shown}, p); err != nil {
 		return sandbox.Result{}, err
 	}
 	res, err := p.execute(ctx)
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := collect(s, sc, &res); err != nil {
+	if err := container.Collect(s, sc, &res); err != nil {
 		return sandbox.Result{}, err
 	}
 	return res, nil
@@ -84,7 +85,7 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc scrat
 
 // prepare creates the container and attaches to it, again if the engine is lost
 // in between: nothing has run yet.
-func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, sc scratch, p *process) error {
+func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files, p *process) error {
 	err := r.retry(ctx, "creating a container", func(ctx context.Context) error {
 		p.detach()
 		// Not to be cancelled: a container made after its creator went away would
@@ -92,26 +93,26 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		var err error
-		if p.id, err = r.create(whole, run, s, facts, sc); err != nil {
+		if p.id, err = r.create(whole, run, s, facts, f); err != nil {
 			return err
 		}
-		return p.attach(ctx, order(s))
+		return p.attach(ctx)
 	})
 	switch {
 	case cerrdefs.IsNotFound(err):
 		r.forgetImage(s.Root)
 		return unknownImage(s.Root)
 	case cerrdefs.IsInvalidArgument(err):
-		return refuse("the Docker engine takes no such container: %s", err)
+		return container.Refuse("the Docker engine takes no such container: %s", err)
 	}
 	return err
 }
 
 // create makes the container, in place of one from an earlier attempt whose
 // answer was lost, and returns its id.
-func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, sc scratch) (string, error) {
+func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files) (string, error) {
 	for {
-		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s), r.hostConfig(run, s, facts, sc), nil, nil, containerName(run))
+		made, err := r.engine.ContainerCreate(ctx, r.containerConfig(run, s, facts), r.hostConfig(run, s, facts, f), nil, nil, containerName(run))
 		if !cerrdefs.IsConflict(err) {
 			return made.ID, err
 		}
@@ -119,37 +120,4 @@ func (r *Runner) create(ctx context.Context, run string, s sandbox.Spec, facts i
 			return "", err
 		}
 	}
-}
-
-// collect copies outputs of a command that ended by itself.
-func collect(s sandbox.Spec, sc scratch, res *sandbox.Result) error {
-	if res.Status != sandbox.Exited && res.Status != sandbox.Signaled {
-		return nil
-	}
-	if len(s.Outputs) == 0 {
-		return nil
-	}
-	work, err := sc.open()
-	if err != nil {
-		return unavailable(err)
-	}
-	defer work.Close()
-	missing, detail, err := sandbox.CollectOutputs(work, s)
-	if err != nil {
-		return unavailable(err)
-	}
-	res.Missing = missing
-	if detail != "" {
-		res.Detail = detail
-	}
-	if len(missing) > 0 && res.Status == sandbox.Exited && res.ExitCode == 0 {
-		res.Status = sandbox.MissingOutput
-	}
-	return nil
-}
-
-func newRunID() string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }

@@ -13,11 +13,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 
 	"gavel/sandbox"
-	"gavel/sandbox/docker/pid1"
+	"gavel/sandbox/container"
+	"gavel/sandbox/container/pid1"
 )
 
 // shell returns a Spec that runs a script over an empty tree, and its log.
@@ -209,7 +210,7 @@ func TestClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if left, err := r.engine.ContainerList(context.Background(), container.ListOptions{All: true}); err != nil {
+	if left, err := r.engine.ContainerList(context.Background(), engine.ListOptions{All: true}); err != nil {
 		t.Error(err)
 	} else {
 		for _, c := range left {
@@ -240,7 +241,7 @@ func TestScratchHasOneRunner(t *testing.T) {
 }
 
 func TestDynamicInitIsRefused(t *testing.T) {
-	_, err := New(context.Background(), Config{ScratchDir: t.TempDir(), Owner: "itest-" + newRunID(), Init: "/bin/sh"})
+	_, err := New(context.Background(), Config{ScratchDir: t.TempDir(), Owner: "itest-" + container.NewRunID(), Init: "/bin/sh"})
 	if !errors.Is(err, sandbox.ErrUnavailable) || !strings.Contains(err.Error(), "CGO_ENABLED=0") {
 		t.Errorf("error %v", err)
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
+	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 )
@@ -39,9 +39,9 @@ func (r *Runner) discard(run string) {
 // remove removes a container, with its volumes, dead or alive, and returns when
 // it is gone, whoever removed it.
 func (r *Runner) remove(ctx context.Context, name string) error {
-	err := r.engine.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	err := r.engine.ContainerRemove(ctx, name, engine.RemoveOptions{Force: true, RemoveVolumes: true})
 	if cerrdefs.IsConflict(err) { // its removal is under way
-		gone, failed := r.engine.ContainerWait(ctx, name, container.WaitConditionRemoved)
+		gone, failed := r.engine.ContainerWait(ctx, name, engine.WaitConditionRemoved)
 		select {
 		case <-gone:
 			return nil
@@ -60,7 +60,7 @@ func (r *Runner) sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	mine := filters.NewArgs(filters.Arg("label", ownerLabel+"="+r.config.Owner))
-	containers, err := r.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: mine})
+	containers, err := r.engine.ContainerList(ctx, engine.ListOptions{All: true, Filters: mine})
 	if err != nil {
 		return fmt.Errorf("listing containers: %w", err)
 	}

@@ -15,44 +15,63 @@ import (
 // How much a sandbox may keep in the file systems of its own that Limits do not name.
 const (
 	sharedMemoryBytes = 64 << 20 // /dev/shm, as container engines give
-	maxInodes         = 1 << 20  // of each tmpfs: a kilobyte of kernel memory each
+	// Files of each tmpfs: one for every four kilobytes, a kilobyte of kernel memory each.
+	bytesPerFile       = 4 << 10
+	minFiles, maxFiles = 64 << 10, 1 << 20
 )
 
 // readOnly are the attributes of everything that is shown and not the build's own.
 const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 
 // hiddenProc are files and directories of /proc that tell of the whole machine,
-// or reach it, where permissions alone would not hide them.
-var hiddenProc = []string{"kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "sysrq-trigger", "acpi", "scsi"}
+// or reach it, where permissions alone would not hide them; protectedProc may be
+// read. Container engines hide and protect at least these, of /sys too, of which
+// commands here see nothing but the CPUs.
+var (
+	hiddenProc = []string{"kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "sysrq-trigger",
+		"acpi", "asound", "interrupts", "scsi"}
+	protectedProc = []string{"bus", "fs", "irq", "sys"}
+)
 
 // Sources lie on the tmpfs that the overlay of WorkRoot will cover, in the new root.
 const (
 	workRoot  = "build"
 	inputTree = workRoot + "/inputs"
 	imageTree = workRoot + "/image"
+	cpuTree   = workRoot + "/cpus"
+	etcTree   = workRoot + "/etc" // what of /etc is one command's own
 )
 
 // planFor compiles a Spec, with defaults filled in, to what the box does.
 func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
+	v := s.Surroundings()
 	p := &box.Plan{
-		Hostname: sandbox.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
-		WorkRoot: sandbox.WorkRoot, Dir: filepath.Join(sandbox.WorkRoot, s.WorkDir),
-		Argv: s.Argv, Umask: sandbox.Umask,
+		Hostname: v.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
+		WorkRoot: v.WorkRoot, Dir: s.Dir(),
+		Argv: s.Argv, Umask: v.Umask, FixedAddresses: v.FixedAddresses,
 		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes,
 	}
 	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
+	names := r.names(v.Hostname)
+	p.Steps = append(p.Steps, names.written...)
 	if s.Root == sandbox.HostRoot {
 		p.Env = sandbox.Environment(s, r.goroot.pathTail()...)
 		p.Steps = append(p.Steps, r.hostRoot(s.Network)...)
+		p.Steps = append(p.Steps, names.shown...)
 	} else {
 		p.Env = sandbox.Environment(s)
-		image, err := r.imageRoot(s)
+		image, err := r.imageRoot(s, names)
 		if err != nil {
 			return nil, err
 		}
 		p.Steps = append(p.Steps, image...)
 	}
-	p.Steps = append(p.Steps, r.ownMounts(s)...)
+	taken, dir, err := r.cpusFor(s)
+	if err != nil {
+		return nil, err
+	}
+	p.CPUs = taken
+	p.Steps = append(p.Steps, r.ownMounts(s, dir)...)
 	return p, nil
 }
 
@@ -93,7 +112,7 @@ func (r *Runner) hostRoot(network bool) []box.Step {
 
 // imageRoot shows an unpacked image, entry by entry, so that the mount points
 // that it may lack can lie beside them.
-func (r *Runner) imageRoot(s sandbox.Spec) ([]box.Step, error) {
+func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 	dir := r.imageDir(s.Root)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -120,25 +139,33 @@ func (r *Runner) imageRoot(s sandbox.Spec) ([]box.Step, error) {
 			steps = append(steps, box.Step{Op: box.File, Target: name}, part)
 		}
 	}
-	shown := map[string]string{"hosts": filepath.Join(r.etcDir(), "hosts")}
-	if s.Network {
-		shown[resolvConf] = filepath.Join(r.dir, resolvConf)
+	shown := names.shown
+	if len(shown) == 0 {
+		for _, name := range namedFiles {
+			shown = append(shown, tree(filepath.Join(r.etcDir(), name), "etc/"+name))
+		}
 	}
-	for name, source := range shown {
+	if s.Network {
+		shown = append(shown, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
+	}
+	for _, step := range shown {
 		// Only over a regular file: a link could lead the mount elsewhere.
-		if info, err := os.Lstat(filepath.Join(dir, "etc", name)); err == nil && info.Mode().IsRegular() {
-			steps = append(steps, tree(source, "etc/"+name))
+		if info, err := os.Lstat(filepath.Join(dir, step.Target)); err == nil && info.Mode().IsRegular() {
+			steps = append(steps, step)
 		}
 	}
 	return steps, nil
 }
 
 // ownMounts are the parts of every sandbox that are not its root's: devices,
-// memory to write to, the inputs, and /proc.
-func (r *Runner) ownMounts(s sandbox.Spec) []box.Step {
-	inputs := box.Overlay
-	if r.copies {
-		inputs = box.Copy
+// memory to write to, /proc, the CPUs, and the inputs.
+func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
+	inputs := box.Step{Op: box.Overlay, Source: inputTree, Target: strings.TrimPrefix(s.Surroundings().WorkRoot, "/"), Options: workRoot}
+	if v := s.Variation; r.copies || v.UID != 0 || v.ReverseOrder {
+		inputs.Op = box.Copy
+		if v.ReverseOrder {
+			inputs.Flags = box.Reversed
+		}
 	}
 	steps := []box.Step{directory("dev/shm"), directory("dev/pts"), directory("proc"), directory("tmp"), directory(inputTree)}
 	for _, d := range []string{"null", "zero", "full", "random", "urandom"} {
@@ -151,24 +178,27 @@ func (r *Runner) ownMounts(s sandbox.Spec) []box.Step {
 	steps = append(steps,
 		tmpfs("dev/shm", "1777", sharedMemoryBytes),
 		tmpfs("tmp", "1777", s.Limits.DiskBytes),
-		tree(s.InputDir, inputTree),
-		box.Step{Op: inputs, Source: inputTree, Target: workRoot},
 		box.Step{Op: box.Proc, Target: "proc"},
 	)
+	steps = append(steps, cpuSteps(cpuDir)...)
 	for _, p := range hiddenProc {
 		steps = append(steps, box.Step{Op: box.Mask, Target: "proc/" + p})
 	}
-	return append(steps, box.Step{Op: box.Protect, Target: "proc/sys"})
+	for _, p := range protectedProc {
+		steps = append(steps, box.Step{Op: box.Protect, Target: "proc/" + p})
+	}
+	// Last, because it covers what other steps show from there.
+	return append(steps, tree(s.InputDir, inputTree), inputs)
 }
 
 func tmpfs(target, mode string, size int64) box.Step {
-	return box.Step{Op: box.Tmpfs, Target: target, Options: fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, maxInodes)}
+	return box.Step{Op: box.Tmpfs, Target: target, Options: fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, min(max(size/bytesPerFile, minFiles), maxFiles))}
 }
 
 // openTrees opens, as root, what a plan's user could not reach by path, and
 // names the descriptors in the plan. Without root the user is the worker's own.
-func openTrees(p *box.Plan) ([]int, error) {
-	if os.Getuid() != 0 {
+func (r *Runner) openTrees(p *box.Plan) ([]int, error) {
+	if !r.ranged {
 		return nil, nil
 	}
 	var fds []int

@@ -21,8 +21,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/cpus"
 	"gavel/sandbox/native/box"
 )
+
+// IDBase is the machine's user that is root inside, where the worker may choose
+// (Description.InputUID is then not -1); user n inside is IDBase+n. Images whose
+// files were shifted by it show the owners that they name.
+const IDBase = box.HostBase
 
 // MaybeInit plays the spawner or a sandbox's first process, and never returns,
 // if this process was started as one. A program that uses New without the
@@ -51,6 +57,8 @@ type Runner struct {
 	goroot  goroot
 	cgroups *cgroups // nil where the machine refuses them
 	spawner *spawner
+	spread  *cpus.Spread
+	ranged  bool // users of sandboxes are a range of the machine's, from IDBase on
 	copies  bool // inputs are copied: this kernel's tmpfs cannot be an overlay's upper layer
 	notes   []string
 
@@ -77,17 +85,23 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 }
 
 func (r *Runner) open(ctx context.Context, binary []byte) error {
-	unavailable := func(err error) error { return fmt.Errorf("%w: %w", sandbox.ErrUnavailable, err) }
+	r.ranged = mapsRange()
 	// First, while this process is small.
 	var err error
 	if r.spawner, err = startSpawner(binary); err != nil {
 		return err
+	}
+	if r.spread, err = cpus.NewSpread(); err != nil {
+		return unavailable(err)
 	}
 	if len(binary) == 0 {
 		r.notes = append(r.notes, "sandboxes start slower: this gavel was built without its small init binary; build it with `make build`")
 	}
 	if r.copies = !tmpfsKeepsAttributes(); r.copies {
 		r.notes = append(r.notes, "inputs are copied to memory for each command and count against its disk limit: before Linux 6.6 an overlay cannot lie on a tmpfs")
+	}
+	if !r.ranged {
+		r.notes = append(r.notes, "sandboxes have one user: the worker may not map others, so the files of images appear to be nobody's")
 	}
 	if err := sweep(r.config.ScratchDir); err != nil {
 		r.notes = append(r.notes, "what a killed worker left could not be removed: "+err.Error())
@@ -145,7 +159,12 @@ func (r *Runner) makeDir() error {
 	} else if err != nil {
 		return err
 	}
-	return os.Mkdir(filepath.Join(r.dir, "empty"), 0o755)
+	for _, d := range []string{"empty", "cpus"} {
+		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Runner) etcDir() string { return filepath.Join(r.dir, "etc") }
@@ -197,8 +216,8 @@ func (r *Runner) Roots(context.Context) ([]string, error) {
 // Describe says who owns inputs and what is weak on this machine.
 func (r *Runner) Describe() sandbox.Description {
 	d := sandbox.Description{Name: "native", InputUID: -1, InputGID: -1, Notes: slices.Clone(r.notes)}
-	if os.Getuid() == 0 {
-		d.InputUID, d.InputGID = box.HostUID, box.HostUID
+	if r.ranged {
+		d.InputUID, d.InputGID = IDBase+sandbox.UID, IDBase+sandbox.UID
 	}
 	return d
 }

@@ -36,8 +36,8 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
 	}
-	if s.Variation.Varies() {
-		return sandbox.Result{}, fmt.Errorf("%w: this runner cannot vary the environment", sandbox.ErrRefused)
+	if s.Variation.Clock != nil {
+		return sandbox.Result{}, fmt.Errorf("%w: the native runner cannot show another clock", sandbox.ErrRefused)
 	}
 	if err := r.serves(s.Root); err != nil {
 		return sandbox.Result{}, err
@@ -77,7 +77,7 @@ func (r *Runner) run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 // attempt runs s in one box.
 func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (res sandbox.Result, err error) {
 	start := time.Now()
-	c, err := r.take(s.Network)
+	c, err := r.take(box.Request{Network: s.Network, UID: s.Surroundings().UID, Ranged: r.ranged})
 	if err != nil {
 		return res, err
 	}
@@ -92,7 +92,7 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 		plan.Processes = uint64(s.Limits.Pids) + boxProcesses
 	}
 	log := sandbox.NewCappedLog(s.Log, s.Limits.LogBytes)
-	if err := c.begin(plan, log); err != nil {
+	if err := c.begin(r, plan, log); err != nil {
 		return res, err
 	}
 	ready := r.makeSpare
@@ -135,7 +135,7 @@ type command struct {
 }
 
 // launch asks a spawner for a box, which will wait for its plan.
-func (r *Runner) launch(p *spawnerProcess, network bool) (_ *command, err error) {
+func (r *Runner) launch(p *spawnerProcess, q box.Request) (_ *command, err error) {
 	c := &command{process: p, pidfd: -1}
 	var sent []int // in the order the spawner expects
 	defer func() {
@@ -161,15 +161,15 @@ func (r *Runner) launch(p *spawnerProcess, network bool) (_ *command, err error)
 	if c.group != nil {
 		sent = append(sent, c.group.takeProcs()...)
 	}
-	if err := send(p.socket, box.Request{Network: network}.Encode(), sent); err != nil {
+	if err := send(p.socket, q.Encode(), sent); err != nil {
 		return nil, fmt.Errorf("%w: %w", c.lost(), err)
 	}
 	return c, nil
 }
 
 // begin sends the box its plan and starts to read the log.
-func (c *command) begin(plan *box.Plan, log io.Writer) error {
-	trees, err := openTrees(plan)
+func (c *command) begin(r *Runner, plan *box.Plan, log io.Writer) error {
+	trees, err := r.openTrees(plan)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package native
 import (
 	"time"
 
+	"gavel/sandbox"
 	"gavel/sandbox/native/box"
 )
 
@@ -23,7 +24,7 @@ func (r *Runner) makeSpare() {
 	spare := make(chan *command, 1)
 	r.spare = spare
 	go func() {
-		c, err := r.fresh(false)
+		c, err := r.fresh(r.usual())
 		if err != nil {
 			c = nil // the Run that wanted it tries again and reports
 		}
@@ -31,9 +32,12 @@ func (r *Runner) makeSpare() {
 	}()
 }
 
+// usual is the box that nearly every command wants, and every spare is.
+func (r *Runner) usual() box.Request { return box.Request{UID: sandbox.UID, Ranged: r.ranged} }
+
 // take returns a box that waits for its plan.
-func (r *Runner) take(network bool) (*command, error) {
-	if !network { // spares have no network
+func (r *Runner) take(q box.Request) (*command, error) {
+	if q == r.usual() {
 		if c := r.takeSpare(); c != nil {
 			if !c.process.dead() {
 				return c, nil
@@ -43,7 +47,7 @@ func (r *Runner) take(network bool) (*command, error) {
 			}
 		}
 	}
-	return r.fresh(network)
+	return r.fresh(q)
 }
 
 func (r *Runner) takeSpare() *command {
@@ -73,10 +77,10 @@ func (r *Runner) dropSpare() error {
 }
 
 // fresh clones a box now.
-func (r *Runner) fresh(network bool) (*command, error) {
+func (r *Runner) fresh(q box.Request) (*command, error) {
 	p, err := r.spawner.wait()
 	if err != nil {
 		return nil, err
 	}
-	return r.launch(p, network)
+	return r.launch(p, q)
 }

@@ -3,37 +3,24 @@ package box
 import (
 	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// copyInputs stands for overlay where the kernel cannot keep an overlay's marks
-// on a tmpfs (user attributes, since Linux 6.6): the inputs are copied to the
-// tmpfs on Target, which then shows nothing else.
-func (s Step) copyInputs(epoch int64) error {
-	upper := s.Target + "/upper"
-	if err := unix.Mkdir(upper, 0o755); err != nil {
-		return err
-	}
-	if err := copyDirectory(s.Source, upper); err != nil {
-		return err
-	}
-	when := []unix.Timespec{{Sec: epoch}, {Sec: epoch}}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, upper, when, 0); err != nil {
-		return err
-	}
-	return unix.Mount(upper, s.Target, "", unix.MS_BIND, "")
-}
-
 // copyDirectory copies what src has to the existing directory dst: files,
 // directories and links with their modes and times, which is all that inputs are.
-func copyDirectory(src, dst string) error {
-	entries, err := os.ReadDir(src)
+// Entries are made in the order in which src lists them, or from the last to the first.
+func copyDirectory(src, dst string, lastFirst bool) error {
+	names, err := list(src)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		from, to := src+"/"+e.Name(), dst+"/"+e.Name()
+	if lastFirst {
+		slices.Reverse(names)
+	}
+	for _, name := range names {
+		from, to := src+"/"+name, dst+"/"+name
 		var st unix.Stat_t
 		if err := unix.Lstat(from, &st); err != nil {
 			return err
@@ -41,7 +28,7 @@ func copyDirectory(src, dst string) error {
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFDIR:
 			if err = unix.Mkdir(to, 0o755); err == nil {
-				err = copyDirectory(from, to)
+				err = copyDirectory(from, to, lastFirst)
 			}
 		case unix.S_IFREG:
 			err = copyContent(from, to)

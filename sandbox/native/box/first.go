@@ -11,7 +11,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"gavel/sandbox/cpus"
 )
+
+// addrNoRandomize is the personality of fixed addresses (linux/personality.h).
+const addrNoRandomize = 0x0040000
 
 // setupError is a step that failed, in words for the operator of the worker.
 type setupError struct {
@@ -43,6 +48,12 @@ func runBox() {
 	}
 	if plan.PollBytes > 0 {
 		go watchMemory(plan)
+	}
+	if plan.FixedAddresses {
+		// Of this thread, which is the one that forks; programs inherit it.
+		if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, addrNoRandomize, 0, 0); errno != 0 {
+			exit(Report{Kind: SetupFailed, Text: "fixing addresses", Errno: errno})
+		}
 	}
 	program, err := lookUp(plan.Argv[0], plan.Env)
 	if err == nil {
@@ -141,6 +152,11 @@ func enter(p *Plan, trees []int) error {
 		}
 	}
 	unix.Umask(int(p.Umask))
+	if len(p.CPUs) > 0 {
+		if err := cpus.Bind(p.CPUs); err != nil {
+			return &setupError{"binding to CPUs", err}
+		}
+	}
 	if err := setLimits(p); err != nil {
 		return err
 	}
@@ -175,6 +191,12 @@ func raiseLoopback() error {
 	return nil
 }
 
+// Bounds that are the same for every command, as most distributions have them.
+const (
+	lockedBytes = 64 << 10 // memory that cannot be swapped: a few keys
+	queueBytes  = 800 << 10
+)
+
 func setLimits(p *Plan) error {
 	set := func(resource int, soft, hard uint64) error {
 		var now syscall.Rlimit
@@ -194,6 +216,8 @@ func setLimits(p *Plan) error {
 		soft, hard uint64
 	}{
 		{unix.RLIMIT_CORE, 0, 0},
+		{unix.RLIMIT_MEMLOCK, lockedBytes, lockedBytes},
+		{unix.RLIMIT_MSGQUEUE, queueBytes, queueBytes},
 		{unix.RLIMIT_NOFILE, p.OpenFiles, p.OpenFiles},
 		{unix.RLIMIT_STACK, p.StackBytes, noLimit},
 	} {

@@ -13,16 +13,20 @@ type Op uint8
 const (
 	Directory Op = iota + 1 // make Target and its parents with mode Flags
 	File                    // make an empty file Target
+	Content                 // make a file Target that holds Options
 	Symlink                 // make Target a link to Source
 	Tmpfs                   // mount a tmpfs on Target with Options
 	Bind                    // show Source of the machine at Target with mount attributes Flags, recursively
 	Tree                    // as Bind, from the tree with index FD, or opened from Source when FD is -1
-	Overlay                 // mount an overlay of Source (below the new root; none when empty) on the tmpfs at Target
-	Copy                    // as Overlay, by copying
+	Overlay                 // show Source, writable, at Target, which is the tmpfs at Options or below it
+	Copy                    // as Overlay, by copying; with Flags Reversed in the reverse order
 	Proc                    // mount a process file system on Target
 	Mask                    // hide Target, if it is there
 	Protect                 // make Target read-only, if it is there
 )
+
+// Reversed is the flag of a Copy that lists every directory in the reverse of its source's order.
+const Reversed = 1
 
 // Step is one step of building the file system. Target has no leading slash.
 type Step struct {
@@ -44,6 +48,10 @@ type Plan struct {
 	Argv     []string // empty: build everything, run nothing
 	Env      []string
 	Umask    uint32
+	// CPUs are the numbers of those that the command is bound to; none for all.
+	CPUs []int
+	// FixedAddresses turns address randomisation off.
+	FixedAddresses bool
 	// OpenFiles and StackBytes are resource limits; Processes too, 0 for none.
 	OpenFiles, StackBytes, Processes uint64
 	// PollBytes is the memory of all processes above which the box ends itself; 0 for never.
@@ -73,6 +81,11 @@ func (p *Plan) Encode() []byte {
 	e.strs(p.Argv)
 	e.strs(p.Env)
 	e.u64(uint64(p.Umask))
+	e.u64(uint64(len(p.CPUs)))
+	for _, n := range p.CPUs {
+		e.u64(uint64(n))
+	}
+	e.bool(p.FixedAddresses)
 	e.u64(p.OpenFiles)
 	e.u64(p.StackBytes)
 	e.u64(p.Processes)
@@ -98,6 +111,10 @@ func DecodePlan(b []byte) (*Plan, error) {
 	p.Argv = d.strs()
 	p.Env = d.strs()
 	p.Umask = uint32(d.max(0o777))
+	for n := d.count(); n > 0 && !d.bad; n-- {
+		p.CPUs = append(p.CPUs, int(d.max(math.MaxInt32)))
+	}
+	p.FixedAddresses = d.bool()
 	p.OpenFiles = d.u64()
 	p.StackBytes = d.u64()
 	p.Processes = d.u64()

@@ -4,10 +4,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"gavel/sandbox/seccomp"
 )
 
 // dropPrivileges takes everything from this thread, and so from the command it
-// forks: capabilities of every set, the means to gain any, and the system calls of seccomp.go.
+// forks: capabilities of every set, the means to gain any, and the system calls that package seccomp does not allow.
 func dropPrivileges() error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return &setupError{"clearing ambient capabilities", err}
@@ -28,7 +30,7 @@ func dropPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return &setupError{"giving up new privileges", err}
 	}
-	filter := systemCallFilter()
+	filter := seccomp.Program()
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {

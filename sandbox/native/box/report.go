@@ -58,6 +58,11 @@ const PlanMessage = "plan"
 // socket, log, then the cgroup.procs files to join.
 type Request struct {
 	Network bool // keep the machine's network
+	// UID is the command's user and group inside.
+	UID int
+	// Ranged maps all users inside to those of the machine from HostBase on, which
+	// takes a privileged spawner; else the command's user is the spawner's own, and the only one.
+	Ranged bool
 }
 
 // requestFDs are the descriptors every request carries.
@@ -71,13 +76,15 @@ const maxExtraFDs = 16
 func (q Request) Encode() []byte {
 	var e encoder
 	e.bool(q.Network)
+	e.u64(uint64(q.UID))
+	e.bool(q.Ranged)
 	return e.b
 }
 
 // DecodeRequest reads what Encode wrote.
 func DecodeRequest(b []byte) (Request, error) {
 	d := decoder{b: b}
-	q := Request{Network: d.bool()}
+	q := Request{Network: d.bool(), UID: int(d.max(Users - 1)), Ranged: d.bool()}
 	if d.bad || len(d.b) != 0 {
 		return Request{}, ErrEncoding
 	}

@@ -40,7 +40,7 @@ func buildRoot(p *Plan, received []int) error {
 
 // String names the step for the operator.
 func (s Step) String() string {
-	verb := map[Op]string{Directory: "making directory", File: "making file", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
+	verb := map[Op]string{Directory: "making directory", File: "making file", Content: "writing", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
 		Bind: "showing", Tree: "showing", Overlay: "mounting the overlay on", Copy: "copying the inputs to", Proc: "mounting /proc on", Mask: "hiding", Protect: "protecting"}[s.Op]
 	if s.Op == Bind || s.Op == Tree {
 		return verb + " " + s.Source + " as /" + s.Target
@@ -82,6 +82,8 @@ func (s Step) take(tree int, epoch int64) error {
 			return err
 		}
 		return unix.Close(fd)
+	case Content:
+		return os.WriteFile(s.Target, []byte(s.Options), 0o644)
 	case Symlink:
 		return unix.Symlink(s.Source, s.Target)
 	case Tmpfs:
@@ -97,10 +99,8 @@ func (s Step) take(tree int, epoch int64) error {
 		}
 		unix.Close(tree)
 		return setAttributes(s.Target, s.Flags)
-	case Overlay:
-		return s.overlay(epoch)
-	case Copy:
-		return s.copyInputs(epoch)
+	case Overlay, Copy:
+		return s.showInputs(epoch)
 	case Proc:
 		return unix.Mount("proc", s.Target, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	case Mask, Protect:
@@ -112,24 +112,6 @@ func (s Step) take(tree int, epoch int64) error {
 func setAttributes(target string, flags uint64) error {
 	// A tree that the runner opened still belongs to the machine's peer group.
 	return unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: flags, Propagation: unix.MS_PRIVATE})
-}
-
-// overlay lays the tmpfs that is mounted on Target over the inputs. The tmpfs,
-// and what only served as a source in it, stay where they are, out of reach under
-// the overlay: unmounting would wait a millisecond for the kernel's other readers.
-func (s Step) overlay(epoch int64) error {
-	upper, work := s.Target+"/upper", s.Target+"/work"
-	for _, d := range []string{upper, work} {
-		if err := unix.Mkdir(d, 0o755); err != nil {
-			return err
-		}
-	}
-	when := []unix.Timespec{{Sec: epoch}, {Sec: epoch}}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, upper, when, 0); err != nil {
-		return err
-	}
-	options := "userxattr,lowerdir=" + s.Source + ",upperdir=" + upper + ",workdir=" + work
-	return unix.Mount("overlay", s.Target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
 }
 
 // cover hides a file behind /dev/null and a directory behind an empty one, or

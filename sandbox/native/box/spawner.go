@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HostUID is the user, and group, of the machine that a command is when the
-// worker is root: far above accounts, and below what subordinate ids reach on no usual machine.
-const HostUID = 200000
+// HostBase is the user, and group, of the machine that root of a sandbox is when
+// the worker may choose; the others follow, so that the machine's root is nobody
+// inside. It lies above the ranges that systemd gives to containers and below 2^31,
+// where file systems and programs begin to disagree.
+const HostBase = 0x7a7a0000
 
-// insideUID is what that user is called inside.
-const insideUID = 65534
+// Users is how many there are inside: all that images name, and the build's own.
+const Users = 1 << 16
 
 // boxCapabilities are what the first process needs, in its own user namespace,
 // until it drops them all before the command: mounts and host name, loopback,
@@ -99,7 +101,6 @@ func spawn(q Request, null int, fds []int) {
 }
 
 func boxAttributes(q Request, pidfd *int) *syscall.SysProcAttr {
-	uid, gid := os.Getuid(), os.Getgid()
 	sys := &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
 			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
@@ -110,13 +111,15 @@ func boxAttributes(q Request, pidfd *int) *syscall.SysProcAttr {
 	if q.Network {
 		sys.Cloneflags &^= syscall.CLONE_NEWNET
 	}
-	if uid == 0 {
-		uid, gid = HostUID, HostUID
-		sys.Credential = &syscall.Credential{Uid: insideUID, Gid: insideUID, Groups: []uint32{}}
+	if q.Ranged {
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: HostBase, Size: Users}}
+		sys.UidMappings, sys.GidMappings = all, all
+		sys.Credential = &syscall.Credential{Uid: uint32(q.UID), Gid: uint32(q.UID), Groups: []uint32{}}
 		sys.GidMappingsEnableSetgroups = true
+		return sys
 	}
-	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: uid, Size: 1}}
-	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: insideUID, HostID: gid, Size: 1}}
+	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: q.UID, HostID: os.Getuid(), Size: 1}}
+	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: q.UID, HostID: os.Getgid(), Size: 1}}
 	return sys
 }
 

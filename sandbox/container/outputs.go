@@ -1,0 +1,31 @@
+package container
+
+import "gavel/sandbox"
+
+// Collect copies the outputs of a command that ended by itself from its build
+// directory, and says in res which are missing. Its errors wrap sandbox.ErrUnavailable.
+func Collect(s sandbox.Spec, sc Scratch, res *sandbox.Result) error {
+	if res.Status != sandbox.Exited && res.Status != sandbox.Signaled {
+		return nil
+	}
+	if len(s.Outputs) == 0 {
+		return nil
+	}
+	work, err := sc.Open()
+	if err != nil {
+		return Unavailable(err)
+	}
+	defer work.Close()
+	missing, detail, err := sandbox.CollectOutputs(work, s)
+	if err != nil {
+		return Unavailable(err)
+	}
+	res.Missing = missing
+	if detail != "" {
+		res.Detail = detail
+	}
+	if len(missing) > 0 && res.Status == sandbox.Exited && res.ExitCode == 0 {
+		res.Status = sandbox.MissingOutput
+	}
+	return nil
+}
