@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,9 @@ type cgroups struct {
 	// memory, pids and cpu.
 	dirs map[string]string
 	next atomic.Int64
+	// unbound are controllers of version 2 that its owner did not delegate, of
+	// those that a sandbox can do without.
+	unbound []string
 	// removeDir is rmdir; a test's directories have files in them.
 	removeDir func(string) error
 }
@@ -55,7 +59,8 @@ func newCgroups(at cgroupPlaces, name string) (*cgroups, error) {
 		c.dirs[controller] = dir
 	}
 	if c.unified {
-		if err := enableControllers(c.dirs[""]); err != nil {
+		c.unbound = at.unbound
+		if err := enableControllers(c.dirs[""], at.unbound); err != nil {
 			c.close()
 			return nil, err
 		}
@@ -63,10 +68,16 @@ func newCgroups(at cgroupPlaces, name string) (*cgroups, error) {
 	return c, nil
 }
 
-// enableControllers gives the children of a version 2 group the controllers they need.
-func enableControllers(dir string) error {
+// enableControllers gives the children of a version 2 group the controllers they need, but for the unbound.
+func enableControllers(dir string, unbound []string) error {
 	file := filepath.Join(dir, "cgroup.subtree_control")
-	if err := writeControl(file, "+memory +pids +cpu"); err != nil {
+	var enable []string
+	for _, controller := range controllers {
+		if !slices.Contains(unbound, controller) {
+			enable = append(enable, "+"+controller)
+		}
+	}
+	if err := writeControl(file, strings.Join(enable, " ")); err != nil {
 		return fmt.Errorf("enabling controllers: %w", err)
 	}
 	return nil
@@ -107,7 +118,7 @@ func (c *cgroups) settings(controller string, l sandbox.Limits) []setting {
 		return []setting{{"memory.limit_in_bytes", memory, false}, {"memory.memsw.limit_in_bytes", memory, true}}
 	case controller == "pids":
 		return []setting{{"pids.max", strconv.FormatInt(l.Pids+boxProcesses, 10), false}}
-	case l.CPUMillis == 0:
+	case l.CPUMillis == 0 || slices.Contains(c.unbound, controller):
 		return nil
 	case c.unified:
 		return []setting{{"cpu.max", quota + " " + strconv.Itoa(cpuPeriodMicros), false}}
@@ -155,10 +166,8 @@ func (g *group) limit(l sandbox.Limits) error {
 		}
 		for _, s := range g.owner.settings(controller, l) {
 			file := filepath.Join(dir, s.file)
-			if s.optional {
-				if _, err := os.Stat(file); err != nil {
-					continue
-				}
+			if s.optional && !exists(file) {
+				continue
 			}
 			if err := writeControl(file, s.value); err != nil {
 				return fmt.Errorf("limiting a cgroup: %w", err)

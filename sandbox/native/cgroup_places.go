@@ -16,6 +16,7 @@ import (
 type cgroupPlaces struct {
 	unified bool              // version 2
 	dirs    map[string]string // by controller; of version 2 only ""
+	unbound []string          // of version 2: controllers that are missing there and can be done without
 }
 
 // findCgroups reads where the hierarchies are mounted and where in them this
@@ -68,6 +69,10 @@ func findCgroups(mountinfo, self string) ([]cgroupPlaces, error) {
 // within is the directory of a group, as far as the mount shows it: a mount
 // inside a container often shows only a part, or calls it something else.
 func within(point, root, group string) string {
+	// A cgroup namespace shows what lies outside of it as a path above its root.
+	if strings.HasPrefix(group+"/", "/../") {
+		return point
+	}
 	rel, err := filepath.Rel(root, group)
 	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 		return point
@@ -107,18 +112,49 @@ func openCgroups(name string) (*cgroups, error) {
 
 func openPlace(p cgroupPlaces, name string) (*cgroups, error) {
 	if p.unified {
-		if err := makeRoom(p.dirs[""]); err != nil {
+		var err error
+		if p.unbound, err = usable(p.dirs[""]); err != nil {
+			return nil, err
+		}
+		if err := makeRoom(p.dirs[""], p.unbound); err != nil {
 			return nil, err
 		}
 	}
 	return newCgroups(p, name)
 }
 
+// delegate is what to do about a version 2 group that is no good.
+const delegate = "start the worker in a scope of its own (systemd-run --user --scope -p Delegate=yes gavel worker ...)"
+
+// usable says which controllers a version 2 group lacks of those that sandboxes
+// can do without: only cpu, which many systems do not delegate to users. Without
+// the others, or in a group of threads, there can be no groups of commands.
+func usable(dir string) (unbound []string, err error) {
+	// The top has no type; it is a domain.
+	if b, err := os.ReadFile(filepath.Join(dir, "cgroup.type")); err == nil && strings.TrimSpace(string(b)) != "domain" {
+		return nil, fmt.Errorf("cgroup %s is of type %q, in which memory cannot be bounded: %s", dir, strings.TrimSpace(string(b)), delegate)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the controllers of cgroup %s: %w", dir, err)
+	}
+	var missing []string
+	for _, c := range controllers {
+		if !slices.Contains(strings.Fields(string(b)), c) {
+			missing = append(missing, c)
+		}
+	}
+	if slices.ContainsFunc(missing, func(c string) bool { return c != "cpu" }) {
+		return nil, fmt.Errorf("cgroup %s lacks the controllers %s: %s", dir, strings.Join(missing, " and "), delegate)
+	}
+	return missing, nil
+}
+
 // makeRoom lets a version 2 group have children with controllers, which it may
 // not while processes are in it: if this process is alone there, as in a delegated
 // scope, it moves into a child.
-func makeRoom(dir string) error {
-	if enableControllers(dir) == nil {
+func makeRoom(dir string, unbound []string) error {
+	if enableControllers(dir, unbound) == nil {
 		return nil
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
@@ -126,7 +162,7 @@ func makeRoom(dir string) error {
 		return fmt.Errorf("reading the processes of cgroup %s: %w", dir, err)
 	}
 	if strings.TrimSpace(string(b)) != strconv.Itoa(os.Getpid()) {
-		return fmt.Errorf("cgroup %s has other processes: start the worker in a scope of its own (systemd-run --user --scope -p Delegate=yes gavel worker ...)", dir)
+		return fmt.Errorf("cgroup %s has other processes: %s", dir, delegate)
 	}
 	leaf := filepath.Join(dir, "gavel-worker")
 	if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
@@ -135,7 +171,7 @@ func makeRoom(dir string) error {
 	if err := writeControl(filepath.Join(leaf, "cgroup.procs"), "0"); err != nil {
 		return fmt.Errorf("moving into cgroup %s: %w", leaf, err)
 	}
-	return enableControllers(dir)
+	return enableControllers(dir, unbound)
 }
 
 // sweepCgroups kills and removes what a dead runner of this name left.
@@ -177,7 +213,9 @@ func sweepGroup(dir string) error {
 			continue
 		}
 		child := filepath.Join(dir, e.Name())
-		if b, err := os.ReadFile(filepath.Join(child, "cgroup.procs")); err == nil {
+		if kill := filepath.Join(child, "cgroup.kill"); exists(kill) {
+			failures = append(failures, writeControl(kill, "1")) // all at once, and what they start meanwhile
+		} else if b, err := os.ReadFile(filepath.Join(child, "cgroup.procs")); err == nil {
 			for _, field := range strings.Fields(string(b)) {
 				if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
 					_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
@@ -187,4 +225,9 @@ func sweepGroup(dir string) error {
 		failures = append(failures, c.removeSoon(child))
 	}
 	return errors.Join(append(failures, c.removeSoon(dir))...)
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }

@@ -31,6 +31,13 @@ func TestFindCgroups(t *testing.T) {
 			{unified: true, dirs: map[string]string{"": "/sys/fs/cgroup/y"}}, {unified: true, dirs: map[string]string{"": "/sys/fs/cgroup"}}}},
 		"outside of the mount": {"30 23 0:26 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/elsewhere\n", []cgroupPlaces{
 			{unified: true, dirs: map[string]string{"": "/sys/fs/cgroup"}}}},
+		"outside of a cgroup namespace": {"30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/../../elsewhere\n", []cgroupPlaces{
+			{unified: true, dirs: map[string]string{"": "/sys/fs/cgroup"}}}},
+		"container that sees its parents": {"30 23 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n", []cgroupPlaces{
+			{unified: true, dirs: map[string]string{"": "/sys/fs/cgroup"}}}},
+		"container in a container": {"30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n40 30 0:26 /docker/a/docker/b /inner/cgroup rw - cgroup2 cgroup2 rw\n", "0::/docker/a/docker/b\n", []cgroupPlaces{
+			{unified: true, dirs: map[string]string{"": "/sys/fs/cgroup/docker/a/docker/b"}}, {unified: true, dirs: map[string]string{"": "/sys/fs/cgroup"}},
+			{unified: true, dirs: map[string]string{"": "/inner/cgroup"}}}},
 		"blank in a path": {`30 23 0:26 / /a\040b rw - cgroup2 cgroup2 rw` + "\n", "0::/\n", []cgroupPlaces{{unified: true, dirs: map[string]string{"": "/a b"}}}},
 		"nothing":         {"", "0::/\n", nil},
 		"nonsense":        {"x\n- -\n", ":::\n\n", nil},

@@ -43,13 +43,13 @@ const (
 )
 
 // planFor compiles a Spec, with defaults filled in, to what the box does.
-func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
+func (r *Runner) planFor(s sandbox.Spec, imageDir string) (*box.Plan, error) {
 	v := s.Surroundings()
 	p := &box.Plan{
 		Hostname: v.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
 		WorkRoot: v.WorkRoot, Dir: s.Dir(),
 		Argv: s.Argv, Umask: v.Umask, FixedAddresses: v.FixedAddresses,
-		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes,
+		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes, RootOptions: r.rootsOwn(),
 	}
 	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
 	names := r.names(v.Hostname)
@@ -60,9 +60,9 @@ func (r *Runner) planFor(s sandbox.Spec) (*box.Plan, error) {
 		p.Steps = append(p.Steps, names.shown...)
 	} else {
 		p.Env = sandbox.Environment(s)
-		image, err := r.imageRoot(s, names)
+		image, err := r.imageRoot(imageDir, s.Network, names)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
 		}
 		p.Steps = append(p.Steps, image...)
 	}
@@ -112,11 +112,10 @@ func (r *Runner) hostRoot(network bool) []box.Step {
 
 // imageRoot shows an unpacked image, entry by entry, so that the mount points
 // that it may lack can lie beside them.
-func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
-	dir := r.imageDir(s.Root)
+func (r *Runner) imageRoot(dir string, network bool, names ownNames) ([]box.Step, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+		return nil, err
 	}
 	steps := []box.Step{directory(imageTree), tree(dir, imageTree)}
 	for _, e := range entries {
@@ -130,7 +129,7 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 		case e.Type()&os.ModeSymlink != 0:
 			target, err := os.Readlink(filepath.Join(dir, name))
 			if err != nil {
-				return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
+				return nil, err
 			}
 			steps = append(steps, box.Step{Op: box.Symlink, Source: target, Target: name})
 		case e.IsDir():
@@ -145,8 +144,11 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 			shown = append(shown, tree(filepath.Join(r.etcDir(), name), "etc/"+name))
 		}
 	}
-	if s.Network {
+	if network {
 		shown = append(shown, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "etc")); err != nil || !info.IsDir() {
+		return steps, nil
 	}
 	for _, step := range shown {
 		// Only over a regular file: a link could lead the mount elsewhere.
@@ -161,7 +163,7 @@ func (r *Runner) imageRoot(s sandbox.Spec, names ownNames) ([]box.Step, error) {
 // memory to write to, /proc, the CPUs, and the inputs.
 func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 	inputs := box.Step{Op: box.Overlay, Source: inputTree, Target: strings.TrimPrefix(s.Surroundings().WorkRoot, "/"), Options: workRoot}
-	if v := s.Variation; r.copies || v.UID != 0 || v.ReverseOrder {
+	if v := s.Surroundings(); r.copies || v.UID != sandbox.UID || v.ReverseOrder {
 		inputs.Op = box.Copy
 		if v.ReverseOrder {
 			inputs.Flags = box.Reversed
@@ -176,8 +178,8 @@ func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 		steps = append(steps, box.Step{Op: box.Symlink, Source: "/proc/self/fd" + l[1], Target: "dev/" + l[0]})
 	}
 	steps = append(steps,
-		tmpfs("dev/shm", "1777", sharedMemoryBytes),
-		tmpfs("tmp", "1777", s.Limits.DiskBytes),
+		tmpfs("dev/shm", "1777"+r.rootsOwn(), sharedMemoryBytes),
+		tmpfs("tmp", "1777"+r.rootsOwn(), s.Limits.DiskBytes),
 		box.Step{Op: box.Proc, Target: "proc"},
 	)
 	steps = append(steps, cpuSteps(cpuDir)...)

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +22,7 @@ import (
 	"gavel/sandbox"
 	"gavel/sandbox/cpus"
 	"gavel/sandbox/native/box"
+	"gavel/sandbox/rootfs"
 )
 
 // IDBase is the machine's user that is root inside, where the worker may choose
@@ -44,9 +44,12 @@ type Config struct {
 	// ScratchDir is an existing directory for the runner's own small files. What
 	// killed runners left there is swept by New.
 	ScratchDir string
-	// ImageDir holds unpacked images, each in a directory named after the 64 hex
-	// digits of its config digest; empty for none.
+	// ImageDir is the runner's shelf of unpacked images, made if it is not there;
+	// empty for none. Images that a person put there, each in a directory named
+	// after the 64 hex digits of its config digest, are served too.
 	ImageDir string
+	// ImageBytes bounds what images take of the disk; 0 is no bound.
+	ImageBytes int64
 }
 
 // Runner is the native sandbox.Runner.
@@ -55,7 +58,8 @@ type Runner struct {
 	dir     string   // of this runner, below ScratchDir
 	lock    *os.File // held as long as the runner lives
 	goroot  goroot
-	cgroups *cgroups // nil where the machine refuses them
+	shelf   *rootfs.Shelf // nil without Config.ImageDir
+	cgroups *cgroups      // nil where the machine refuses them
 	spawner *spawner
 	spread  *cpus.Spread
 	ranged  bool // users of sandboxes are a range of the machine's, from IDBase on
@@ -68,7 +72,7 @@ type Runner struct {
 	spare   chan *command // delivers the box that waits for the next Run; nil when there is none
 }
 
-var _ sandbox.Runner = (*Runner)(nil)
+var _ sandbox.ImageTaker = (*Runner)(nil)
 
 // dirPrefix names the runner's directories in ScratchDir and in the cgroup file systems.
 const dirPrefix = "gavel-"
@@ -100,17 +104,20 @@ func (r *Runner) open(ctx context.Context, binary []byte) error {
 	if r.copies = !tmpfsKeepsAttributes(); r.copies {
 		r.notes = append(r.notes, "inputs are copied to memory for each command and count against its disk limit: before Linux 6.6 an overlay cannot lie on a tmpfs")
 	}
-	if !r.ranged {
-		r.notes = append(r.notes, "sandboxes have one user: the worker may not map others, so the files of images appear to be nobody's")
-	}
 	if err := sweep(r.config.ScratchDir); err != nil {
 		r.notes = append(r.notes, "what a killed worker left could not be removed: "+err.Error())
+	}
+	if err := r.openImages(); err != nil {
+		return unavailable(err)
 	}
 	if err := r.makeDir(); err != nil {
 		return unavailable(err)
 	}
 	if r.cgroups, err = openCgroups(filepath.Base(r.dir)); err == nil {
 		if err = r.try(ctx); err == nil {
+			if len(r.cgroups.unbound) > 0 {
+				r.notes = append(r.notes, "CPU time is not bounded: the cpu controller is not delegated to this worker (systemctl edit user@.service: Delegate=cpu memory pids)")
+			}
 			return nil
 		}
 		// It may be the cgroups that do not work, which only trying shows.
@@ -172,45 +179,8 @@ func (r *Runner) etcDir() string { return filepath.Join(r.dir, "etc") }
 // try builds a sandbox and runs nothing in it.
 func (r *Runner) try(ctx context.Context) error {
 	s := sandbox.Spec{Root: sandbox.HostRoot, InputDir: filepath.Join(r.dir, "empty"), Limits: sandbox.Limits{}.WithDefaults()}
-	_, err := r.run(ctx, s)
+	_, err := r.run(ctx, s, "")
 	return err
-}
-
-// imageDir is where an image must be unpacked.
-func (r *Runner) imageDir(root string) string {
-	return filepath.Join(r.config.ImageDir, strings.TrimPrefix(root, "sha256:"))
-}
-
-// serves says whether a valid root can be run here, as an error that says what to do.
-func (r *Runner) serves(root string) error {
-	if root == sandbox.HostRoot {
-		return nil
-	}
-	if r.config.ImageDir != "" {
-		if info, err := os.Stat(r.imageDir(root)); err == nil && info.IsDir() {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: image %s needs a worker started with --sandbox docker, or with the image unpacked", sandbox.ErrRefused, root)
-}
-
-// Roots lists HostRoot and the unpacked images.
-func (r *Runner) Roots(context.Context) ([]string, error) {
-	roots := []string{sandbox.HostRoot}
-	if r.config.ImageDir == "" {
-		return roots, nil
-	}
-	entries, err := os.ReadDir(r.config.ImageDir)
-	if err != nil {
-		return nil, fmt.Errorf("listing unpacked images: %w: %w", sandbox.ErrUnavailable, err)
-	}
-	for _, e := range entries {
-		if root := "sha256:" + e.Name(); e.IsDir() && sandbox.ValidRoot(root) {
-			roots = append(roots, root)
-		}
-	}
-	slices.Sort(roots)
-	return roots, nil
 }
 
 // Describe says who owns inputs and what is weak on this machine.
@@ -220,6 +190,17 @@ func (r *Runner) Describe() sandbox.Description {
 		d.InputUID, d.InputGID = IDBase+sandbox.UID, IDBase+sandbox.UID
 	}
 	return d
+}
+
+// enter counts a call that Close waits for; leave must follow.
+func (r *Runner) enter() (leave func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, fmt.Errorf("%w: the runner is closed", sandbox.ErrUnavailable)
+	}
+	r.running.Add(1)
+	return r.running.Done, nil
 }
 
 // PathTail is what the runner appends to PATH for HostRoot: GOROOT's bin, if the
@@ -242,6 +223,9 @@ func (r *Runner) release() error {
 	var failures []error
 	if r.cgroups != nil {
 		failures = append(failures, r.cgroups.close())
+	}
+	if r.shelf != nil {
+		failures = append(failures, r.shelf.Close())
 	}
 	if r.lock != nil {
 		failures = append(failures, os.RemoveAll(r.dir), r.lock.Close())

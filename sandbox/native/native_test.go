@@ -17,6 +17,15 @@ func TestMain(m *testing.M) {
 	if scratch := os.Getenv(workerScratch); scratch != "" {
 		beWorker(scratch)
 	}
+	if os.Getenv(countCPUs) != "" {
+		sayCPUs()
+	}
+	if os.Getenv(askKernel) != "" {
+		callKernel()
+	}
+	if os.Getenv(holdSegment) != "" {
+		beSegmentHolder()
+	}
 	os.Exit(m.Run())
 }
 
@@ -86,6 +95,7 @@ func contract(t *testing.T, change func(*Runner)) {
 		},
 		Root:            sandbox.HostRoot,
 		PathTail:        findGoroot(os.Getenv).pathTail(),
+		CannotVary:      []string{sandboxtest.VaryClock},
 		ForeignRoot:     "sha256:" + strings.Repeat("0", 64),
 		ForeignRootSays: "needs a worker started with --sandbox docker",
 		Leftovers:       func(t testing.TB) []string { return held(t, r) },

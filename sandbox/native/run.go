@@ -39,27 +39,27 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if s.Variation.Clock != nil {
 		return sandbox.Result{}, fmt.Errorf("%w: the native runner cannot show another clock", sandbox.ErrRefused)
 	}
-	if err := r.serves(s.Root); err != nil {
-		return sandbox.Result{}, err
-	}
 	if err := s.ValidateInputs(); err != nil {
 		return sandbox.Result{}, err
 	}
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return sandbox.Result{}, fmt.Errorf("%w: the runner is closed", sandbox.ErrUnavailable)
+	leave, err := r.enter()
+	if err != nil {
+		return sandbox.Result{}, err
 	}
-	r.running.Add(1)
-	r.mu.Unlock()
-	defer r.running.Done()
+	defer leave()
+	imageDir, release, err := r.acquire(s.Root)
+	if err != nil {
+		return sandbox.Result{}, err
+	}
+	defer release()
 	s.Limits = s.Limits.WithDefaults()
-	return r.run(ctx, s)
+	return r.run(ctx, s, imageDir)
 }
 
-// run runs a valid Spec; one without Argv builds a sandbox and runs nothing.
-func (r *Runner) run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error) {
-	plan, err := r.planFor(s)
+// run runs a valid Spec, whose root is unpacked in imageDir unless it is the
+// machine's; one without Argv builds a sandbox and runs nothing.
+func (r *Runner) run(ctx context.Context, s sandbox.Spec, imageDir string) (sandbox.Result, error) {
+	plan, err := r.planFor(s, imageDir)
 	if err != nil {
 		return sandbox.Result{}, err
 	}

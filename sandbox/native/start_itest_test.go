@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gavel/sandbox"
+	"gavel/sandbox/cpus"
 )
 
 // BenchmarkStart measures the design's promise, that a sandbox with everything
@@ -66,7 +67,7 @@ func newStarts(tb testing.TB, r *Runner) *starts {
 		tb.Fatal("bubblewrap is needed for comparison: apt install bubblewrap")
 	}
 	s := &starts{runner: r, spec: sandbox.Spec{Root: sandbox.HostRoot, Argv: []string{"/usr/bin/true"}, InputDir: tb.TempDir(), OutputDir: tb.TempDir()}}
-	s.bwrap = append([]string{bwrap}, bwrapArguments(r, s.spec.InputDir)...)
+	s.bwrap = append([]string{bwrap}, bwrapArguments(tb, r, s.spec.InputDir)...)
 	return s
 }
 
@@ -97,7 +98,7 @@ func middle(of []time.Duration) time.Duration {
 }
 
 // bwrapArguments asks bubblewrap for what native shows of the host.
-func bwrapArguments(r *Runner, inputs string) []string {
+func bwrapArguments(tb testing.TB, r *Runner, inputs string) []string {
 	a := []string{"--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup",
 		"--uid", "65534", "--gid", "65534", "--hostname", "gavel", "--die-with-parent", "--new-session"}
 	for _, d := range hostDirs {
@@ -125,5 +126,17 @@ func bwrapArguments(r *Runner, inputs string) []string {
 			a = append(a, "--ro-bind", "/dev/null", hidden)
 		}
 	}
-	return append(a, "--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/", "--chdir", "/build", "/usr/bin/true")
+	for _, p := range protectedProc {
+		if _, err := os.Stat("/proc/" + p); err == nil {
+			a = append(a, "--ro-bind", "/proc/"+p, "/proc/"+p)
+		}
+	}
+	shown, err := r.cpuDir(r.spread.Count())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, p := range []string{cpus.SysDir, cpus.InfoFile, cpus.StatFile} {
+		a = append(a, "--ro-bind", filepath.Join(shown, p), "/"+p)
+	}
+	return append(a, "--remount-ro", "/", "--chdir", "/build", "/usr/bin/true")
 }

@@ -23,6 +23,15 @@ func mapsRange() bool {
 	return true
 }
 
+// rootsOwn are the mount options of directories that belong to root inside, if
+// there is one.
+func (r *Runner) rootsOwn() string {
+	if !r.ranged {
+		return ""
+	}
+	return ",uid=0,gid=0"
+}
+
 // covers says whether a map (user_namespaces(7)) has all of first to last in one line.
 func covers(idMap string, first, last uint64) bool {
 	for line := range strings.Lines(idMap) {

@@ -32,6 +32,8 @@ type Config struct {
 	ForeignRoot, ForeignRootSays string
 	// PathTail are the directories this runner appends to PATH for Root.
 	PathTail []string
+	// CannotVary are the dimensions (VaryPath and so on) that the runner refuses.
+	CannotVary []string
 	// Leftovers names what the runner still holds on the machine for commands
 	// (cgroups, containers, volumes, mounts); it is called when none runs.
 	Leftovers func(t testing.TB) []string
@@ -62,6 +64,7 @@ func Contract(t *testing.T, c Config) {
 		{"limits", limits},
 		{"outputs", outputs},
 		{"inputs", inputs},
+		{"variation", variation},
 		{"lifetime", lifetime},
 		{"refusals", refusals},
 	} {

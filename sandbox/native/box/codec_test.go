@@ -15,6 +15,7 @@ func samplePlan() *Plan {
 			{Op: Tree, FD: -1, Source: "/a b", Target: "etc", Flags: unix.MOUNT_ATTR_RDONLY},
 			{Op: Protect, Target: "proc/sys", Options: "x=\x00y"},
 		},
+		RootOptions: ",uid=0", CPUs: []int{3, 1}, FixedAddresses: true,
 		Hostname: "gavel", Loopback: true, Epoch: -1, WorkRoot: "/build", Dir: "/build/x",
 		Argv: []string{"make", ""}, Env: []string{"A=1"}, Umask: 0o22,
 		OpenFiles: 1, StackBytes: 1 << 40, Processes: 3, PollBytes: ^uint64(0),
@@ -32,7 +33,7 @@ func TestMessagesSurviveTheirEncoding(t *testing.T) {
 	if got, err := DecodeReport(r.Encode()); err != nil || got != r {
 		t.Errorf("%+v became %+v (%v)", r, got, err)
 	}
-	q := Request{Network: true}
+	q := Request{Network: true, UID: 1234, Ranged: true}
 	if got, err := DecodeRequest(q.Encode()); err != nil || got != q {
 		t.Errorf("%+v became %+v (%v)", q, got, err)
 	}

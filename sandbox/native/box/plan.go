@@ -38,9 +38,11 @@ type Step struct {
 
 // Plan is all a box does.
 type Plan struct {
-	Steps    []Step
-	Hostname string
-	Loopback bool // bring up lo; false where the network is the machine's
+	Steps []Step
+	// RootOptions are further mount options of the new root itself.
+	RootOptions string
+	Hostname    string
+	Loopback    bool // bring up lo; false where the network is the machine's
 	// Epoch is the modification time of WorkRoot itself, seconds since 1970.
 	Epoch    int64
 	WorkRoot string   // absolute, its directory is reported to the runner
@@ -73,6 +75,7 @@ func (p *Plan) Encode() []byte {
 		e.str(s.Target)
 		e.str(s.Options)
 	}
+	e.str(p.RootOptions)
 	e.str(p.Hostname)
 	e.bool(p.Loopback)
 	e.u64(uint64(p.Epoch))
@@ -103,6 +106,7 @@ func DecodePlan(b []byte) (*Plan, error) {
 			Source: d.str(), Target: d.str(), Options: d.str(),
 		})
 	}
+	p.RootOptions = d.str()
 	p.Hostname = d.str()
 	p.Loopback = d.bool()
 	p.Epoch = int64(d.u64())

@@ -2,9 +2,6 @@ package box
 
 import (
 	"os"
-	"strconv"
-	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +20,7 @@ func buildRoot(p *Plan, received []int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"); err != nil {
+	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"+p.RootOptions); err != nil {
 		return &setupError{"mounting the new root", err}
 	}
 	if err := unix.Chdir(newRoot); err != nil {
@@ -153,47 +150,4 @@ func pivot() error {
 		return &setupError{"protecting the root", err}
 	}
 	return nil
-}
-
-// pollInterval is how long a command may exceed its memory where no cgroup
-// watches; reading a few hundred small files takes a small part of it.
-const pollInterval = 25 * time.Millisecond
-
-// watchMemory ends the box when its processes, and what they wrote to memory,
-// exceed the plan's bound.
-func watchMemory(p *Plan) {
-	page := uint64(os.Getpagesize())
-	for range time.Tick(pollInterval) {
-		total := writtenBytes(p.WorkRoot) + writtenBytes("/tmp") + writtenBytes("/dev/shm")
-		entries, err := os.ReadDir("/proc")
-		if err != nil {
-			exit(Report{Kind: SetupFailed, Text: "watching memory: " + err.Error()})
-		}
-		for _, e := range entries {
-			if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == "1" {
-				continue
-			}
-			b, err := os.ReadFile("/proc/" + e.Name() + "/statm")
-			if err != nil { // it ended meanwhile
-				continue
-			}
-			if f := strings.Fields(string(b)); len(f) > 2 {
-				resident, _ := strconv.ParseUint(f[1], 10, 64)
-				shared, _ := strconv.ParseUint(f[2], 10, 64)
-				total += (resident - min(shared, resident)) * page
-			}
-		}
-		if total > p.PollBytes {
-			exit(Report{Kind: MemoryOver})
-		}
-	}
-}
-
-// writtenBytes is what was written to the tmpfs at dir, or below the overlay there.
-func writtenBytes(dir string) uint64 {
-	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil {
-		return 0
-	}
-	return (st.Blocks - st.Bfree) * uint64(st.Bsize)
 }
