@@ -10,7 +10,7 @@ var mountProbes = list{
 	{Name: "mount-debugfs", Tries: "mounts debugfs", needs: fileSystem("debugfs")},
 	{Name: "mount-mqueue", Tries: "mounts the file system of message queues", needs: fileSystem("mqueue")},
 	{Name: "mount-ramfs", Tries: "mounts a ramfs, which no limit binds", needs: fileSystem("ramfs")},
-	{Name: "mount-overlay", Tries: "mounts an overlay of / and /proc", needs: fileSystem("overlay")},
+	{Name: "mount-overlay", Tries: "mounts an overlay of /etc and /usr", needs: fileSystem("overlay")},
 	{Name: "mount-bind-root", Tries: "binds / below the working directory"},
 	{Name: "mount-shared", Tries: "makes its mounts spread to others"},
 	{Name: "remount-root", Tries: "remounts / writable"},

@@ -89,7 +89,7 @@ var kernelProbes = list{
 	{Name: "fanotify", Tries: "asks to decide on accesses to files", needs: known(unix.SYS_FANOTIFY_INIT, ^uintptr(0))},
 	{Name: "fanotify-unprivileged", Tries: "asks to be told of accesses to files", needs: known(unix.SYS_FANOTIFY_INIT, ^uintptr(0))},
 	{Name: "modify-ldt", Tries: "makes a segment of its own", needs: known(unix.SYS_MODIFY_LDT)},
-	{Name: "iopl", Tries: "asks for the hardware's ports"},
+	{Name: "iopl", Tries: "asks for the hardware's ports", needs: known(unix.SYS_IOPL)},
 	{Name: "ioperm", Tries: "asks for one port of the hardware", needs: known(unix.SYS_IOPERM)},
 	{Name: "personality", Tries: "makes readable memory executable"},
 	{Name: "personality-old", Tries: "takes the personality of another system"},
@@ -103,7 +103,7 @@ var kernelProbes = list{
 	{Name: "tiocsti-standard", Tries: "types into the worker's terminal"},
 	{Name: "tioclinux-console", Tries: "asks the console for its state", needs: path("/dev/tty0")},
 	{Name: "i386-call", Tries: "makes a denied call by the 32-bit architecture's way"},
-	{Name: "x32-call", Tries: "makes a denied call by the x32 architecture's number"},
+	{Name: "x32-call", Tries: "makes a denied call by the x32 architecture's number", needs: known(0x40000000 | unix.SYS_GETPID)},
 	{Name: "migrate-pages", Tries: "moves the memory of PID 1", needs: known(unix.SYS_MIGRATE_PAGES)},
 }
 

@@ -66,8 +66,8 @@ var outputProbes = list{
 		s.Limits.TimeMillis, s.Limits.DiskBytes, s.Limits.MemoryBytes = 120_000, 1<<30, 4<<30
 	}},
 	{Name: "output-unreadable", Tries: "leaves files and directories without permissions"},
-	{Name: "output-names", Tries: "leaves names with newlines, escapes, other than UTF-8, and of 255 bytes"},
-	{Name: "output-work-root-gone", Tries: "removes the working directory"},
+	{Name: "output-names", Tries: "leaves names with newlines, escapes, other than UTF-8, and of 255 bytes", breaks: true},
+	{Name: "output-work-root-gone", Tries: "removes the working directory", breaks: true},
 }
 
 // exhaustionProbes take a bounded amount above the limit.

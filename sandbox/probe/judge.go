@@ -36,7 +36,10 @@ type finding struct {
 // judge looks first at what only shows outside, the same for every attempt,
 // then at what the attempt said of itself.
 func (s *suite) judge(p Probe, e *evidence) finding {
-	for _, look := range []func(*evidence) string{s.survivors, s.lostProcess, inputsChanged, outlasted, s.outputsTame, logWithinLimit} {
+	if why := s.survivors(p, e); why != "" {
+		return finding{Succeeded, why}
+	}
+	for _, look := range []func(*evidence) string{s.lostProcess, inputsChanged, outlasted, s.outputsTame, logWithinLimit} {
 		if why := look(e); why != "" {
 			return finding{Succeeded, why}
 		}
@@ -73,7 +76,20 @@ func ended(r sandbox.Result) string {
 }
 
 // survivors finds processes of the run that live after it, and ends them.
-func (s *suite) survivors(e *evidence) string {
+func (s *suite) survivors(p Probe, e *evidence) string {
+	looks := 1
+	if p.Category == Orphans {
+		looks = 20 // one that replaces itself is seldom seen at the first
+	}
+	for range looks {
+		if why := s.surviving(e); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (s *suite) surviving(e *evidence) string {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return err.Error()
@@ -191,8 +207,11 @@ func (s *suite) outputsTame(e *evidence) string {
 		default:
 			return say("is no file, directory or link: mode %o", st.Mode)
 		}
-		if st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 || st.Mode&0o022 != 0 {
-			return say("has mode %o", st.Mode)
+		if mode := st.Mode & 0o7777; mode != 0o755 && (mode != 0o644 || st.Mode&unix.S_IFMT == unix.S_IFDIR) {
+			return say("has mode %o", mode)
+		}
+		if n, err := unix.Llistxattr(path, nil); err == nil && n > 0 {
+			return say("has attributes of its own")
 		}
 		return nil
 	})
@@ -219,7 +238,14 @@ func listing(root string) (string, error) {
 		}
 		attributes := make([]byte, 1024)
 		n, _ := unix.Llistxattr(path, attributes) // not on every file system
-		fmt.Fprintf(&b, "%s mode %o owner %d:%d size %d time %d.%d links %d attributes %q", rel, st.Mode, st.Uid, st.Gid, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Nlink, attributes[:max(n, 0)])
+		flags := 0
+		if st.Mode&unix.S_IFMT == unix.S_IFREG {
+			if f, err := os.Open(path); err == nil {
+				flags, _ = unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS) // as above
+				f.Close()
+			}
+		}
+		fmt.Fprintf(&b, "%s mode %o owner %d:%d size %d time %d.%d links %d flags %x attributes %q", rel, st.Mode, st.Uid, st.Gid, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Nlink, flags, attributes[:max(n, 0)])
 		if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size < 1<<16 {
 			content, err := os.ReadFile(path)
 			if err != nil {

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -38,8 +37,7 @@ type machine struct {
 }
 
 func prepare(p *Planted, program string) (_ *machine, err error) {
-	sum := sha256.Sum256([]byte(p.secret))
-	m := &machine{program: program, dir: p.dir, world: world.World{SecretHash: hex.EncodeToString(sum[:]), Canaries: p.keys, SuitePID: os.Getpid()}}
+	m := &machine{program: program, dir: p.dir, world: world.World{SecretHash: hashOf(p.secret), Canaries: p.keys, SuitePID: os.Getpid()}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("preparing the machine: %w", err), m.close())

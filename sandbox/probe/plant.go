@@ -35,8 +35,7 @@ func Plant(dir string) (*Planted, error) {
 	if p.secret == "" {
 		return nil, fmt.Errorf("the environment has no %s to be found; call Expose first", world.Canary)
 	}
-	sum := sha256.Sum256([]byte(p.secret))
-	name := "gavel-probe-" + hex.EncodeToString(sum[:4])
+	name := "gavel-probe-" + hashOf(p.secret)[:8]
 	p.keys["worker"] = filepath.Join(dir, world.Key)
 	for where, d := range keyDirs {
 		p.keys[where] = filepath.Join(d, name)
@@ -58,6 +57,11 @@ func Plant(dir string) (*Planted, error) {
 		return nil, errors.Join(fmt.Errorf("planting a descriptor: %w", err), p.Remove())
 	}
 	return p, nil
+}
+
+func hashOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
 }
 
 // Remove takes the keys away again.

@@ -240,7 +240,12 @@ func (s *suite) layOut(p Probe, spec sandbox.Spec) error {
 		return err
 	})
 	if err == nil && p.programs {
-		err = claim(dir, program)
+		// What the runner makes root inside: the machine's, or the first of a range.
+		owner := 0
+		if s.description.InputUID >= sandbox.IDBase {
+			owner = sandbox.IDBase
+		}
+		err = claim(dir, program, owner)
 	}
 	if err != nil {
 		return err
@@ -255,16 +260,16 @@ func (s *suite) layOut(p Probe, spec sandbox.Spec) error {
 }
 
 // claim puts copies of the program in that claim to be root's, or to have its powers.
-func claim(dir string, program []byte) error {
+func claim(dir string, program []byte, root int) error {
 	for name, mode := range map[string]uint32{"setuid-root": 0o4755, "setgid-root": 0o2755, "with-capability": 0o755} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.WriteFile(path, program, 0o755), os.Chown(path, 0, 0), unix.Chmod(path, mode)); err != nil {
+		if err := errors.Join(os.WriteFile(path, program, 0o755), os.Chown(path, root, root), unix.Chmod(path, mode)); err != nil {
 			return err
 		}
 	}
-	// All that may be granted, effective at once, in revision 2 of the encoding.
-	all := append([]byte{1, 0, 0, 2}, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 1, 0, 0, 0, 0, 0, 0)
-	return unix.Setxattr(filepath.Join(dir, "with-capability"), "security.capability", all, 0)
+	// CAP_CHOWN, effective at once, in revision 2 of the encoding.
+	chown := append([]byte{1, 0, 0, 2}, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	return unix.Setxattr(filepath.Join(dir, "with-capability"), "security.capability", chown, 0)
 }
 
 // counted keeps the beginning of a log and counts the rest.

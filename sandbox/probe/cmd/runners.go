@@ -16,6 +16,7 @@ import (
 	"gavel/sandbox"
 	"gavel/sandbox/docker"
 	"gavel/sandbox/native"
+	"gavel/sandbox/oci"
 	"gavel/sandbox/probe"
 )
 
@@ -36,9 +37,14 @@ type contender struct {
 
 // contenders are the runners of this process's user.
 func contenders(suffix string) []contender {
-	all := []contender{{"native" + suffix, openNative}}
+	all := []contender{{"native" + suffix, openNative}, {"native/image" + suffix, openNativeImage}}
 	if suffix == "" {
 		all = append(all, contender{"docker", openDocker})
+		for _, runtime := range []string{"runc", "crun"} {
+			all = append(all, contender{runtime, func(ctx context.Context, dir string) (sandbox.Runner, string, error) {
+				return openOCI(ctx, dir, runtime)
+			}})
+		}
 	}
 	return all
 }
@@ -48,15 +54,50 @@ func openNative(ctx context.Context, dir string) (sandbox.Runner, string, error)
 	return r, sandbox.HostRoot, err
 }
 
+func openNativeImage(ctx context.Context, dir string) (sandbox.Runner, string, error) {
+	r, err := native.New(ctx, native.Config{ScratchDir: dir, ImageDir: filepath.Join(dir, "images")})
+	if err != nil {
+		return nil, "", err
+	}
+	return withImage(ctx, r)
+}
+
 func openDocker(ctx context.Context, dir string) (sandbox.Runner, string, error) {
+	r, err := docker.New(ctx, docker.Config{ScratchDir: dir, Owner: owner()})
+	if err != nil {
+		return nil, "", err
+	}
 	script := exec.CommandContext(ctx, "testdata/images/busybox.sh")
 	script.Stderr = os.Stderr
 	id, err := script.Output()
 	if err != nil {
-		return nil, "", fmt.Errorf("making an image for docker: %w", err)
+		return nil, "", errors.Join(fmt.Errorf("making an image for docker: %w", err), r.Close())
 	}
-	r, err := docker.New(ctx, docker.Config{ScratchDir: dir, Owner: "probe-" + strconv.Itoa(os.Getpid())})
-	return r, strings.TrimSpace(string(id)), err
+	return r, strings.TrimSpace(string(id)), nil
+}
+
+func openOCI(ctx context.Context, dir, runtime string) (sandbox.Runner, string, error) {
+	r, err := oci.New(ctx, oci.Config{Runtime: runtime, ScratchDir: dir, ImageDir: filepath.Join(dir, "images"), Owner: owner() + runtime})
+	if err != nil {
+		return nil, "", err
+	}
+	return withImage(ctx, r)
+}
+
+// owner tells this driver's runs from every worker's.
+func owner() string { return "probe-" + strconv.Itoa(os.Getpid()) }
+
+// withImage gives a runner the image to probe, or closes it.
+func withImage(ctx context.Context, r sandbox.ImageTaker) (sandbox.Runner, string, error) {
+	img, err := busybox()
+	if err != nil {
+		return nil, "", errors.Join(err, r.Close())
+	}
+	root, err := r.TakeImage(ctx, img)
+	if err != nil {
+		return nil, "", errors.Join(err, r.Close())
+	}
+	return r, root, nil
 }
 
 // probeAll probes root's runners, then has a user without privileges probe its own.
@@ -65,7 +106,7 @@ func probeAll(ctx context.Context, o options, base string, planted *probe.Plante
 	if err != nil {
 		return nil, err
 	}
-	if !o.runners.MatchString("native/user") {
+	if !o.runners.MatchString("native/user") && !o.runners.MatchString("native/image/user") {
 		return reports, nil
 	}
 	dir := filepath.Join(base, "user")
@@ -76,7 +117,7 @@ func probeAll(ctx context.Context, o options, base string, planted *probe.Plante
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-vary=" + strconv.FormatBool(o.vary)}
+	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-runner", o.runners.String(), "-vary=" + strconv.FormatBool(o.vary)}
 	if o.verbose {
 		args = append(args, "-v")
 	}

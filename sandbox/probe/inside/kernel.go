@@ -25,7 +25,7 @@ var kernelAttempts = table{
 	},
 	"request-key": func(*world.World) verdict {
 		_, err := unix.RequestKey("user", "gavel-probe-none", "", 0)
-		return beyond("request_key", err, unix.ENOKEY)
+		return beyond("request_key", err, unix.ENOKEY, unix.ENOENT)
 	},
 	"bpf-map": func(*world.World) verdict {
 		attr := [32]uint32{0: 2, 1: 4, 2: 4, 3: 1} // an array of one

@@ -23,7 +23,7 @@ var mountAttempts = table{
 	"mount-debugfs":  func(*world.World) verdict { return mountNew("debugfs", "debugfs", "") },
 	"mount-mqueue":   func(*world.World) verdict { return mountNew("mqueue", "mqueue", "") },
 	"mount-ramfs":    func(*world.World) verdict { return mountNew("ramfs", "ramfs", "") },
-	"mount-overlay":  func(*world.World) verdict { return mountNew("overlay", "overlay", "lowerdir=/:/proc") },
+	"mount-overlay":  func(*world.World) verdict { return mountNew("overlay", "overlay", "lowerdir=/etc:/usr") },
 	"mount-bind-root": func(*world.World) verdict {
 		return call("binding /", unix.Mount("/", newDir("m"), "", unix.MS_BIND|unix.MS_REC, ""))
 	},

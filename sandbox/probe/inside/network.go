@@ -155,8 +155,10 @@ func dial(_ *world.World, network, address string) verdict {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(answerPatience)) // a connection that is open takes one
-	if _, err := c.Write([]byte("hello\n")); err != nil {
-		return denied("%v", err)
+	if network == "udp4" {                            // a stream's listener speaks first
+		if _, err := c.Write([]byte("hello\n")); err != nil {
+			return denied("%v", err)
+		}
 	}
 	b := make([]byte, len(greeting))
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != greeting {

@@ -113,8 +113,8 @@ var privilegeAttempts = table{
 	},
 }
 
-// capabilityXattr grants everything, in revision 2 of its encoding.
-var capabilityXattr = append([]byte{1, 0, 0, 2}, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 1, 0, 0, 0, 0, 0, 0)
+// capabilityXattr grants CAP_CHOWN, effective at once, in revision 2 of its encoding.
+var capabilityXattr = append([]byte{1, 0, 0, 2}, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 func rawCall(name string, number, argument uintptr) verdict {
 	runtime.LockOSThread() // this thread's identity is thrown away with it
