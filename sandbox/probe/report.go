@@ -24,6 +24,7 @@ type Outcome struct {
 type Report struct {
 	Runner   string
 	Notes    []string // what the runner says of this machine
+	Unvaried string   // why the runner could not be probed varied in everything
 	Outcomes []Outcome
 }
 
@@ -80,6 +81,11 @@ func WriteTable(w io.Writer, reports []*Report) error {
 		return err
 	}
 	writeImpossible(w, reports)
+	for _, r := range reports {
+		if r.Unvaried != "" {
+			fmt.Fprintf(w, "not varied in everything: %s: %s.\n", r.Runner, r.Unvaried)
+		}
+	}
 	for _, r := range reports {
 		for _, o := range r.Outcomes {
 			switch o.Verdict {

@@ -1,9 +1,9 @@
 // Command cmd probes every runner that this machine can have: native, of the host
-// and of an image, as root and
-// as a user without privileges, docker, and oci with runc and crun; each as it is and, where the runner
-// can vary the environment, varied. It prints package probe's table and then, in a
-// sentence each, what succeeded and what could not be tried, and exits with 1 if
-// that is anything. It needs root, a Docker engine, and the source it was built from.
+// and of an image, as root and as a user without privileges, docker, and oci with
+// runc and crun; each as it is and, where the runner can vary the environment,
+// varied. It prints package probe's table and then, in a sentence each, what
+// succeeded and what could not be tried, and exits with 1 if that is anything. It
+// needs root, a Docker engine, both runtimes, and the source it was built from.
 package main
 
 import (

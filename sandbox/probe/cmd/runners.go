@@ -192,25 +192,46 @@ func probeOne(ctx context.Context, o options, c contender, base string, planted 
 	if !o.vary {
 		return reports, nil
 	}
-	if err := tryVaried(ctx, r, root, runs); errors.Is(err, sandbox.ErrRefused) {
-		report.Notes = append(report.Notes, err.Error())
-		return reports, nil
-	} else if err != nil {
+	variation, why, err := variationFor(ctx, r, root, runs)
+	if err != nil {
 		return nil, err
 	}
-	opts.Name, opts.Variation, opts.Each = c.name+"+varied", varied, o.each(c.name+"+varied")
+	if why != "" {
+		report.Unvaried = why
+	}
+	if !variation.Varies() {
+		return reports, nil
+	}
+	opts.Name, opts.Variation, opts.Each = c.name+"+varied", variation, o.each(c.name+"+varied")
 	if report, err = probe.Run(ctx, r, opts); err != nil {
 		return nil, err
 	}
 	return append(reports, report), nil
 }
 
+// variationFor is the most that a runner can vary, and why that is not all.
+func variationFor(ctx context.Context, r sandbox.Runner, root, dir string) (v sandbox.Variation, why string, err error) {
+	withoutClock := varied
+	withoutClock.Clock = nil
+	for i, v := range []sandbox.Variation{varied, withoutClock} {
+		err := tryVaried(ctx, r, root, filepath.Join(dir, "vary-"+strconv.Itoa(i)), v)
+		if err == nil {
+			return v, why, nil
+		}
+		if !errors.Is(err, sandbox.ErrRefused) {
+			return sandbox.Variation{}, "", err
+		}
+		why = err.Error()
+	}
+	return sandbox.Variation{}, why, nil
+}
+
 // tryVaried runs an empty command varied: a runner that cannot refuses it.
-func tryVaried(ctx context.Context, r sandbox.Runner, root, dir string) error {
-	in, out := filepath.Join(dir, "vary-in"), filepath.Join(dir, "vary-out")
-	if err := errors.Join(os.Mkdir(in, 0o755), os.Mkdir(out, 0o755)); err != nil {
+func tryVaried(ctx context.Context, r sandbox.Runner, root, dir string, v sandbox.Variation) error {
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := errors.Join(os.MkdirAll(in, 0o755), os.Mkdir(out, 0o755)); err != nil {
 		return err
 	}
-	_, err := r.Run(ctx, sandbox.Spec{Root: root, Argv: []string{"true"}, InputDir: in, OutputDir: out, Variation: varied})
+	_, err := r.Run(ctx, sandbox.Spec{Root: root, Argv: []string{"true"}, InputDir: in, OutputDir: out, Variation: v})
 	return err
 }
