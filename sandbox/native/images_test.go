@@ -33,7 +33,8 @@ func TestUnpackedImage(t *testing.T) {
 	if err != nil || len(roots) != 2 || roots[1] != "sha256:"+id {
 		t.Fatalf("roots %v %v", roots, err)
 	}
-	runInside(t, r, "sha256:"+id, "")
+	runInside(t, r, "sha256:"+id, "", sandbox.Variation{})
+	runInside(t, r, "sha256:"+id, "", sandbox.Variation{WorkRoot: "/build/a/b", Hostname: "other"})
 }
 
 // writeImage makes the tree of an image whose one program is this test.
@@ -66,12 +67,12 @@ func writeImage(t *testing.T, root string) {
 }
 
 // runInside runs TestInsideImage in an image; owners are what it shall see of them, or "".
-func runInside(t *testing.T, r *Runner, root, owners string) {
+func runInside(t *testing.T, r *Runner, root, owners string, v sandbox.Variation) {
 	t.Helper()
 	var log bytes.Buffer
 	res, err := r.Run(context.Background(), sandbox.Spec{
 		Root: root, Argv: []string{"/opt/test", "-test.run=^TestInsideImage$", "-test.v"},
-		Env: []string{insideImage + "=1", ownersInside + "=" + owners}, InputDir: t.TempDir(), OutputDir: t.TempDir(), Log: &log,
+		Env: []string{insideImage + "=1", ownersInside + "=" + owners}, InputDir: t.TempDir(), OutputDir: t.TempDir(), Log: &log, Variation: v,
 	})
 	if err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 || !strings.Contains(log.String(), "PASS: TestInsideImage") {
 		t.Errorf("%+v %v\n%s", res, err, log.String())
@@ -148,7 +149,7 @@ func TestTakenImageShowsItsOwners(t *testing.T) {
 			t.Error("no note says whose the files are")
 		}
 	}
-	runInside(t, r, root, owners)
+	runInside(t, r, root, owners, sandbox.Variation{})
 	img.Layers[0].Open = func(context.Context) (io.ReadCloser, error) { return nil, errors.New("read again") }
 	if _, err := r.TakeImage(context.Background(), img); err != nil {
 		t.Errorf("taken again: %v", err)
@@ -203,8 +204,13 @@ func TestInsideImage(t *testing.T) {
 	if os.Getenv(insideImage) == "" {
 		return // TestUnpackedImage runs it
 	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string]string{
-		"/opt/data/f": "in the image\n", "/link": "in the image\n", "/top": "a file\n", "/etc/hosts": etcWritten["hosts"],
+		"/opt/data/f": "in the image\n", "/link": "in the image\n", "/top": "a file\n",
+		"/etc/hosts": strings.ReplaceAll(etcWritten["hosts"], sandbox.Hostname, hostname),
 	} {
 		if b, err := os.ReadFile(name); err != nil || string(b) != want {
 			t.Errorf("%s: %q %v", name, b, err)
@@ -222,7 +228,7 @@ func TestInsideImage(t *testing.T) {
 			t.Errorf("%s is shown (%v)", name, err)
 		}
 	}
-	for _, name := range []string{"/build", "/tmp"} {
+	for _, name := range []string{".", "/tmp"} {
 		if err := os.WriteFile(filepath.Join(name, "x"), nil, 0o644); err != nil {
 			t.Error(err)
 		}

@@ -89,9 +89,14 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 }
 
 func (r *Runner) open(ctx context.Context, binary []byte) error {
-	r.ranged = mapsRange()
-	// First, while this process is small.
-	var err error
+	users, groups, err := readIDMaps()
+	if err != nil {
+		return unavailable(err)
+	}
+	if r.ranged, err = chooseUsers(os.Getuid(), users, groups); err != nil {
+		return unavailable(err)
+	}
+	// Before the rest, while this process is small.
 	if r.spawner, err = startSpawner(binary); err != nil {
 		return err
 	}

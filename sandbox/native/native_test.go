@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(askKernel) != "" {
 		callKernel()
 	}
-	if os.Getenv(holdSegment) != "" {
-		beSegmentHolder()
+	if kind := os.Getenv(holdMemory); kind != "" {
+		beHolder(kind)
 	}
 	os.Exit(m.Run())
 }

@@ -14,18 +14,65 @@ import (
 	"gavel/sandbox/sandboxtest"
 )
 
-// holdSegment makes this test binary a command that fills a shared memory
-// segment and lets go of it.
-const holdSegment = "GAVEL_TEST_HOLD_SEGMENT"
+// holdMemory makes this test binary a command that fills 128 MiB of a kind and
+// waits until it is noticed.
+const holdMemory = "GAVEL_TEST_HOLD_MEMORY"
 
-func beSegmentHolder() {
-	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 128<<20, 0o600)
+// kinds of memory that no process's own size has.
+var kinds = map[string]func() ([]byte, error){
+	"segment": func() ([]byte, error) {
+		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, heldBytes, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		return unix.SysvShmAttach(id, 0, 0)
+	},
+	"mapping": func() ([]byte, error) {
+		return unix.Mmap(-1, 0, heldBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+	},
+	"nameless file": func() ([]byte, error) {
+		fd, err := unix.MemfdCreate("x", 0)
+		if err == nil {
+			err = unix.Ftruncate(fd, heldBytes)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return unix.Mmap(fd, 0, heldBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	},
+	"hidden mapping": func() ([]byte, error) {
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return nil, err
+		}
+		return unix.Mmap(-1, 0, heldBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+	},
+}
+
+// mapOutput maps a file in the working directory.
+func mapOutput() ([]byte, error) {
+	f, err := os.Create("out")
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(heldBytes); err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, heldBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+const heldBytes = 128 << 20
+
+func beHolder(kind string) {
+	fill := kinds[kind]
+	if fill == nil {
+		fill = mapOutput
+	}
+	b, err := fill()
 	if err == nil {
-		var b []byte
-		if b, err = unix.SysvShmAttach(id, 0, 0); err == nil {
-			for i := 0; i < len(b); i += 4096 {
-				b[i] = 1
-			}
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		if kind == "segment" { // it outlives those that are attached to it
 			err = unix.SysvShmDetach(b)
 		}
 	}
@@ -33,7 +80,7 @@ func beSegmentHolder() {
 		os.Stderr.WriteString(err.Error() + "\n")
 		os.Exit(2)
 	}
-	time.Sleep(5 * time.Second) // until it is noticed
+	time.Sleep(10 * time.Second) // until it is noticed
 	os.Exit(0)
 }
 
@@ -67,8 +114,9 @@ func TestContractWithoutCgroups(t *testing.T) {
 	})
 }
 
-// Segments outlive the processes that filled them, and no process's size has them.
-func TestSharedMemoryCountsAfterItsProcesses(t *testing.T) {
+// hold runs beHolder until it is killed.
+func hold(t *testing.T, r *Runner, kind string, limit int64) sandbox.Result {
+	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
@@ -77,16 +125,37 @@ func TestSharedMemoryCountsAfterItsProcesses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(inputs, "hold"), self, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	res, err := r.Run(context.Background(), sandbox.Spec{
+		Root: sandbox.HostRoot, Argv: []string{"./hold"}, Env: []string{holdMemory + "=" + kind}, InputDir: inputs, OutputDir: t.TempDir(), Log: os.Stderr,
+		Limits: sandbox.Limits{MemoryBytes: limit, TimeMillis: 2000},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func TestSharedMemoryCounts(t *testing.T) {
 	for name, r := range map[string]*Runner{"as the machine has it": openRunner(t, Config{ScratchDir: t.TempDir()}), "polled": withoutCgroups(t, Config{ScratchDir: t.TempDir()})} {
-		res, err := r.Run(context.Background(), sandbox.Spec{
-			Root: sandbox.HostRoot, Argv: []string{"./hold"}, Env: []string{holdSegment + "=1"}, InputDir: inputs, OutputDir: t.TempDir(), Log: os.Stderr,
-			Limits: sandbox.Limits{MemoryBytes: 64 << 20},
-		})
-		if err != nil || res.Status != sandbox.OOM {
-			t.Errorf("%s: %+v %v", name, res, err)
+		for kind := range kinds {
+			if res := hold(t, r, kind, heldBytes/2); res.Status != sandbox.OOM {
+				t.Errorf("%s %s: %+v", name, kind, res)
+			}
+		}
+		if res := hold(t, r, "mapping", 2*heldBytes); res.Status != sandbox.Timeout {
+			t.Errorf("%s, below its limit: %+v", name, res)
 		}
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What programs map of their own outputs is written once, and counts once.
+func TestMappedOutputsCountOnce(t *testing.T) {
+	r := withoutCgroups(t, Config{ScratchDir: t.TempDir()})
+	defer r.Close()
+	if res := hold(t, r, "output", heldBytes*3/2); res.Status != sandbox.Timeout {
+		t.Errorf("%+v", res)
 	}
 }

@@ -159,6 +159,23 @@ func TestRangesOfUsers(t *testing.T) {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
+	const all, small = "0 0 4294967295\n", "0 100000 65536\n"
+	for _, c := range []struct {
+		uid           int
+		users, groups string
+		ranged, fails bool
+	}{
+		{1000, all, all, false, false},
+		{0, all, all, true, false},
+		{0, small, small, false, false},      // a container without privileges
+		{0, all, "0 0 65536\n", false, true}, // and with some
+		{0, "0 0 1\n", "0 0 1\n", false, true},
+	} {
+		ranged, err := chooseUsers(c.uid, c.users, c.groups)
+		if ranged != c.ranged || (err != nil) != c.fails {
+			t.Errorf("%+v: %v, %v", c, ranged, err)
+		}
+	}
 	if IDBase < 1<<29 || IDBase%(1<<16) != 0 || IDBase+1<<16 > 1<<31 {
 		t.Errorf("base %d", IDBase)
 	}

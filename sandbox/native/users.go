@@ -8,19 +8,45 @@ import (
 	"gavel/sandbox/native/box"
 )
 
-// mapsRange says whether this process may give sandboxes the machine's users from
-// IDBase on: it is root, and of a user namespace that has them.
-func mapsRange() bool {
-	if os.Getuid() != 0 {
-		return false
+// chooseUsers says whether this process may give sandboxes the machine's users
+// from IDBase on: it is root, and of a user namespace that has them. Otherwise
+// commands are its own user, which must then not be the machine's root: kernels
+// give that one the files of /proc that belong to nobody else.
+func chooseUsers(uid int, idMaps ...string) (ranged bool, err error) {
+	if uid != 0 {
+		return false, nil
 	}
-	for _, name := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
-		b, err := os.ReadFile(name)
-		if err != nil || !covers(string(b), box.HostBase, box.HostBase+box.Users-1) {
-			return false
+	ranged = true
+	for _, m := range idMaps {
+		ranged = ranged && covers(m, box.HostBase, box.HostBase+box.Users-1)
+	}
+	if !ranged && isRoot(idMaps[0]) {
+		return false, fmt.Errorf("this worker is root of a user namespace that lacks the users from %d to %d: start it as an ordinary user, or give it those", box.HostBase, box.HostBase+box.Users-1)
+	}
+	return ranged, nil
+}
+
+// readIDMaps reads which users and groups this process's namespace has.
+func readIDMaps() (users, groups string, err error) {
+	u, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return "", "", fmt.Errorf("reading which users there are: %w", err)
+	}
+	g, err := os.ReadFile("/proc/self/gid_map")
+	if err != nil {
+		return "", "", fmt.Errorf("reading which groups there are: %w", err)
+	}
+	return string(u), string(g), nil
+}
+
+// isRoot says whether a map makes the namespace's root that of the one around it.
+func isRoot(idMap string) bool {
+	for line := range strings.Lines(idMap) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "0" && f[1] == "0" {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // rootsOwn are the mount options of directories that belong to root inside, if

@@ -14,33 +14,82 @@ import (
 const pollInterval = 25 * time.Millisecond
 
 // watchMemory ends the box when its processes, and what they wrote to memory,
-// exceed the plan's bound.
+// exceed the plan's bound. What is neither mapped nor in a file system (a memfd
+// that is only written to) escapes it; cgroups count that too.
 func watchMemory(p *Plan) {
-	page := uint64(os.Getpagesize())
 	for range time.Tick(pollInterval) {
-		total := writtenBytes(p.WorkRoot) + writtenBytes("/tmp") + writtenBytes("/dev/shm") + segmentBytes()
-		entries, err := os.ReadDir("/proc")
+		pids, err := processes()
 		if err != nil {
 			exit(Report{Kind: SetupFailed, Text: "watching memory: " + err.Error()})
 		}
-		for _, e := range entries {
-			if _, err := strconv.Atoi(e.Name()); err != nil || e.Name() == "1" {
-				continue
-			}
-			b, err := os.ReadFile("/proc/" + e.Name() + "/statm")
-			if err != nil { // it ended meanwhile
-				continue
-			}
-			if f := strings.Fields(string(b)); len(f) > 2 {
-				resident, _ := strconv.ParseUint(f[1], 10, 64)
-				shared, _ := strconv.ParseUint(f[2], 10, 64)
-				total += (resident - min(shared, resident)) * page
-			}
+		written := writtenBytes(p.WorkRoot) + writtenBytes("/tmp") + writtenBytes("/dev/shm") + segmentBytes()
+		var own, shared uint64
+		for _, pid := range pids {
+			o, s := residentBytes(pid)
+			own, shared = own+o, shared+s
 		}
-		if total > p.PollBytes {
+		if own+written+shared <= p.PollBytes {
+			continue
+		}
+		// Most of what is shared is programs. Mappings without a file, and files
+		// without a name, are found only by a walk through each process's pages; those
+		// of what was written are found again, so the larger of both counts.
+		var mapped uint64
+		for _, pid := range pids {
+			mapped += mappedBytes(pid)
+		}
+		if own+max(written, mapped) > p.PollBytes {
 			exit(Report{Kind: MemoryOver})
 		}
 	}
+}
+
+// processes lists all but this one, as they are named in /proc.
+func processes() ([]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []string
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil && e.Name() != "1" {
+			pids = append(pids, e.Name())
+		}
+	}
+	return pids, nil
+}
+
+// residentBytes is what a process holds in memory, alone and together with
+// others or the page cache; nothing of one that ended meanwhile.
+func residentBytes(pid string) (own, shared uint64) {
+	b, err := os.ReadFile("/proc/" + pid + "/statm")
+	if err != nil {
+		return 0, 0
+	}
+	if f := strings.Fields(string(b)); len(f) > 2 {
+		resident, _ := strconv.ParseUint(f[1], 10, 64)
+		shared, _ = strconv.ParseUint(f[2], 10, 64)
+		shared = min(shared, resident)
+		own = resident - shared
+	}
+	page := uint64(os.Getpagesize())
+	return own * page, shared * page
+}
+
+// mappedBytes is a process's part of the shared memory that it maps. Of one that
+// forbids to look (which needs no privilege) all that it shares counts.
+func mappedBytes(pid string) uint64 {
+	b, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+	if err == nil {
+		for line := range strings.Lines(string(b)) {
+			if rest, ok := strings.CutPrefix(line, "Pss_Shmem:"); ok {
+				kilobytes, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+				return kilobytes << 10
+			}
+		}
+	}
+	_, shared := residentBytes(pid)
+	return shared
 }
 
 // writtenBytes is what was written to the tmpfs at dir, or below the overlay there.

@@ -43,7 +43,7 @@ func OCI(supervisor bool) *specs.LinuxSeccomp {
 // DockerProfile is the same as the JSON that Docker 20.10 and newer take as
 // security option seccomp=, whose form holds OCI's.
 func DockerProfile(supervisor bool) ([]byte, error) {
-	return json.MarshalIndent(OCI(supervisor), "", "\t")
+	return json.Marshal(OCI(supervisor))
 }
 
 func errno(e unix.Errno) *uint { n := uint(e); return &n }
