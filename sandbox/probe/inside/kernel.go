@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -247,7 +248,13 @@ func tioclinux(*world.World) verdict {
 // foreign has a child make a denied call as another architecture makes it.
 func foreign(architecture string) attempt {
 	return func(*world.World) verdict {
-		err := exec.Command("/proc/self/exe", "-foreign", architecture).Run()
+		ctx, cancel := context.WithTimeout(context.Background(), foreignPatience)
+		defer cancel()
+		err := exec.CommandContext(ctx, "/proc/self/exe", "-foreign", architecture).Run()
+		if ctx.Err() != nil {
+			// A filter may kill the thread alone, and Go waits for it.
+			return denied("the call is never answered")
+		}
 		if err == nil {
 			return succeeded("the %s call is answered", architecture)
 		}
@@ -265,6 +272,9 @@ func foreign(architecture string) attempt {
 		return denied("%v", unix.Errno(st.ExitStatus()-foreignBase))
 	}
 }
+
+// foreignPatience is far more than a call takes.
+const foreignPatience = 3 * time.Second
 
 // foreignBase keeps an errno apart from Go's own exit codes.
 const foreignBase = 100
