@@ -100,7 +100,7 @@ var exhaustionProbes = list{
 	{Name: "disk-removed-files", Tries: "writes four times its limit to files without names"},
 	{Name: "log-flood", Tries: "writes 1 GiB of log", Shows: "more than the limit is kept, or the command outlasts its time", change: lasting(60_000)},
 	{Name: "descriptors", Tries: "opens more descriptors than it may"},
-	{Name: "cpu-hog", Tries: "uses more than a quarter of a CPU", admitted: "CPU is not bounded", change: func(s *sandbox.Spec) { s.Limits.CPUMillis = 250 }},
+	{Name: "cpu-hog", Tries: "uses more than a twentieth of a CPU", admitted: "CPU is not bounded", change: func(s *sandbox.Spec) { s.Limits.CPUMillis = 50 }},
 	{Name: "cpu-beyond-time", Tries: "computes beyond its time", change: lasting(1000)},
 	{Name: "sleep-beyond-time", Tries: "sleeps beyond its time", change: lasting(1000)},
 	{Name: "ignore-signals", Tries: "ignores all signals and sleeps beyond its time", change: lasting(1000)},

@@ -400,7 +400,7 @@ func cpuHog(w *world.World) verdict {
 	}
 	used := time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	allowed := time.Duration(float64(time.Since(start)) * float64(w.CPUMillis) / 1000)
-	if used > allowed*3/2+200*time.Millisecond {
+	if used > allowed*3/2+150*time.Millisecond { // starting took some
 		return succeeded("used %v of CPU time where %v are allowed", used.Round(time.Millisecond), allowed.Round(time.Millisecond))
 	}
 	return denied("used %v where %v are allowed", used.Round(time.Millisecond), allowed.Round(time.Millisecond))
