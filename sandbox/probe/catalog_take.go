@@ -61,7 +61,7 @@ var outputProbes = list{
 	{Name: "output-sparse-many", Tries: "leaves 64 files, each of half the limit, that cost nothing"},
 	{Name: "output-deep", Tries: "leaves 10,000 nested directories"},
 	{Name: "output-long-path", Tries: "leaves a path longer than a path may be"},
-	{Name: "output-million", Tries: "leaves more than a million files", change: func(s *sandbox.Spec) {
+	{Name: "output-million", Tries: "leaves more than a million files", slow: true, change: func(s *sandbox.Spec) {
 		s.Outputs = []string{"out"}
 		s.Limits.TimeMillis, s.Limits.DiskBytes, s.Limits.MemoryBytes = 120_000, 1<<30, 4<<30
 	}},

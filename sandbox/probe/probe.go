@@ -65,6 +65,8 @@ type Probe struct {
 	hard bool
 	// breaks is an attempt that succeeds if the run ends in an error.
 	breaks bool
+	// slow is an attempt that takes minutes, and is made once: not varied.
+	slow bool
 	// programs is an attempt that runs programs in the inputs that claim more.
 	programs bool
 	// alone is an attempt that disturbs others of its time.
