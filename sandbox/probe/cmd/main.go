@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"gavel/sandbox/native"
 	"gavel/sandbox/probe"
@@ -38,7 +39,7 @@ func main() {
 		os.Exit(2)
 	}
 	o := parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	held, err := run(ctx, o)
 	if err != nil {
