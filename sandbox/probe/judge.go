@@ -39,10 +39,13 @@ func (s *suite) judge(p Probe, e *evidence) finding {
 	if why := s.survivors(p, e); why != "" {
 		return finding{Succeeded, why}
 	}
-	for _, look := range []func(*evidence) string{s.lostProcess, inputsChanged, outlasted, s.outputsTame, logWithinLimit} {
+	for _, look := range []func(*evidence) string{s.lostProcess, inputsChanged, s.outputsTame, logWithinLimit} {
 		if why := look(e); why != "" {
 			return finding{Succeeded, why}
 		}
+	}
+	if why := outlasted(p, e); why != "" {
+		return finding{Succeeded, why}
 	}
 	said, _ := e.log.said()
 	switch {
@@ -130,8 +133,11 @@ func inputsChanged(e *evidence) string {
 	return ""
 }
 
-func outlasted(e *evidence) string {
+func outlasted(p Probe, e *evidence) string {
 	limit := e.spec.Limits.Timeout() + overtime
+	if p.slow {
+		limit += slowOvertime
+	}
 	if e.took > limit {
 		return fmt.Sprintf("the run took %v with a time limit of %v", e.took.Round(time.Millisecond), e.spec.Limits.Timeout())
 	}

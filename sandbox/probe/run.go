@@ -28,6 +28,10 @@ const epoch = 1_700_000_000
 // and collecting. A waiting run is told from a slow machine by far more.
 const overtime = 15 * time.Second
 
+// slowOvertime is what collecting a million outputs may take besides, on a disk
+// that others use too.
+const slowOvertime = 10 * time.Minute
+
 // usual are the limits of a run, unless its probe has others: small, so that
 // little is enough to exceed them.
 var usual = sandbox.Limits{TimeMillis: 20_000, MemoryBytes: 512 << 20, Pids: 48, DiskBytes: 16 << 20, LogBytes: 1 << 20}
