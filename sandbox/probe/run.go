@@ -105,11 +105,16 @@ func (s *suite) all(ctx context.Context) error {
 		})
 	}
 	for _, p := range rest {
-		queue <- p
+		if ctx.Err() == nil {
+			queue <- p
+		}
 	}
 	close(queue)
 	wg.Wait()
 	for _, p := range alone {
+		if ctx.Err() != nil {
+			break
+		}
 		if err := s.machine.rouse(); err != nil {
 			return err
 		}
