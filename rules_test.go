@@ -42,7 +42,8 @@ var house = []room{
 	{"sandbox", nil, isolation},
 	// The engine's client speaks its errors through containerd's module.
 	{"sandbox/docker", []string{"sandbox"}, append([]string{"github.com/docker", "github.com/containerd/errdefs"}, isolation...)},
-	{"sandbox/image", []string{"sandbox"}, append([]string{"github.com/google/go-containerregistry"}, isolation...)},
+	// Layers come packed by gzip or zstd.
+	{"sandbox/image", []string{"sandbox"}, append([]string{"github.com/google/go-containerregistry", "github.com/klauspost/compress"}, isolation...)},
 	// It attacks every runner, so its driver knows them all.
 	{"sandbox/probe", []string{"sandbox"}, isolation},
 	{"cas", nil, append([]string{

@@ -266,6 +266,8 @@ func TestTidyFindsWhatIsWrong(t *testing.T) {
 		"api/a.go":                 {doc + "package x\nimport _ \"gavel/worker\"", "api may not import worker"},
 		"sandbox/a.go":             {doc + "package x\nimport _ \"github.com/docker/docker/client\"", "only sandbox/docker may import github.com/docker/docker"},
 		"coordinator/docker.go":    {doc + "package x\nimport _ \"github.com/docker/docker/client\"", "only sandbox/docker may import github.com/docker/docker"},
+		"sandbox/rootfs/a.go":      {doc + "package x\nimport _ \"github.com/google/go-containerregistry/pkg/name\"", "only sandbox/image may import github.com/google/go-containerregistry"},
+		"sandbox/rootfs/zstd.go":   {doc + "package x\nimport _ \"github.com/klauspost/compress/zstd\"", "sandbox may not import github.com/klauspost/compress"},
 		"cas/a.go":                 {doc + "package x\nimport _ \"gavel/sandbox\"", "cas may not import sandbox"},
 		"raftfsm/a.go":             {doc + "package x\nimport _ \"github.com/hashicorp/raft-boltdb/v2\"", "raftfsm may not import github.com/hashicorp/raft-boltdb/v2"},
 		"raftfsm/clock.go":         {doc + "package x\nimport _ \"time\"", "clocks and randomness"},

@@ -55,8 +55,8 @@ func (r *Runner) acquire(root string) (dir string, release func(), err error) {
 		return "", nil, fmt.Errorf("%w: image %s needs a worker started with --sandbox docker, or with the image unpacked", sandbox.ErrRefused, root)
 	}
 	dir, release, err = r.shelf.Acquire(root)
-	if errors.Is(err, fs.ErrNotExist) { // it may come, and may have made room for another
-		err = fmt.Errorf("%w: %w; give the image to this worker first", sandbox.ErrUnavailable, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fmt.Errorf("%w: image %s is not among this worker's; give it the image first", sandbox.ErrRefused, root)
 	}
 	return dir, release, err
 }

@@ -4,21 +4,19 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/sandboxtest"
 )
 
 // An unpacked image is shown entry by entry; this one is made of the machine's
@@ -118,15 +116,7 @@ func archive(t *testing.T, root string, owners map[string]int) sandbox.Image {
 	if err = errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	layer := b.Bytes()
-	id := digest.FromBytes(layer)
-	config, err := json.Marshal(map[string]any{"os": "linux", "architecture": runtime.GOARCH, "rootfs": map[string]any{"type": "layers", "diff_ids": []digest.Digest{id}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sandbox.Image{Config: config, Layers: []sandbox.Layer{{DiffID: id, Size: int64(len(layer)), Open: func(context.Context) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(layer)), nil
-	}}}}
+	return sandboxtest.Image(t, b.Bytes())
 }
 
 func TestTakenImageShowsItsOwners(t *testing.T) {
@@ -185,7 +175,7 @@ func TestImagesInUseStay(t *testing.T) {
 		t.Error(err)
 	}
 	s := sandbox.Spec{Root: first.Root(), Argv: []string{"true"}, InputDir: t.TempDir(), OutputDir: t.TempDir()}
-	if _, err := r.Run(context.Background(), s); !errors.Is(err, sandbox.ErrUnavailable) {
+	if _, err := r.Run(context.Background(), s); !errors.Is(err, sandbox.ErrRefused) {
 		t.Errorf("running what was removed: %v", err)
 	}
 	without := newRunner(t)

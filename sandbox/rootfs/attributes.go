@@ -38,7 +38,7 @@ func attributesOf(h *tar.Header) (attributes, error) {
 	}
 	for record, value := range h.PAXRecords {
 		name, ok := strings.CutPrefix(record, paxAttribute)
-		if !ok || !keepsAttribute(name) {
+		if !ok || !KeepsAttribute(name) {
 			continue
 		}
 		if a.xattrs == nil {
@@ -49,9 +49,9 @@ func attributesOf(h *tar.Header) (attributes, error) {
 	return a, nil
 }
 
-// keepsAttribute says which extended attributes are part of an image. The rest
+// KeepsAttribute says which extended attributes are part of an image. The rest
 // is of the machine it was made on, or steers file systems of this one.
-func keepsAttribute(name string) bool {
+func KeepsAttribute(name string) bool {
 	return name == capability || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }
 
@@ -150,7 +150,7 @@ func clearXattrs(at string) error {
 		return err
 	}
 	for _, name := range names {
-		if !keepsAttribute(name) {
+		if !KeepsAttribute(name) {
 			continue
 		}
 		if err := unix.Removexattr(at, name); err != nil && !errors.Is(err, unix.ENODATA) {

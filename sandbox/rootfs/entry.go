@@ -157,9 +157,6 @@ func (u *unpacker) hardLink(h *tar.Header, elements []string, parent place, base
 	if len(to) == 0 {
 		return false, refuseEntry(h.Name, "is a hard link to the root")
 	}
-	if u.leftOut[strings.Join(to, "/")] {
-		return false, u.leaveOut(h.Name, elements, parent, base)
-	}
 	dir, err := u.openPlace(to[:len(to)-1], asNamed)
 	if errors.Is(err, unix.ELOOP) {
 		return false, refuseEntry(h.Name, "is a hard link to %q, which lies behind a symlink", h.Linkname)
@@ -173,7 +170,11 @@ func (u *unpacker) hardLink(h *tar.Header, elements []string, parent place, base
 		return false, refuseEntry(h.Name, "is a hard link to itself")
 	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir.fd, target, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	err = unix.Fstatat(dir.fd, target, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) && u.leftOut[strings.Join(to, "/")] {
+		return false, u.leaveOut(h.Name, elements, parent, base)
+	}
+	if err != nil {
 		return false, entryError(h.Name, fmt.Sprintf("looking at its target %q", h.Linkname), err)
 	}
 	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFLNK {

@@ -33,6 +33,19 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// image applies all layers of img.
+func (u *unpacker) image(ctx context.Context, img sandbox.Image) error {
+	for n := range img.Layers {
+		if err := u.layer(ctx, img, n); err != nil {
+			return fmt.Errorf("unpacking layer %d of image %s: %w", n+1, img.Root(), err)
+		}
+	}
+	if err := u.finish(); err != nil {
+		return fmt.Errorf("unpacking image %s: %w", img.Root(), err)
+	}
+	return nil
+}
+
 // layer applies layer n of img, and reads it to its end, where its digest is judged.
 func (u *unpacker) layer(ctx context.Context, img sandbox.Image, n int) error {
 	r, err := img.Read(ctx, n)

@@ -60,7 +60,7 @@ func empty(fd int) error {
 			}
 		}
 	}
-	names, err := namesIn(fd)
+	names, err := namesIn(fd, -1)
 	if err != nil {
 		return err
 	}

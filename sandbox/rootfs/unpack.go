@@ -157,13 +157,8 @@ func unpackStaged(ctx context.Context, img sandbox.Image, st *staging, opts Opti
 		return err
 	}
 	defer u.close()
-	for n := range img.Layers {
-		if err := u.layer(ctx, img, n); err != nil {
-			return fmt.Errorf("unpacking layer %d of image %s: %w", n+1, img.Root(), err)
-		}
-	}
-	if err := u.finish(); err != nil {
-		return fmt.Errorf("unpacking image %s: %w", img.Root(), err)
+	if err := u.image(ctx, img); err != nil {
+		return err
 	}
 	if u.leftOut != nil && opts.Note != nil {
 		opts.Note(fmt.Sprintf("%d devices, fifos or links to them of image %s were left out: a sandbox has a /dev of its own", u.leftOutCount, img.Root()))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +248,57 @@ func TestTimesAndModes(t *testing.T) {
 		info, err := os.Stat(filepath.Join(root, name))
 		if err != nil || info.Mode().Perm() != 0o755 || info.ModTime().Unix() != 0 {
 			t.Errorf("implied %q: %v %v", name, info, err)
+		}
+	}
+}
+
+func withXattrs(e entry, pairs ...string) entry {
+	e.PAXRecords = map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		e.PAXRecords[paxAttribute+pairs[i]] = pairs[i+1]
+	}
+	return e
+}
+
+// xattrs are all of a file that may be an image's, and some that may not.
+func xattrs(t testing.TB, at string) string {
+	t.Helper()
+	names, err := listXattrs(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, name := range names {
+		if name == "security.selinux" { // the machine's own policy gives it
+			continue
+		}
+		value := make([]byte, 1024)
+		n, err := unix.Getxattr(at, name, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, name+"="+string(value[:n]))
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func TestExtendedAttributes(t *testing.T) {
+	readOnly := file("ro", "x")
+	readOnly.Mode = 0o444
+	root, err := unpacked(t, Options{},
+		[]entry{
+			withXattrs(file("f", "x"), "user.a", "1", "user.b", "2\x003", "user.overlay.opaque", "y", "trusted.overlay.opaque", "y", "security.selinux", "unconfined", "system.posix_acl_access", "x"),
+			withXattrs(dir("d"), "user.a", "1", "user.overlay.opaque", "y"), withXattrs(dir("e"), "user.a", "1"),
+			withXattrs(symlink("s", "f"), "user.a", "1"), withXattrs(readOnly, "user.a", "1"),
+		},
+		[]entry{withXattrs(dir("d"), "user.c", "3"), file("e/f", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"f": "user.a=1 user.b=2\x003", "d": "user.c=3", "e": "user.a=1", "ro": "user.a=1"} {
+		if got := xattrs(t, filepath.Join(root, name)); got != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -70,9 +71,10 @@ func (u *unpacker) hideName(p place, base string) (stays bool, err error) {
 // Of one directory it does so once a layer: nothing of lower layers comes back.
 func (u *unpacker) hideContent(p place) (stays bool, err error) {
 	if u.cleared[p.ino] {
-		return true, nil
+		names, err := namesIn(p.fd, 1)
+		return len(names) > 0, err
 	}
-	names, err := namesIn(p.fd)
+	names, err := namesIn(p.fd, -1)
 	if err != nil {
 		return false, err
 	}
@@ -87,22 +89,27 @@ func (u *unpacker) hideContent(p place) (stays bool, err error) {
 	return stays, nil
 }
 
-// namesIn lists an open directory, which fd may only name.
-func namesIn(fd int) ([]string, error) {
+// namesIn lists at most that many names of an open directory, all with -1. fd
+// may be one that only names it.
+func namesIn(fd, most int) ([]string, error) {
 	readable, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	dir := os.NewFile(uintptr(readable), "directory of an image")
 	defer dir.Close()
-	return dir.Readdirnames(-1)
+	names, err := dir.Readdirnames(most)
+	if err == io.EOF { // an empty one, when a number is given
+		err = nil
+	}
+	return names, err
 }
 
 // finish sets the times of all directories, now that nothing is put in them.
 func (u *unpacker) finish() error { return u.finishDirectory(u.root) }
 
 func (u *unpacker) finishDirectory(fd int) error {
-	names, err := namesIn(fd)
+	names, err := namesIn(fd, -1)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,10 @@
 // Package box is the inside of a native sandbox: the spawner that clones it and
 // the first process that builds it, runs one command and reaps. It carries out
 // Plans and decides nothing; what a sandbox shows is the runner's policy, and it
-// imports only the standard library, x/sys and the list of system calls so that it links into a small static
-// binary that starts in a millisecond. A command never runs before every step of
-// its Plan succeeded and its privileges are gone, and nothing outlives the first process.
+// imports only the standard library, x/sys and two leaves of this room (system
+// calls, CPUs), so that it links into a small static binary that starts in a
+// millisecond. A command never runs before every step of its Plan succeeded and
+// its privileges are gone, and nothing outlives the first process.
 //
 // Two roles, told apart by argv[0]:
 //

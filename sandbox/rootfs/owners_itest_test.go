@@ -1,0 +1,117 @@
+//go:build itest
+
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"gavel/sandbox"
+	"gavel/sandbox/native"
+	"gavel/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) {
+	native.MaybeInit()
+	os.Exit(m.Run())
+}
+
+func TestOwnersAreShifted(t *testing.T) {
+	owned := func(e entry, uid, gid int, mode int64) entry {
+		e.Uid, e.Gid, e.Mode = uid, gid, mode
+		return e
+	}
+	// cap_net_raw=ep, as setcap writes it.
+	capabilities := "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	root, err := unpacked(t, Options{Shift: 300_000}, []entry{
+		owned(dir("."), 5, 6, 0o711), owned(file("su", "x"), 0, 0, 0o4755), owned(dir("d"), 65535, 1000, 0o2770),
+		owned(symlink("s", "su"), 7, 8, 0o777), file("implied/f", ""), withXattrs(owned(file("ping", "x"), 0, 50, 0o755), capability, capabilities),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"": "300005 300006 711", "su": "300000 300000 4755", "d": "365535 301000 2770", "s": "300007 300008 777",
+		"implied": "300000 300000 755", "ping": "300000 300050 755",
+	} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(root, name), &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%d %d %o", st.Uid, st.Gid, st.Mode&0o7777); got != want {
+			t.Errorf("%q has %s, want %s", name, got, want)
+		}
+	}
+	if got := xattrs(t, filepath.Join(root, "ping")); got != capability+"="+capabilities {
+		t.Errorf("capabilities %q", got)
+	}
+}
+
+// The same tests must hold for a user without any rights.
+func TestWithoutRoot(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where everybody may run it.
+	place, err := os.MkdirTemp("/tmp", "gavel-rootfs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(place)
+	program, temp := filepath.Join(place, "test"), filepath.Join(place, "tmp")
+	if b, err := os.ReadFile(self); err != nil || os.WriteFile(program, b, 0o755) != nil || os.Chmod(place, 0o755) != nil || os.Mkdir(temp, 0o755) != nil || os.Chown(temp, 65534, 65534) != nil {
+		t.Fatal("preparing a program for another user", err)
+	}
+	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "-test.v",
+		"-test.run=^(TestLayers|TestRefused|TestUnpackGivesTheNameLast|TestTimesAndModes|TestExtendedAttributes|TestRemove|TestShelf|TestSweep|TestSparse|TestLayersMean|FuzzUnpack)")
+	cmd.Dir, cmd.Env = temp, []string{"TMPDIR=" + temp, "HOME=" + temp}
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Count(out, []byte("\n--- PASS")) < 12 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What a command sees of an image on the shelf, from its archive to its shell.
+func TestNativeRunsWhatTheShelfHolds(t *testing.T) {
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal("install busybox-static:", err)
+	}
+	program := file("bin/busybox", string(busybox))
+	program.Mode = 0o755
+	img := sandboxtest.Image(t, sandboxtest.Archive(t, program, dir("etc"), file("etc/lower", "lower"), file("etc/gone", "x")),
+		sandboxtest.Archive(t, link("bin/sh", "bin/busybox"), file("etc/.wh.gone", ""), file("etc/upper", "upper")))
+	images := filepath.Join(t.TempDir(), "images")
+	shelf := openShelf(t, images, 0)
+	root := take(t, shelf, img)
+	_, release, err := shelf.Acquire(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	runner, err := native.New(context.Background(), native.Config{ScratchDir: t.TempDir(), ImageDir: images})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runner.Close()
+	var log bytes.Buffer
+	spec := sandbox.Spec{
+		Root: root, Argv: []string{"sh", "-c", "cd /etc; echo *; busybox cat lower upper; busybox stat -c %u lower"},
+		InputDir: t.TempDir(), OutputDir: t.TempDir(), Log: &log,
+	}
+	result, err := runner.Run(context.Background(), spec)
+	lines := strings.Split(log.String(), "\n")
+	if err != nil || result.Status != sandbox.Exited || result.ExitCode != 0 || len(lines) < 2 ||
+		strings.Contains(lines[0], "gone") || !strings.Contains(lines[1], "lowerupper") {
+		t.Errorf("%+v %v\n%s", result, err, &log)
+	}
+}
