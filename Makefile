@@ -25,7 +25,7 @@ test: ## all that needs neither root nor Docker
 	$(GO) test $$($(GO) list ./... | grep -v '^gavel/cmd/gavel$$')
 	$(GO) test ./cmd/gavel # farms of twelve processes: alone, so that their windows are not missed
 
-itest: $(INIT) ## what needs root, Docker, bubblewrap and debootstrap; fails without them
+itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap and debootstrap; fails without them
 	@sh .ci/need-itest
 	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 30m ./sandbox/... ./worker/... ./cmd/...
 
@@ -46,7 +46,7 @@ race: ## the packages with concurrency, under the race detector (needs a C compi
 
 # Package, pattern and runs; a few minutes in all. What is not listed promises nothing.
 BENCHES = raftfsm:Apply:5x raftfsm:Batch:3x raftfsm/auction:Standing:50x raftfsm/draw:Domains:2000x raftfsm/beacon:.:0.3s verify/attest:Bundle:0.3s cas/disk:Put:0.3s \
-	sandbox/native:Start:150x sandbox/docker:Start:10x cmd/gavel:IdleFarm:20x cmd/gavel:Submits:1x
+	sandbox/native:Start:150x sandbox/docker:Start:10x sandbox/oci:Start:20x cmd/gavel:IdleFarm:20x cmd/gavel:Submits:1x
 
 bench: build ## each promised figure, as a ratio to a limit measured in the same run
 	@sh .ci/need-itest bench

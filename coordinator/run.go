@@ -25,6 +25,7 @@ import (
 	"gavel/cas/server"
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
+	"gavel/coordinator/images"
 	"gavel/coordinator/service"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
@@ -211,7 +212,11 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 	if err != nil {
 		return fmt.Errorf("loading the seal key: %w", err)
 	}
-	blobs := service.NewBlobs(store, accounts, n.fsm)
+	registry, err := images.Open(filepath.Join(c.Store, "images"))
+	if err != nil {
+		return err
+	}
+	blobs := service.NewBlobs(store, accounts, registry, n.fsm)
 	duties, err := duty.New(duty.Config{
 		Genesis: g, Self: signer.ID, Dir: c.Dir, SealKey: sealKey, Source: duty.NewSource(n.fsm, signer.ID),
 		Propose: raft, Peers: links, Sign: signer, Store: blobs, Archive: archive, Log: n.log,

@@ -166,7 +166,7 @@ func TestMeteredBatch(t *testing.T) {
 	f.refused(build.CodeRefused, f.command(f.requesters[0], build.TypeSubmit, &build.Submit{Terms: terms}))
 	terms.Reserve = 100 * credit // 10 credits a core-second for 10 s
 	terms.Value = auction.Constant(terms.Reserve)
-	terms.Budget = build.MinBudget(&f.genesis.Params, terms.Reserve, terms.Validators)
+	terms.Budget = terms.MinBudget(&f.genesis.Params)
 	id := f.submit(0, terms)
 	f.tick(300)
 	open()

@@ -109,6 +109,7 @@ type Lease struct {
 	Started, Again             bool
 	LeaseUntil, BoundUntil     int64
 	LeaseMillis                int64
+	Vary                       build.Dimensions // to build once more in, beside the fixed environment
 }
 
 // Upload asks for the outputs of an opened attempt.
@@ -163,7 +164,7 @@ func (s *State) assignBuild(out *Assignments, w *build.Worker, b *build.Build) {
 				Lease: a.Lease(b.ID), Build: b.ID, ActionDigest: b.Terms.ActionDigest, ActionBytes: b.Terms.ActionBytes,
 				Platform: b.Terms.Platform, Builder: a.Round == build.RoundFirst && a.Seat == 0, LogKey: b.Terms.LogKey,
 				Started: a.State == build.AttemptStarted, Again: a.Round == build.RoundRecheck,
-				LeaseUntil: a.LeaseUntil, BoundUntil: a.BoundUntil, LeaseMillis: s.genesis.Params.LeaseMillis,
+				LeaseUntil: a.LeaseUntil, BoundUntil: a.BoundUntil, LeaseMillis: s.genesis.Params.LeaseMillis, Vary: b.VariedBy(a),
 			})
 		}
 	}

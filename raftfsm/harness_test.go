@@ -359,7 +359,7 @@ func (f *farm) terms(lane build.Lane) build.Terms {
 			t.Reserve = 10_000_000
 		}
 		t.Value = auction.Constant(t.Reserve)
-		t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, t.Validators)
+		t.Budget = t.MinBudget(&f.genesis.Params)
 	}
 	return t
 }
@@ -431,7 +431,7 @@ func (f *farm) commitCommand(w int, b, lease ID, o build.Opening) build.Command 
 	id := build.AccountID(f.workers[w])
 	return f.command(f.workers[w], build.TypeCommit, &build.Commit{
 		Build: b, Lease: lease, Lodged: lodged(&o),
-		Commitment: build.Commitment(f.state().Cluster(), o.Summary.Digest(), id, b, o.Nonce),
+		Commitment: o.Commitment(f.state().Cluster(), id, b),
 	})
 }
 

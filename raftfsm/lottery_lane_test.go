@@ -460,7 +460,7 @@ func TestLotteryRefusals(t *testing.T) {
 	f.must(f.command(f.admin, build.TypeBurn, &build.Money{Account: build.AccountID(f.requesters[1]), Amount: 9_999 * credit}))
 	priced := f.terms(build.LaneLottery)
 	priced.Reserve, priced.Value = credit, auction.Constant(credit)
-	priced.Budget = build.MinBudget(&f.genesis.Params, credit, 2)
+	priced.Budget = priced.MinBudget(&f.genesis.Params)
 	buy := func(pool string, n uint64) *build.BuyTickets { return &build.BuyTickets{Pool: pool, Count: n} }
 	for name, c := range map[string]struct {
 		code build.Code

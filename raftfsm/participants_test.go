@@ -45,11 +45,11 @@ func TestSubmitRefusals(t *testing.T) {
 		{"balance", "does not cover", build.CodeFunds, func(t *build.Terms) {
 			t.Reserve = 20_000 * credit
 			t.Value = auction.Constant(t.Reserve)
-			t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, t.Validators)
+			t.Budget = t.MinBudget(&f.genesis.Params)
 		}},
 		{"too few", "too few independent validators", build.CodeTooFew, func(t *build.Terms) {
 			t.Validators = 5
-			t.Budget = build.MinBudget(&f.genesis.Params, t.Reserve, 5)
+			t.Budget = t.MinBudget(&f.genesis.Params)
 		}},
 		{"odds", "with a chance above", build.CodeTooFew, func(t *build.Terms) { t.Validators = 1 }},
 		{"budget", "below", build.CodeRefused, func(t *build.Terms) { t.Budget-- }},

@@ -179,9 +179,12 @@ func (c *chaos) randomTerms() build.Terms {
 		t.SamplePPM = 400_000
 	}
 	t.TimeoutMillis = int64(1_000 + c.rng.IntN(20_000))
+	if c.rng.IntN(4) == 0 {
+		t.Vary = build.VaryHostname | build.VaryClock
+	}
 	if c.lane != build.LaneHouse {
 		t.Priority = escrow.Credits(c.rng.IntN(3)) * credit / 2
-		t.Budget = build.MinBudget(&c.genesis.Params, t.Reserve, t.Validators) + escrow.Credits(c.rng.IntN(2))*credit
+		t.Budget = t.MinBudget(&c.genesis.Params) + escrow.Credits(c.rng.IntN(2))*credit
 	}
 	if c.rng.IntN(20) == 0 {
 		t.Validators = 7 // too few workers for that
@@ -400,6 +403,10 @@ func settlementOracle(s *State, b *build.Build) error {
 		}
 	}
 	want := map[string]escrow.Credits{}
+	seat := p.ValidatorFee
+	if b.Terms.Vary != 0 { // one more build, in another environment
+		seat *= 2
+	}
 	spotLane := b.Terms.Budget > 0
 	for i := range b.Attempts {
 		a := &b.Attempts[i]
@@ -411,9 +418,9 @@ func settlementOracle(s *State, b *build.Build) error {
 		case a.Round == build.RoundRecheck:
 			want["recheck"] += p.ValidatorFee
 		case a.Round == build.RoundPanel:
-			want["panel"] += p.ValidatorFee
+			want["panel"] += seat
 		case a.Seat > 0:
-			want["validator"] += p.ValidatorFee
+			want["validator"] += seat
 		}
 	}
 	for _, purpose := range []string{"validator", "recheck", "panel"} {

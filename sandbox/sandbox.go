@@ -21,7 +21,7 @@ const (
 
 // ErrRefused is wrapped by errors about a Spec that this runner will never
 // run: the caller's request is at fault and a retry is pointless.
-var ErrRefused = errors.New("the sandbox refuses this command")
+var ErrRefused = errors.New("refused by the sandbox")
 
 // ErrUnavailable is wrapped by errors of the runner itself (an engine that is
 // gone, a kernel that refuses a namespace): the same Spec may run elsewhere or later.
@@ -109,6 +109,8 @@ type Description struct {
 	// so that the command sees them as its own; -1 where the caller cannot and
 	// need not change owners.
 	InputUID, InputGID int
+	// CannotVary names the fields of Variation that Run refuses here, such as "Clock".
+	CannotVary []string
 	// Notes are sentences about what is weaker than usual on this machine, to be
 	// shown at start, such as limits enforced by polling.
 	Notes []string

@@ -35,7 +35,11 @@ func (a *Amount) UnmarshalText(text []byte) error {
 const (
 	SandboxNative = "native"
 	SandboxDocker = "docker"
+	SandboxOCI    = "oci"
 )
+
+// Sandboxes are all kinds.
+var Sandboxes = []string{SandboxNative, SandboxDocker, SandboxOCI}
 
 // The ways in which a worker can be made to misbehave, on purpose: for
 // demonstrations and tests of what the farm does about it.
@@ -69,10 +73,13 @@ type Config struct {
 	// Machine it runs on, admitted with the operator.
 	Machine string `json:"machine"`
 
-	// Sandbox is "native" (the default) or "docker".
+	// Sandbox is "native" (the default), "docker", or "oci".
 	Sandbox string `json:"sandbox,omitempty"`
-	// Runtime is an OCI runtime known to the Docker engine, such as "runsc".
+	// Runtime is an OCI runtime: one that the Docker engine knows, such as "runsc",
+	// or, of the sandbox "oci", a program of this machine, such as "crun".
 	Runtime string `json:"runtime,omitempty"`
+	// ImageBytes bounds the images that it keeps, unpacked or in the engine; 32 GiB unless set.
+	ImageBytes int64 `json:"image_bytes,omitempty"`
 
 	// Price is a flat price for a build, in credits.
 	Price *Amount `json:"price,omitempty"`
@@ -154,6 +161,9 @@ func (c Config) withDefaults() Config {
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 4 << 30
 	}
+	if c.ImageBytes == 0 {
+		c.ImageBytes = 32 << 30
+	}
 	if c.LogFile == "" && c.Dir != "" {
 		c.LogFile = filepath.Join(c.Dir, "worker.log")
 	}
@@ -176,10 +186,12 @@ func (c Config) validate() error {
 	switch {
 	case len(c.Endpoints) == 0:
 		return errors.New(`"endpoints" names no coordinator; write HOST:PORT of at least one`)
-	case c.Sandbox != SandboxNative && c.Sandbox != SandboxDocker:
-		return fmt.Errorf("sandbox %q is neither %q nor %q", c.Sandbox, SandboxNative, SandboxDocker)
-	case c.Runtime != "" && c.Sandbox != SandboxDocker:
-		return fmt.Errorf("runtime %q needs the sandbox %q", c.Runtime, SandboxDocker)
+	case !slices.Contains(Sandboxes, c.Sandbox):
+		return fmt.Errorf("sandbox %q is none of %s", c.Sandbox, strings.Join(Sandboxes, ", "))
+	case c.Runtime != "" && c.Sandbox == SandboxNative:
+		return fmt.Errorf("runtime %q needs the sandbox %q or %q", c.Runtime, SandboxDocker, SandboxOCI)
+	case c.ImageBytes < 1<<20:
+		return fmt.Errorf("room for images of %d bytes is too small; want at least 1 MiB", c.ImageBytes)
 	case c.Price != nil && c.PricePerSecond != nil:
 		return errors.New(`"price" and "price_per_second" are both set; keep one`)
 	case c.Slots < 1 || c.Slots > 1024:

@@ -37,6 +37,7 @@ type job struct {
 	Platform     string
 	Builder      bool
 	Again        bool
+	Vary         build.Dimensions // to build once more in; nothing for none
 	// Dir is a directory of the job's own; outputs go to Dir/outputs.
 	Dir string
 	// Log takes what the command prints.
@@ -54,6 +55,10 @@ type product struct {
 	Manifest *build.Manifest
 	// Started and Finished are the wall clock around the command.
 	Started, Finished time.Time
+	// Findings are what building in other environments showed, and Varying is how
+	// long that took.
+	Findings build.Findings
+	Varying  time.Duration
 }
 
 // executor makes a job's product.
@@ -66,6 +71,7 @@ type executor interface {
 type sandboxed struct {
 	blobs  blobs
 	runner sandbox.Runner
+	images *imageFetcher // nil where the runner takes no images
 	log    *slog.Logger
 }
 
@@ -77,6 +83,9 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	}
 	if a.Root != j.Platform {
 		return nil, fmt.Errorf("%w: the lease is for %s and the action for %s", errUnfit, j.Platform, a.Root)
+	}
+	if err := s.images.ensure(ctx, a.Root); err != nil {
+		return nil, err
 	}
 	dir, release, err := s.blobs.Tree(ctx, a.InputRoot)
 	if err != nil {
@@ -108,7 +117,13 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	if note != "" {
 		fmt.Fprintf(j.Log, "gavel: %s\n", note)
 	}
-	return p, heard()
+	if err := heard(); err != nil || j.Vary == 0 {
+		return p, err
+	}
+	began := time.Now()
+	p.Findings, err = s.explore(ctx, j, spec, p.Manifest)
+	p.Varying = time.Since(began)
+	return p, err
 }
 
 // run runs a command. One that no sandbox would run has failed, on every

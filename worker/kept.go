@@ -19,6 +19,7 @@ import (
 // The names in a work directory, and in the kept directory it becomes.
 const (
 	outputsName  = "outputs"
+	variedName   = "varied" // outputs of a varied build, for as long as it takes
 	manifestName = "manifest"
 )
 

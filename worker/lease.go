@@ -25,6 +25,7 @@ type lease struct {
 	platform    string
 	builder     bool
 	again       bool
+	vary        build.Dimensions
 	started     bool
 	logKey      build.ID
 	leaseMillis int64
@@ -34,6 +35,7 @@ type lease struct {
 func leaseOf(m *gavelv1.Lease, farmMillis int64) (lease, error) {
 	l := lease{
 		platform: m.Platform, builder: m.Builder, again: m.Again, started: m.Started,
+		vary:        build.Dimensions(m.Vary) & build.VaryAll,
 		leaseMillis: m.LeaseMillis, leftMillis: m.LeaseUntilMillis - farmMillis,
 	}
 	var action build.ID
@@ -121,7 +123,7 @@ func (w *workshop) produce(ctx context.Context, l lease, r *attemptRecord) error
 	}
 	defer release()
 	begun := time.Now()
-	j := &job{Lease: l.id, Build: l.build, Action: l.action, Platform: l.platform, Builder: l.builder, Again: l.again, Dir: w.kept.work(l.id), Log: io.Discard}
+	j := &job{Lease: l.id, Build: l.build, Action: l.action, Platform: l.platform, Builder: l.builder, Again: l.again, Vary: l.vary, Dir: w.kept.work(l.id), Log: io.Discard}
 	started := l.started
 	j.Begin = func(ctx context.Context) func() error { return w.begin(ctx, l, &started) }
 	if l.builder && !l.again {
@@ -140,7 +142,7 @@ func (w *workshop) produce(ctx context.Context, l lease, r *attemptRecord) error
 	if err := w.conclude(l, j, p, nonce, r); err != nil {
 		return err
 	}
-	if err := w.estimates.learn(l.action.Sum(), l.platform, time.Since(begun).Milliseconds()); err != nil {
+	if err := w.estimates.learn(l.action.Sum(), l.platform, (time.Since(begun) - p.Varying).Milliseconds()); err != nil {
 		w.log.Warn("duration is not remembered", "why", err)
 	}
 	return nil
@@ -199,12 +201,13 @@ func (w *workshop) begin(ctx context.Context, l lease, done *bool) (wait func() 
 func (w *workshop) conclude(l lease, j *job, p *product, nonce build.ID, r *attemptRecord) error {
 	o := build.Opening{
 		Summary: p.Manifest.Summarise(), StartedWallMillis: p.Started.UnixMilli(), FinishedWallMillis: p.Finished.UnixMilli(), Nonce: nonce,
+		Findings: p.Findings,
 	}
 	var err error
 	if o.Signature, err = w.attester.sign(j, p, &o); err != nil {
 		return err
 	}
-	commitment := build.Commitment(w.farm, o.Summary.Digest(), w.id, j.Build, o.Nonce)
+	commitment := o.Commitment(w.farm, w.id, j.Build)
 	lodged, err := w.lodge(j.Build, j.Lease, commitment, &o)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"gavel/sandbox"
 	"gavel/sandbox/docker"
 	"gavel/sandbox/native"
+	"gavel/sandbox/oci"
 	"gavel/verify/keys"
 )
 
@@ -105,15 +107,37 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 		return nil, err
 	}
 	from := &content{Uploader: store, fetcher: store, cache: cache, layout: layout}
-	return assemble(ctx, c, log, signer, runner, rs, from, farm)
+	var images *imageFetcher
+	if taker, ok := runner.(sandbox.ImageTaker); ok {
+		images = &imageFetcher{find: farmImages(farm), store: store, taker: taker, log: log}
+	}
+	return assemble(ctx, c, log, signer, runner, images, rs, from, farm)
 }
 
 func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, error) {
-	scratch := filepath.Join(c.Dir, "sandbox")
-	if c.Sandbox == SandboxDocker {
-		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, Owner: hex.EncodeToString(owner[:16])})
+	scratch, images, name := filepath.Join(c.Dir, "sandbox"), filepath.Join(c.Dir, "images"), hex.EncodeToString(owner[:16])
+	switch c.Sandbox {
+	case SandboxDocker:
+		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, Owner: name})
+	case SandboxOCI:
+		return oci.New(ctx, oci.Config{Runtime: ociRuntime(c.Runtime), ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
 	}
-	return native.New(ctx, native.Config{ScratchDir: scratch})
+	return native.New(ctx, native.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes})
+}
+
+// ociRuntime is the runtime that was asked for, or else the first of the usual
+// ones that is installed.
+func ociRuntime(asked string) string {
+	if asked != "" {
+		return asked
+	}
+	usual := []string{"crun", "runc", "runsc"}
+	for _, name := range usual {
+		if _, err := exec.LookPath(name); err == nil {
+			return name
+		}
+	}
+	return usual[0]
 }
 
 // commandKey is a signing key as api wants it.
@@ -134,7 +158,7 @@ func dial(ctx context.Context, c Config, signer *keys.Signer, log *slog.Logger) 
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Signer, runner sandbox.Runner, rs records, from blobs, farm *api.Client) (*worker, error) {
+func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Signer, runner sandbox.Runner, images *imageFetcher, rs records, from blobs, farm *api.Client) (*worker, error) {
 	info, err := farm.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +166,7 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 	if err := checkPool(info, c.Pool); err != nil {
 		return nil, err
 	}
-	w := &worker{config: c, key: signer.Public, runner: runner, log: log, wake: make(chan struct{}, 1)}
+	w := &worker{config: c, key: signer.Public, runner: runner, images: images, log: log, wake: make(chan struct{}, 1)}
 	if err := w.readRoots(ctx); err != nil {
 		return nil, err
 	}
@@ -170,7 +194,7 @@ func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodg
 	c := &w.config
 	id := build.AccountID(w.key)
 	uploads := newSlots(uploadsAtOnce)
-	p := parts{cluster: to, lodge: lodge, executor: &sandboxed{blobs: from, runner: w.runner, log: w.log}}
+	p := parts{cluster: to, lodge: lodge, executor: &sandboxed{blobs: from, runner: w.runner, images: w.images, log: w.log}}
 	switch {
 	case c.Price != nil:
 		p.price = flatPrice(*c.Price)

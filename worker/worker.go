@@ -23,6 +23,7 @@ type worker struct {
 	class    string
 	cluster  cluster
 	runner   sandbox.Runner
+	images   *imageFetcher // nil where the runner takes no images
 	bidder   *bidder
 	workshop *workshop
 	uploader uploader
@@ -224,8 +225,8 @@ func (w *worker) offered() ([]string, uint64) {
 
 func (w *worker) offers(platform string) bool {
 	platforms, _ := w.offered()
-	_, found := slices.BinarySearch(platforms, platform)
-	return found
+	as := build.Worker{Platforms: platforms}
+	return as.Offers(platform)
 }
 
 // readRoots asks the runner what it can serve.
@@ -235,6 +236,9 @@ func (w *worker) readRoots(ctx context.Context) error {
 		return fmt.Errorf("asking the sandbox for its roots: %w", err)
 	}
 	roots = slices.Clone(roots)
+	if w.images != nil {
+		roots = append(roots, build.PlatformImages)
+	}
 	slices.Sort(roots)
 	if len(roots) > build.MaxPlatforms {
 		w.log.Warn("more roots than a worker can offer; the first are offered", "roots", len(roots), "offered", build.MaxPlatforms)

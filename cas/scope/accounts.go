@@ -109,3 +109,44 @@ func syncDir(path string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// Holders returns the accounts that uploaded or were granted d.
+func (a *Accounts) Holders(ctx context.Context, d cas.Digest) ([][32]byte, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	dirs, err := os.ReadDir(a.dir)
+	if err != nil {
+		return nil, fmt.Errorf("looking for holders of blob %s: %w", d, err)
+	}
+	var holders [][32]byte
+	for _, e := range dirs {
+		id, err := hex.DecodeString(e.Name())
+		if err != nil || len(id) != 32 {
+			continue
+		}
+		account := [32]byte(id)
+		has, err := a.MayRead(ctx, account, d)
+		if err != nil {
+			return nil, fmt.Errorf("looking for holders of blob %s: %w", d, err)
+		}
+		if has {
+			holders = append(holders, account)
+		}
+	}
+	return holders, nil
+}
+
+// Revoke takes from account what it may read of ds. What a lease reaches it may
+// read all the same.
+func (a *Accounts) Revoke(account [32]byte, ds []cas.Digest) error {
+	for _, d := range ds {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("revoking blobs: %w", err)
+		}
+		if err := os.Remove(filepath.Join(a.account(account), marker(d))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("revoking blobs: %w", err)
+		}
+	}
+	return nil
+}

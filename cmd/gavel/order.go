@@ -19,6 +19,7 @@ import (
 	"gavel/api/seal"
 	"gavel/cas"
 	"gavel/cas/tree"
+	"gavel/coordinator/images"
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/draw"
@@ -45,6 +46,7 @@ type order struct {
 	valueAtRisk credits
 	pool        string
 	priority    credits
+	vary        build.Dimensions
 }
 
 // order reads the flags. Its errors are of exit status 2.
@@ -64,6 +66,9 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 	a.Argv, a.TimeoutMillis = command, f.timeout.Milliseconds()
 	var err error
 	if a.Root, err = parseRoot(f.image); err != nil {
+		return nil, err
+	}
+	if o.vary, err = parseVary(f.vary); err != nil {
 		return nil, err
 	}
 	if a.Outputs, err = parseOutputs(f.outputs); err != nil {
@@ -95,9 +100,10 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 	return o, nil
 }
 
+// parseRoot takes host, a digest, or what can be a name in the farm.
 func parseRoot(text string) (string, error) {
-	if !sandbox.ValidRoot(text) {
-		return "", usage("--image %q is no image: want host, or a digest sha256: and 64 lower-case hex digits (docker image inspect -f '{{.Id}}' NAME)", text)
+	if !sandbox.ValidRoot(text) && images.CheckName(text) != nil {
+		return "", usage("--image %q is no image: want host, a name of gavel image list, or a digest sha256: and 64 lower-case hex digits", text)
 	}
 	return text, nil
 }
@@ -184,6 +190,9 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	var id [32]byte
 	info, err := f.Info(ctx)
 	if err != nil {
+		return id, err
+	}
+	if o.action.Root, err = f.resolveImage(ctx, o.action.Root); err != nil {
 		return id, err
 	}
 	if len(info.Pools) == 0 {
@@ -277,7 +286,7 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	}
 	t := &build.Terms{
 		Pool: pool.Name, Platform: o.action.Root, TimeoutMillis: o.action.TimeoutMillis, Validators: o.validators,
-		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(), Cached: o.cached,
+		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(), Cached: o.cached, Vary: o.vary,
 	}
 	if t.SamplePPM == 0 {
 		t.SamplePPM = draw.PPM
@@ -303,7 +312,7 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	t.Reserve, t.Value, t.ValueAtRisk = o.maxPrice.value, auction.Constant(o.maxPrice.value), o.valueAtRisk.value
 	t.Priority = o.priority.value
 	if t.Budget = o.budget.value; !o.budget.given {
-		t.Budget = build.MinBudget(&p, t.Reserve, t.Validators)
+		t.Budget = t.MinBudget(&p)
 	}
 	return t, nil
 }

@@ -51,6 +51,11 @@ type buildReport struct {
 	Seal           uint64 `json:"seal,omitempty"`  // whose signature its draws follow from
 	Slot           uint64 `json:"slot,omitempty"`  // of a lottery
 
+	// Varied is what validators were to vary, and DependsOn what of it changed the
+	// result of some, after the verdict.
+	Varied    []string           `json:"varied,omitempty"`
+	DependsOn []dependenceReport `json:"depends_on,omitempty"`
+
 	slashed []string
 }
 
@@ -93,6 +98,11 @@ type seatReport struct {
 	Operator string        `json:"operator"`
 	Digest   digest.Digest `json:"digest"` // of its result, empty where it opened none
 	Agreed   bool          `json:"agreed"` // with the delivered result
+	// Finding is what its varied build showed ("same", "depends", …), Tried what it
+	// varied, and DependsOn what of that changes its result alone.
+	Finding   string   `json:"finding,omitempty"`
+	Tried     []string `json:"tried,omitempty"`
+	DependsOn []string `json:"depends_on,omitempty"`
 }
 
 // outputReport is one file of the delivered result.
@@ -109,6 +119,7 @@ func newReport(b *gavelv1.Build) *buildReport {
 		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: exitCode(b),
 		Attestations: []string{}, slashed: b.Slashed, Pool: b.Pool, Lane: b.Lane,
 		Priority: b.Priority, PriorityCharge: b.PriorityCharge, Epoch: b.Epoch, Seal: b.Seal, Slot: b.Slot,
+		Varied: b.Vary, DependsOn: dependences(b),
 	}
 	for _, x := range b.Opened {
 		r.Bids = append(r.Bids, bidReport{Worker: x.Worker, Price: x.Price, FinishMillis: x.FinishMillis, Finished: len(x.Result) > 0, Defaulted: x.Defaulted})
@@ -135,7 +146,7 @@ func seats(b *gavelv1.Build, round build.Round) []seatReport {
 		if _, known := bySeat[a.Seat]; !known {
 			order = append(order, a.Seat)
 		}
-		s := seatReport{Worker: a.Worker, Operator: a.Operator, Agreed: a.Agreed}
+		s := seatReport{Worker: a.Worker, Operator: a.Operator, Agreed: a.Agreed, Finding: a.Finding, Tried: a.Tried, DependsOn: a.Broke}
 		if len(a.Result) > 0 {
 			s.Digest = sha256Text(a.Result)
 		}
@@ -157,7 +168,7 @@ func sha256Text(sum []byte) digest.Digest {
 func (r *buildReport) exitCode(warn bool) int {
 	switch r.Verdict {
 	case build.Agreed.String(), build.Judged.String(), build.Unsampled.String():
-		if r.Status != build.StatusExited.String() || r.ExitCode != 0 {
+		if r.Status != build.StatusExited.String() || r.ExitCode != 0 || r.unvaried() {
 			return exitFailed
 		}
 		return exitDone
@@ -189,6 +200,7 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build, wait time.Duration) 
 	}
 	r.explainEnd(b)
 	r.explainLabel()
+	r.explainVaried()
 	patience, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if text := explain(patience, store, b); text != "" {
@@ -321,6 +333,7 @@ func (r *buildReport) write(term *terminal) error {
 	}
 	writeSeats(term, "built again by", r.Validators)
 	writeSeats(term, "panel", r.Panel)
+	r.writeVaried(term)
 	if len(r.slashed) > 0 {
 		term.print("  slashed: %s", strings.Join(r.slashed, ", "))
 	}

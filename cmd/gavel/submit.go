@@ -34,6 +34,7 @@ type submitFlags struct {
 	image        string
 	env          []string
 	outputs      []string
+	vary         []string
 	timeout      time.Duration
 	memory       string
 	cpus         string
@@ -52,7 +53,8 @@ relative to DIR, is the result; gavel download fetches it.
 
   gavel submit --farm farm --output bin/app . -- make bin/app
   gavel submit --farm farm --output app --env GOFLAGS=-trimpath src -- go build -o app .
-  gavel submit --farm farm --image sha256:… --output out --memory 4GiB . -- ./build.sh
+  gavel submit --farm farm --image debian:12 --output out --memory 4GiB . -- ./build.sh
+  gavel submit --farm farm --vary --output app.tar . -- ./release.sh
 
 The command runs without a network as user 65534 in /build, a writable copy of DIR,
 with PATH, HOME=/tmp, TMPDIR=/tmp, HOSTNAME=gavel, TZ=UTC, LC_ALL=C.UTF-8,
@@ -67,13 +69,20 @@ returns what is left over. In a batch pool the price is fixed when the epoch end
 result is there before. In a lottery pool a ticket is needed (gavel ticket buy), and no
 price. --verify 5% leaves 95 % of builds unverified, by lot.
 
+With --vary each validator builds once more with another build path, host name, user
+id, umask, locale, time zone, clock, number of CPUs, directory order and without
+address randomisation, and finds out which of them changes the result. The verdict is
+about the fixed environment as ever; each varied build earns one more validator's fee.
+
+--image names a root by a name or digest of gavel image list.
+
 Auctioned builds run on strangers' machines: put no secrets into them.
 
 Attestations, one of each machine, are left in DIR-OF-FARM/attestations/BUILD.
 
 Exit status: 0 a verified result, and the command succeeded (also: an unsampled
 one); 1 the command failed, timed out, ran out of memory or left an output unmade,
-and all agree; 2 bad usage, or refused before anything ran; 3 not verified (0 with
+and all agree, or --vary found that the result depends on the environment; 2 bad usage, or refused before anything ran; 3 not verified (0 with
 --on-unverified warn); 4 no farm answers.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -104,7 +113,9 @@ and all agree; 2 bad usage, or refused before anything ran; 3 not verified (0 wi
 	flags.Uint32Var(&f.validators, "validators", 2, "how many others build it again")
 	flags.StringVar(&f.verify, "verify", "100%", "the chance that it is built again at all, such as 5%")
 	flags.StringVar(&f.onUnverified, "on-unverified", "fail", "fail (exit status 3) or warn (0) where the result is not verified")
-	flags.StringVar(&f.image, "image", "host", "the root it runs in: an image's `DIGEST` (sha256:…), or host")
+	flags.StringVar(&f.image, "image", "host", "the root it runs in: the `NAME` or digest (sha256:…) of an image, or host")
+	flags.StringSliceVar(&f.vary, "vary", nil, "have validators vary the environment: all, or some of "+build.VaryAll.String())
+	flags.Lookup("vary").NoOptDefVal = varyDefault
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
 	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
 	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")

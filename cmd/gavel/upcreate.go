@@ -176,9 +176,10 @@ func writeConfig(d farmDir, node string, config any) error {
 
 func workerConfig(d farmDir, s *upSettings, i int) worker.Config {
 	name := workerName(i)
+	kind, runtime := s.sandbox(i)
 	c := worker.Config{
 		Name: name, Dir: d.node(name), KeyFile: d.key(name), Pool: poolName, Operator: operatorName(i), Machine: machineName(i),
-		Sandbox: s.Sandbox, LogFile: filepath.Join(d.node(name), "log"), Misbehave: s.Misbehave[i],
+		Sandbox: kind, Runtime: runtime, LogFile: filepath.Join(d.node(name), "log"), Misbehave: s.Misbehave[i],
 	}
 	for _, port := range s.GRPCPorts {
 		c.Endpoints = append(c.Endpoints, address(s.Host, port))

@@ -22,10 +22,13 @@ import (
 // upSettings is up.json: what a farm's directory was made with. Written last
 // when a farm is made, it is what makes the directory a farm.
 type upSettings struct {
-	Coordinators int    `json:"coordinators"`
-	Workers      int    `json:"workers"`
-	Private      bool   `json:"private"`
-	Sandbox      string `json:"sandbox"`
+	Coordinators int  `json:"coordinators"`
+	Workers      int  `json:"workers"`
+	Private      bool `json:"private"`
+	// Sandbox is a kind, or several with commas between, which workers take in turn.
+	Sandbox string `json:"sandbox"`
+	// Runtime is an OCI runtime for those of them that use one.
+	Runtime string `json:"runtime,omitempty"`
 	// Treasury says what becomes of the treasury's income; empty: keep.
 	Treasury string `json:"treasury,omitempty"`
 	// FinishedPrice is what every worker asks for a result that it has already;
@@ -52,8 +55,14 @@ func (s *upSettings) validate() error {
 		return usage("%d coordinators: want 1 to %d", s.Coordinators, raftfsm.MaxCoordinators)
 	case s.Workers < 1 || s.Workers > maxUpWorkers:
 		return usage("%d workers: want 1 to %d", s.Workers, maxUpWorkers)
-	case s.Sandbox != worker.SandboxNative && s.Sandbox != worker.SandboxDocker:
-		return usage("sandbox %q: there are %s and %s", s.Sandbox, worker.SandboxNative, worker.SandboxDocker)
+	}
+	for _, kind := range s.sandboxes() {
+		if !slices.Contains(worker.Sandboxes, kind) {
+			return usage("--sandbox %q: the kinds are %s", kind, strings.Join(worker.Sandboxes, ", "))
+		}
+	}
+	if s.Runtime != "" && !slices.ContainsFunc(s.sandboxes(), func(kind string) bool { return kind != worker.SandboxNative }) {
+		return usage("--runtime %s: only the sandboxes docker and oci use one", s.Runtime)
 	}
 	if _, _, err := s.parseListen(); err != nil {
 		return err
@@ -73,6 +82,18 @@ func (s *upSettings) validate() error {
 		}
 	}
 	return nil
+}
+
+// sandboxes are the kinds that workers take in turn.
+func (s *upSettings) sandboxes() []string { return strings.Split(s.Sandbox, ",") }
+
+// sandbox is worker i's kind and OCI runtime.
+func (s *upSettings) sandbox(i int) (kind, runtime string) {
+	kinds := s.sandboxes()
+	if kind = kinds[(i-1)%len(kinds)]; kind != worker.SandboxNative {
+		runtime = s.Runtime
+	}
+	return kind, runtime
 }
 
 // treasury is the rule for the treasury's income.
@@ -107,7 +128,7 @@ func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag strin
 		was, want any
 	}{
 		{"coordinators", s.Coordinators, want.Coordinators}, {"workers", s.Workers, want.Workers},
-		{"private", s.Private, want.Private}, {"sandbox", s.Sandbox, want.Sandbox},
+		{"private", s.Private, want.Private}, {"sandbox", s.Sandbox, want.Sandbox}, {"runtime", s.Runtime, want.Runtime},
 		{"treasury", cmp.Or(s.Treasury, build.TreasuryKeep.String()), want.Treasury},
 	} {
 		if given(f.name) && f.was != f.want {

@@ -20,7 +20,7 @@ builds, builds what it wins and rebuilds what it is drawn for. Its operator must
 been admitted by the farm, and its account must hold the stake.
 
 FILE is JSON with the keys name, dir, endpoints, key_file, pool, operator, machine,
-sandbox ("native" or "docker"), runtime, price or price_per_second, stake, min_fee,
+sandbox ("native", "docker" or "oci"), runtime, image_bytes, price or price_per_second, stake, min_fee,
 slots, cache_bytes and log_file; amounts are decimal credits in quotes. Flags given
 beside --config override it. These keys have no flag:
 
@@ -86,14 +86,15 @@ func (w *workerFlags) add(c *cobra.Command) {
 	f.StringVar(&w.Pool, "pool", "default", "the pool it works in")
 	f.StringVar(&w.Operator, "operator", "", "the operator it belongs to")
 	f.StringVar(&w.Machine, "machine", "", "the machine it runs on, admitted with the operator")
-	f.StringVar(&w.Sandbox, "sandbox", worker.SandboxNative, "native or docker")
-	f.StringVar(&w.Runtime, "runtime", "", "an OCI runtime of the Docker engine, such as runsc")
+	f.StringVar(&w.Sandbox, "sandbox", worker.SandboxNative, "native, docker or oci")
+	f.StringVar(&w.Runtime, "runtime", "", "an OCI runtime: one of the Docker engine's, or with --sandbox oci a program such as crun, runc or runsc")
 	f.Var(&w.price, "price", "a flat price for a build, in credits")
 	f.Var(&w.pricePerSecond, "price-per-second", "a price for a second of building, in credits")
 	f.Var(&w.stake, "stake", "what it puts up when it registers, in credits")
 	f.Var(&w.minFee, "min-fee", "the least validator's fee it works for, in credits")
 	f.IntVar(&w.Slots, "slots", 1, "how many builds it runs at once")
 	f.Int64Var(&w.CacheBytes, "cache-bytes", 4<<30, "bound of its cache of inputs")
+	f.Int64Var(&w.ImageBytes, "image-bytes", 32<<30, "bound of the images that it keeps")
 	f.StringVar(&w.LogFile, "log-file", "", "a line for each event (default DIR/worker.log)")
 	f.StringVar(&w.Misbehave, "misbehave", "", "dishonest on purpose: forge, copy, withhold, lazy, crash or garble")
 }
@@ -121,6 +122,9 @@ func (w *workerFlags) apply(c *cobra.Command, cfg *worker.Config) error {
 	}
 	if c.Flags().Changed("slots") {
 		cfg.Slots = w.Slots
+	}
+	if c.Flags().Changed("image-bytes") {
+		cfg.ImageBytes = w.ImageBytes
 	}
 	if c.Flags().Changed("cache-bytes") {
 		cfg.CacheBytes = w.CacheBytes

@@ -50,7 +50,7 @@ func (b *bench) work(id ID, lodge func(a *build.Attempt, cs []build.Coordinator)
 		b.send(w, build.TypeStart, &build.LeaseRef{Build: id, Lease: lease})
 		manifest := build.Manifest{Status: build.StatusExited}
 		o := build.Opening{Summary: manifest.Summarise(), Nonce: lease}
-		commitment := build.Commitment(b.genesis.Digest(), o.Summary.Digest(), w.id, id, o.Nonce)
+		commitment := o.Commitment(b.genesis.Digest(), w.id, id)
 		if b.nonce != (ID{}) {
 			o.Nonce = b.nonce
 		}

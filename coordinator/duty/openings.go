@@ -24,7 +24,7 @@ func (d *Duties) decrypt(o raftfsm.OpeningDuty) (*build.Opening, error) {
 	if err != nil {
 		return nil, err
 	}
-	if build.Commitment(d.cluster, opening.Summary.Digest(), o.Worker, o.Build, opening.Nonce) != o.Commitment {
+	if opening.Commitment(d.cluster, o.Worker, o.Build) != o.Commitment {
 		return nil, fmt.Errorf("%w: it opens to another result or nonce", errNoMatch)
 	}
 	return opening, nil

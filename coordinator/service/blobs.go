@@ -8,6 +8,7 @@ import (
 	"gavel/cas"
 	"gavel/cas/scope"
 	"gavel/cas/tree"
+	"gavel/coordinator/images"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
@@ -20,6 +21,9 @@ import (
 type Blobs struct {
 	store    cas.Store
 	accounts scope.Access // what each account uploaded or was granted
+	holders  Holders      // the same record, asked the other way round
+	remover  Remover      // the store, where it can forget; nil where it cannot
+	images   *images.Registry
 	fsm      *raftfsm.FSM
 	reaches  *scope.Reaches
 
@@ -33,6 +37,7 @@ type rights struct {
 	index   uint64
 	actions []leasedAction
 	uploads []cas.Digest // manifests it is asked to upload
+	images  []string     // platforms of its leases
 	worker  bool
 	writes  bool // a requester or admin: may store anything
 }
@@ -50,10 +55,12 @@ type blob struct {
 }
 
 // NewBlobs makes the rules over a store. accounts is the durable record of what
-// each account uploaded or was granted.
-func NewBlobs(store cas.Store, accounts scope.Access, fsm *raftfsm.FSM) *Blobs {
+// each account uploaded or was granted, registry that of images. A store that is
+// a Remover can be collected.
+func NewBlobs(store cas.Store, accounts *scope.Accounts, registry *images.Registry, fsm *raftfsm.FSM) *Blobs {
+	remover, _ := store.(Remover)
 	return &Blobs{
-		store: store, accounts: accounts, fsm: fsm, reaches: scope.NewReaches(store, accounts, tree.DefaultLimits),
+		store: store, accounts: accounts, holders: accounts, remover: remover, images: registry, fsm: fsm, reaches: scope.NewReaches(store, accounts, tree.DefaultLimits),
 		rights: make(map[build.ID]*rights), sets: make(map[cas.Digest]map[blob]bool),
 	}
 }
@@ -65,7 +72,11 @@ func (b *Blobs) Access() scope.Access {
 
 // mayRead says whether a lease of the account reaches d.
 func (b *Blobs) mayRead(ctx context.Context, account [32]byte, d cas.Digest) (bool, error) {
-	for _, l := range b.rightsOf(account).actions {
+	r := b.rightsOf(account)
+	if ok, err := b.leasedImage(r.images, d); ok || err != nil {
+		return ok, err
+	}
+	for _, l := range r.actions {
 		set, err := b.reaches.Of(ctx, l.requester, l.action)
 		if err != nil {
 			return false, fmt.Errorf("finding what a lease reaches: %w", err)
@@ -133,6 +144,7 @@ func (r *rights) derive(st *raftfsm.State, account build.ID) {
 	for i := range work.Leases {
 		l := &work.Leases[i]
 		if b, ok := st.Build(l.Build); ok {
+			r.images = append(r.images, b.Terms.Platform)
 			r.actions = append(r.actions, leasedAction{b.Requester, cas.OfSum(l.ActionDigest, int64(l.ActionBytes))})
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"gavel/cas/tree"
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
+	"gavel/coordinator/images"
 	"gavel/raftfsm"
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
@@ -111,7 +112,11 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	logs, err := OpenLogs(filepath.Join(dir, "logs"))
 	check(t, err)
-	blobs := NewBlobs(store, accounts, f.fsm)
+	registry, err := images.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := NewBlobs(store, accounts, registry, f.fsm)
 	f.server = New(Config{
 		Name: "coordinator-1", Signer: keyOf("coordinator"), FSM: f.fsm, Consensus: f, Duties: f, Archive: f,
 		Blobs: blobs, Logs: logs, Log: slog.New(slog.DiscardHandler),
@@ -353,7 +358,7 @@ func (p *project) terms(f *farm, pool string) build.Terms {
 		params := build.DefaultParams()
 		t.Reserve = 10 * escrow.One
 		t.Value = auction.Constant(t.Reserve)
-		t.Budget = build.MinBudget(&params, t.Reserve, t.Validators)
+		t.Budget = t.MinBudget(&params)
 	}
 	return t
 }
@@ -421,7 +426,7 @@ func (f *farm) commit(p *project, w *party, id, lease build.ID, m *build.Manifes
 	check(f.t, err)
 	o.Signature, err = w.Sign(attest.Payload(statement))
 	check(f.t, err)
-	commitment := build.Commitment(w.Cluster(), o.Summary.Digest(), w.id(), id, o.Nonce)
+	commitment := o.Commitment(w.Cluster(), w.id(), id)
 	lodged, err := seal.Lodgement(coordinators, w.Cluster(), id, lease, commitment, &o)
 	check(f.t, err)
 	_, err = w.Do(f.t.Context(), build.TypeCommit, &build.Commit{Build: id, Lease: lease, Commitment: commitment, Lodged: lodged})

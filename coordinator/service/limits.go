@@ -51,6 +51,9 @@ const (
 	maxReapiCommandBytes = 4 << 20
 	// maxManifestBytes bounds a manifest: build.MaxOutputs paths of ordinary length.
 	maxManifestBytes = 64 << 20
+	// maxImageConfigBytes and maxImageLayers are what Docker takes.
+	maxImageConfigBytes = 4 << 20
+	maxImageLayers      = 127
 	// maxUploadSets is how many decoded manifests are kept while their blobs come in.
 	maxUploadSets = 32
 	// maxRights bounds the cached rights of accounts; deriving them again is cheap.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -11,6 +12,7 @@ import (
 	"gavel/api/action"
 	"gavel/cas"
 	"gavel/cas/scope"
+	"gavel/coordinator/images"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
@@ -34,7 +36,9 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 		if pool, ok := st.Pool(p.Terms.Pool); ok {
 			lane = pool.Lane
 		}
-		outcome = st.CheckSubmit(m.Sender, &p.Terms)
+		if outcome = st.CheckSubmit(m.Sender, &p.Terms); outcome.Code == build.Done {
+			outcome = s.Blobs.runnable(st, &p.Terms)
+		}
 	})
 	if known || outcome.Code != build.Done {
 		return outcome, nil // a repeated submission names the same build
@@ -53,6 +57,28 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 		}
 	}
 	return submissionError(ctx, err)
+}
+
+// runnable refuses an image that some workers could only get from the farm's
+// store, and that is not there.
+func (b *Blobs) runnable(st *raftfsm.State, t *build.Terms) build.Outcome {
+	if t.Platform == build.PlatformHost {
+		return build.Outcome{}
+	}
+	_, err := b.images.Find(t.Platform)
+	if err == nil {
+		return build.Outcome{}
+	}
+	if !errors.Is(err, images.ErrNotFound) {
+		return build.Refuse(build.CodePlatform, "the image cannot be looked up now: %v", err)
+	}
+	pool, _ := st.Pool(t.Pool)
+	for _, w := range st.Workers() {
+		if pool != nil && w.In(pool) && w.Offers(t.Platform) && !slices.Contains(w.Platforms, t.Platform) {
+			return build.Refuse(build.CodePlatform, "image %s is not in the farm's store, from which worker %s would fetch it: gavel image add NAME SOURCE puts it there, gavel image list shows what there is", t.Platform, w.Name)
+		}
+	}
+	return build.Outcome{}
 }
 
 // submissionError tells the requester's mistakes from the coordinator's trouble.

@@ -42,7 +42,7 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 		ActionDigest: raw(b.Terms.ActionDigest), ActionBytes: b.Terms.ActionBytes,
 		SubmittedMillis: b.SubmittedAt, OpenedMillis: b.OpenedAt, AwardedMillis: b.AwardedAt,
 		VerdictMillis: b.VerdictAt, SettledMillis: b.SettledAt, DeadlineMillis: b.Terms.DeadlineMillis,
-		Eligible: b.Domains, Validators: b.Terms.Validators,
+		Eligible: b.Domains, Validators: b.Terms.Validators, Vary: b.Terms.Vary.Names(),
 	}
 	if pool != nil {
 		v.DomainKind, v.Lane = pool.Domain.String(), pool.Lane.String()
@@ -160,6 +160,9 @@ func showResult(s *gavelv1.Attempt, b *build.Build, a *build.Attempt) {
 	result := summary.Digest()
 	s.Result, s.Manifest, s.ManifestBytes = raw(result), raw(summary.Content), summary.ManifestBytes
 	s.Status, s.ExitCode = summary.Status.String(), summary.ExitCode
+	if f := &a.Opening.Findings; f.Tried != 0 {
+		s.Finding, s.Tried, s.Broke = f.Finding.String(), f.Tried.Names(), f.Broke.Names()
+	}
 	s.Agreed, s.ManifestStored = b.Delivers && result == b.Delivered, readable(b, a)
 }
 
@@ -171,6 +174,9 @@ func showVerdict(v *gavelv1.Build, b *build.Build, d directory) {
 		if name := d.Name(a.Worker); a.Slashed && !slices.Contains(v.Slashed, name) {
 			v.Slashed = append(v.Slashed, name)
 		}
+	}
+	for _, x := range b.Dependences() {
+		v.Dependences = append(v.Dependences, &gavelv1.Dependence{Dimension: x.Dimension.String(), Found: x.Found, Tried: x.Tried})
 	}
 	showBids(v, b, d)
 	a := deliveredAttempt(b)

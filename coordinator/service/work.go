@@ -75,7 +75,7 @@ func assignments(st *raftfsm.State, worker build.ID) *gavelv1.Assignments {
 		lease := &gavelv1.Lease{
 			Lease: raw(l.Lease), Build: raw(l.Build), ActionDigest: raw(l.ActionDigest), ActionBytes: l.ActionBytes, Platform: l.Platform,
 			Builder: l.Builder, Started: l.Started, Again: l.Again,
-			LeaseUntilMillis: l.LeaseUntil, BoundMillis: l.BoundUntil, LeaseMillis: l.LeaseMillis,
+			LeaseUntilMillis: l.LeaseUntil, BoundMillis: l.BoundUntil, LeaseMillis: l.LeaseMillis, Vary: uint32(l.Vary),
 		}
 		if l.Builder {
 			lease.LogKey = raw(l.LogKey)

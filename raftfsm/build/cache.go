@@ -15,11 +15,11 @@ func (b *Build) Verified() bool {
 }
 
 // Answers says whether b's evidence is at least what terms ask for: as many
-// validators, as much at risk, and as many domains to draw them from.
+// validators, as much at risk, as many domains to draw them from, and all varied.
 func (b *Build) Answers(t *Terms, house bool) bool {
 	domains := 1 + t.Validators
 	if !house {
 		domains += 3
 	}
-	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains
+	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains && t.Vary&^b.Terms.Vary == 0
 }

@@ -60,6 +60,7 @@ func vectors() []vector {
 		{"shape", id(m.Shape())},
 		{"result", id(s.Digest())},
 		{"commit: cluster 03…, the result, worker 06…, build 05…, nonce 08…", id(Commitment(fill(3), s.Digest(), fill(6), fill(5), fill(8)))},
+		{"findings: nonce 08…, depends, hostname and clock tried, clock broke", id(Findings{FindDepends, VaryHostname | VaryClock, VaryClock}.Blind(fill(8)))},
 		{"lease: build 05…, worker 06…, ordinal 1", id(LeaseID(fill(5), fill(6), 1))},
 		{"escrow: build 05…", id(EscrowID(fill(5)))},
 		{"command", hex.EncodeToString(wire.Encode(&cmd))},
@@ -140,7 +141,7 @@ func FuzzManifest(f *testing.F) {
 
 func FuzzBuild(f *testing.F) {
 	b := Build{Terms: sampleTerms(), State: Panel, Bids: []Bid{{Worker: fill(1), Domain: "a"}}, Attempts: []Attempt{
-		{Worker: fill(1), State: AttemptOpened, Opening: Opening{Summary: sampleManifest().Summarise()}}, {Worker: fill(2), State: AttemptAssigned}},
+		{Worker: fill(1), State: AttemptOpened, Opening: Opening{Summary: sampleManifest().Summarise(), Findings: Findings{FindDepends, VaryAll, VaryClock}}}, {Worker: fill(2), State: AttemptAssigned}},
 		Eligible: []Candidate{{Domain: "a", Worker: fill(1)}}, Penalties: []Penalty{{Worker: fill(3)}}, Transfers: []Transfer{{Purpose: "price"}}}
 	f.Add(wire.Encode(&b))
 	f.Fuzz(func(t *testing.T, raw []byte) { roundTrip(t, raw, &Build{}) })

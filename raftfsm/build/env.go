@@ -165,13 +165,13 @@ func percent(ppm uint32) string { return (escrow.Credits(ppm) * 100).String() }
 func (e *Env) platformHint(platform string) string {
 	host := false
 	for _, w := range e.Workers() {
-		host = host || w.Offers("host")
+		host = host || w.Offers(PlatformHost)
 	}
 	switch {
-	case platform == "host":
-		return " (these workers run images only: name one with --image)"
+	case platform == PlatformHost:
+		return " (these workers run images only: name one with --image; gavel image list shows the farm's)"
 	case host:
-		return " (these workers use the native sandbox: images need workers started with --sandbox docker)"
+		return " (these workers run no images)"
 	}
 	return " (load it into the workers' engine: docker load or docker import; its id is what docker image inspect -f '{{.Id}}' prints)"
 }

@@ -6,10 +6,14 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// bound is the longest that building once may take: the timeout, a grace, and a
-// second for each MB of input.
-func (b *Build) bound(e *Env) int64 {
-	return b.Terms.TimeoutMillis + e.Params.GraceMillis + megabytes(b.Terms.InputBytes)*e.Params.MillisPerMB
+// bound is the longest that an attempt may take: the timeout of each build it
+// may need, a grace, and a second for each MB of input.
+func (b *Build) bound(e *Env, round Round, seat uint32) int64 {
+	builds := int64(1)
+	if b.varies(round, seat) {
+		builds = VariedBuilds
+	}
+	return builds*b.Terms.TimeoutMillis + e.Params.GraceMillis + megabytes(b.Terms.InputBytes)*e.Params.MillisPerMB
 }
 
 // assign gives a worker a lease to build once. What it has to do before is given
@@ -28,7 +32,7 @@ func (b *Build) assign(e *Env, round Round, seat uint32, c Candidate, hold escro
 	b.Attempts = append(b.Attempts, Attempt{
 		Round: round, Seat: seat, Worker: c.Worker, Ordinal: ordinal, Domain: c.Domain, State: AttemptAssigned, Hold: hold,
 		AssignedAt: e.Now, LeaseUntil: e.Now + e.Params.LeaseMillis,
-		BoundUntil: e.Now + b.bound(e)*(1+waiting),
+		BoundUntil: e.Now + b.bound(e, round, seat)*(1+waiting),
 	})
 	e.engage(c.Worker)
 }
@@ -43,7 +47,7 @@ func (b *Build) Start(e *Env, worker, lease ID) Outcome {
 		return out
 	}
 	if a.State == AttemptAssigned {
-		a.State, a.StartedAt, a.BoundUntil = AttemptStarted, e.Now, e.Now+b.bound(e)
+		a.State, a.StartedAt, a.BoundUntil = AttemptStarted, e.Now, e.Now+b.bound(e, a.Round, a.Seat)
 		switch {
 		case b.State == Awarded:
 			b.State = Running

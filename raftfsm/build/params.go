@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -145,7 +146,7 @@ type Worker struct {
 	Operator  string
 	Machine   string
 	Class     string
-	Platforms []string // roots it offers, sorted: "host" or image digests
+	Platforms []string // roots it offers, sorted: "host", PlatformImages, or image digests
 	// MinFee is the least validator's fee it accepts.
 	MinFee escrow.Credits
 	// Absent says that it let a lease lapse and has not been heard of since: it
@@ -198,8 +199,16 @@ func (w *Worker) In(p *Pool) bool {
 // Idle says that the worker can take a build at once.
 func (w *Worker) Idle() bool { return !w.Absent && !w.Draining && w.Engaged < w.Slots }
 
+// The platforms that are no image's digest: the machine's own root, and what a
+// worker offers that runs any image of the farm's store.
+const (
+	PlatformHost   = "host"
+	PlatformImages = "images"
+)
+
 // Offers says whether the worker can run builds of platform.
 func (w *Worker) Offers(platform string) bool {
-	_, ok := slices.BinarySearch(w.Platforms, platform)
-	return ok
+	_, named := slices.BinarySearch(w.Platforms, platform)
+	_, any := slices.BinarySearch(w.Platforms, PlatformImages)
+	return named || any && strings.HasPrefix(platform, "sha256:")
 }

@@ -215,6 +215,8 @@ type Opening struct {
 	// coordinator derives from the build, this opening and the manifest: so a
 	// machine that dies after committing has attested all the same.
 	Signature []byte
+	// Findings are what the author's varied builds showed, where the terms ask for them.
+	Findings Findings
 }
 
 // Code is the canonical encoding.
@@ -224,6 +226,13 @@ func (o *Opening) Code(c *wire.Coder) {
 	c.I64(&o.StartedWallMillis)
 	c.I64(&o.FinishedWallMillis)
 	c.Blob(&o.Signature, MaxSignatureBytes)
+	o.Findings.Code(c)
+}
+
+// Commitment is what hides the opening: its author's result under a nonce that
+// binds the findings too.
+func (o *Opening) Commitment(cluster, worker, build [32]byte) [32]byte {
+	return Commitment(cluster, o.Summary.Digest(), worker, build, o.Findings.Blind(o.Nonce))
 }
 
 // Commitment is H("commit" ‖ cluster ‖ result digest ‖ worker key ‖ build ‖ nonce).

@@ -152,7 +152,7 @@ func (b *Build) Open(e *Env, m *OpeningOf) Outcome {
 	if a == nil {
 		return out
 	}
-	if Commitment(e.Cluster, m.Opening.Summary.Digest(), a.Worker, b.ID, m.Opening.Nonce) != a.Commitment {
+	if m.Opening.Commitment(e.Cluster, a.Worker, b.ID) != a.Commitment {
 		return Refuse(CodeNoMatch, "the opening does not match the commitment")
 	}
 	a.State, a.Opening, a.Lodged = AttemptOpened, m.Opening, nil

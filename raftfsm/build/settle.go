@@ -100,7 +100,7 @@ func (b *Build) fees(e *Env) []due {
 			worked := a.State == AttemptOpened || a.State == AttemptCommitted
 			paidByPrice := round == RoundFirst && a.Seat == 0
 			if worked && !paidByPrice && !slashed[a.Worker] {
-				dues = append(dues, due{to: a.Worker, amount: e.Params.ValidatorFee, purpose: purpose, round: round})
+				dues = append(dues, due{to: a.Worker, amount: b.seatFee(e.Params, round, a.Seat), purpose: purpose, round: round})
 			}
 		}
 	}

@@ -31,6 +31,9 @@ type Terms struct {
 	DeadlineMillis int64
 	// LogKey is the X25519 public key to which the builder encrypts its log.
 	LogKey ID
+	// Vary names in what validators depart from the fixed environment, in one more
+	// build each; nothing for none.
+	Vary Dimensions
 	// Cached lets an earlier verified result of the same requester answer.
 	Cached bool
 }
@@ -57,6 +60,7 @@ func (t *Terms) Code(c *wire.Coder) {
 	c.I64((*int64)(&t.ValueAtRisk))
 	c.I64(&t.DeadlineMillis)
 	c.Bytes32(&t.LogKey)
+	c.U32((*uint32)(&t.Vary))
 	c.Bool(&t.Cached)
 }
 
@@ -75,6 +79,10 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 		return fmt.Errorf("%d validators asked for, want 1 to %d", t.Validators, MaxSeats)
 	case t.SamplePPM < 1 || t.SamplePPM > 1_000_000:
 		return fmt.Errorf("a sampling rate of %d ppm, want 1 to 1000000", t.SamplePPM)
+	case t.Vary&^VaryAll != 0:
+		return fmt.Errorf("the terms vary what this version does not know (%#x)", uint32(t.Vary&^VaryAll))
+	case t.Platform == PlatformImages:
+		return fmt.Errorf("%q is what workers offer; name one image by its digest", PlatformImages)
 	case t.Platform == "":
 		return fmt.Errorf("no platform named: want \"host\" or an image digest")
 	case t.InputBytes > 1<<50:
@@ -100,9 +108,9 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 	if err := pool.prices(t); err != nil {
 		return err
 	}
-	if need := MinBudget(p, t.Reserve, t.Validators); t.Budget < need {
+	if need := t.MinBudget(p); t.Budget < need {
 		return fmt.Errorf("the budget of %s credits is below %s: maximum price %s + auctioneer's fee %s + %d validator's fees of %s + upload fee %s",
-			t.Budget, need, t.Reserve, p.AuctioneerFee, 4*t.Validators+2, p.ValidatorFee, p.UploadFee)
+			t.Budget, need, t.Reserve, p.AuctioneerFee, t.rebuilds(), p.ValidatorFee, p.UploadFee)
 	}
 	return nil
 }
@@ -138,9 +146,20 @@ func (r *BatchRules) Most(timeoutMillis int64) escrow.Credits {
 	return cost
 }
 
-// MinBudget is R + a + (4k+2)·f + u: the most a build can cost.
-func MinBudget(p *Params, reserve escrow.Credits, validators uint32) escrow.Credits {
-	return reserve + p.AuctioneerFee + escrow.Credits(4*int64(validators)+2)*p.ValidatorFee + p.UploadFee
+// MinBudget is R + a + (4k+2)·f + u: the most a build can cost. Validators and the
+// panel of a varied build do two builds each: (7k+3)·f.
+func (t *Terms) MinBudget(p *Params) escrow.Credits {
+	return t.Reserve + p.AuctioneerFee + escrow.Credits(t.rebuilds())*p.ValidatorFee + p.UploadFee
+}
+
+// rebuilds is the most validator's fees a build can owe: k validators, k+1
+// rechecks and a panel of 2k+1.
+func (t *Terms) rebuilds() int64 {
+	k := int64(t.Validators)
+	if t.Vary != 0 {
+		return 7*k + 3
+	}
+	return 4*k + 2
 }
 
 // BuildID is H("build" ‖ cluster ‖ requester ‖ request id ‖ terms): a repeated

@@ -84,7 +84,7 @@ func (c *Course) Watch(ctx context.Context, ended <-chan error, kill func()) err
 			cancelled = nil
 			killOnce()
 		case <-deadline.C:
-			c.timedOut = !c.startedAt.IsZero() && c.endedAt.IsZero()
+			c.timedOut = undead == nil && !c.startedAt.IsZero() && c.endedAt.IsZero()
 			killOnce()
 		case <-undead:
 			return ErrUndead

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
@@ -25,6 +26,7 @@ type signal struct {
 	text string
 	all  strings.Builder
 	once sync.Once
+	when time.Time
 	seen chan struct{}
 }
 
@@ -35,9 +37,19 @@ func (s *signal) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.all.Write(p)
 	if strings.Contains(s.all.String(), s.text) {
-		s.once.Do(func() { close(s.seen) })
+		s.once.Do(func() {
+			s.when = time.Now()
+			close(s.seen)
+		})
 	}
 	return len(p), nil
+}
+
+// at is when the text was seen.
+func (s *signal) at() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.when
 }
 
 // crashWorker makes this test binary a worker that runs one endless command.

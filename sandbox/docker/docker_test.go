@@ -139,6 +139,23 @@ func checkMounts(t *testing.T, h *engine.HostConfig) {
 	}
 }
 
+// A volume of the image in which the build directory's mount point must be made
+// cannot be read-only; it is a small file system of root's instead.
+func TestVolumeAboveTheBuildDirectory(t *testing.T) {
+	r := &Runner{config: Config{Owner: "me"}, initPath: "/scratch/init-1"}
+	s := sandbox.Spec{Variation: sandbox.Variation{WorkRoot: "/build/v3/tree"}}
+	mounts := r.mounts("abc", s, imageFacts{volumes: []string{"/build", "/build/v3/tree", "/buildings"}}, files{})
+	if len(mounts) != 7 || mounts[1].Target != "/build/v3/tree" {
+		t.Fatalf("mounts: %+v", mounts)
+	}
+	if m := mounts[5]; m.Type != mount.TypeTmpfs || m.Target != "/build" || m.TmpfsOptions.Mode != 0o755 {
+		t.Errorf("/build: %+v", m)
+	}
+	if m := mounts[6]; m.Type != mount.TypeVolume || m.Target != "/buildings" || !m.ReadOnly {
+		t.Errorf("/buildings: %+v", m)
+	}
+}
+
 func TestContainerConfigTakesNothingFromTheImage(t *testing.T) {
 	r := &Runner{config: Config{Owner: "me"}}
 	c := r.containerConfig("abc", sandbox.Spec{Root: "sha256:00", Argv: []string{"make"}}, imageFacts{id: "sha256:01"})

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"gavel/sandbox"
 	"gavel/sandbox/container"
 	"gavel/sandbox/container/containertest"
@@ -35,6 +33,9 @@ func TestMain(m *testing.M) {
 }
 
 func prepared(m *testing.M) (int, error) {
+	if len(os.Args) > 2 && os.Args[1] == crashWorker {
+		return 0, runAndHang(os.Args[2:])
+	}
 	dir, err := os.MkdirTemp("", "gavel-oci-itest")
 	if err != nil {
 		return 0, err
@@ -46,16 +47,8 @@ func prepared(m *testing.M) (int, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building the init program: %w\n%s", err, out)
 	}
-	// What New would say to do, for crun on a machine with both versions of cgroups.
-	// It stays, as other tests may use it by now.
-	for _, c := range unifiedControllers() {
-		dir := filepath.Join("/sys/fs/cgroup", c)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return 0, err
-		}
-		if err := unix.Mount("cgroup", dir, "cgroup", 0, c); err != nil {
-			return 0, fmt.Errorf("mounting cgroup controller %s: %w", c, err)
-		}
+	if err := containertest.UseVersionOne(); err != nil {
+		return 0, err
 	}
 	return m.Run(), nil
 }

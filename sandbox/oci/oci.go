@@ -135,7 +135,7 @@ func (r *Runner) try(ctx context.Context) error {
 	res, err := r.runIn(ctx, s, "")
 	switch {
 	case err != nil:
-		return fmt.Errorf("trying %s: %w", r.runtime.path, r.runtime.explain(err))
+		return fmt.Errorf("trying %s: %w", r.runtime.path, explain(err, unifiedControllers()))
 	case res.Status != sandbox.Exited || res.ExitCode != sandbox.ExitNotFound:
 		return fmt.Errorf("trying %s: a command that does not exist ended with status %d and code %d", r.runtime.path, res.Status, res.ExitCode)
 	}

@@ -127,16 +127,14 @@ func said(log string) string {
 	return string(text)
 }
 
-// explain adds to an error of the first container what to do about it.
-func (rt runtime) explain(err error) error {
-	// crun takes a machine with both versions of cgroups only if version 2 has no
-	// controllers, not even one that nobody uses.
-	if strings.Contains(err.Error(), "hybrid mode not supported") {
-		if left := unifiedControllers(); len(left) > 0 {
-			return fmt.Errorf("%w; this machine has both versions of cgroups: mount what version 2 still has (%s), or use runc", err, strings.Join(mountCommands(left), "; "))
-		}
+// explain adds to an error of the first container what to do about it. left are
+// the controllers of version 2 on a machine that has both versions of cgroups: crun
+// takes one only if there are none, not even one that nobody uses.
+func explain(err error, left []string) error {
+	if !strings.Contains(err.Error(), "hybrid mode not supported") || len(left) == 0 {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w; this machine has both versions of cgroups: mount what version 2 still has (%s), or use runc", err, strings.Join(mountCommands(left), "; "))
 }
 
 // mountCommands mount controllers as hierarchies of version 1.

@@ -22,8 +22,8 @@ func refuseEntry(name, format string, args ...any) error {
 }
 
 // split returns the elements of an entry's name; none is the root itself. A
-// leading or doubled "./" and trailing slashes say nothing; what would leave
-// the root is refused, not repaired.
+// leading slash, which some builders of images write, a doubled one, "./" and
+// trailing slashes say nothing; what would leave the root is refused, not repaired.
 func split(name string) ([]string, error) {
 	switch {
 	case name == "":
@@ -32,8 +32,6 @@ func split(name string) ([]string, error) {
 		return nil, refuseEntry(name, "has a longer path than %d bytes", maxPath)
 	case strings.ContainsRune(name, 0):
 		return nil, refuseEntry(name, "holds a NUL byte")
-	case name[0] == '/':
-		return nil, refuseEntry(name, "has an absolute name; make the layer with names relative to its root")
 	}
 	var elements []string
 	for e := range strings.SplitSeq(name, "/") {

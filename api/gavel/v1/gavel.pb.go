@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56, 0}
 }
 
 type InfoRequest struct {
@@ -864,6 +864,8 @@ type Build struct {
 	Share           int64                  `protobuf:"varint,53,opt,name=share,proto3" json:"share,omitempty"`                                         // what the clearing pays for it; metered: a core-second
 	Seal            uint64                 `protobuf:"varint,54,opt,name=seal,proto3" json:"seal,omitempty"`                                           // whose signature its draws follow from
 	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
+	Vary            []string               `protobuf:"bytes,56,rep,name=vary,proto3" json:"vary,omitempty"`                                            // dimensions that validators vary
+	Dependences     []*Dependence          `protobuf:"bytes,57,rep,name=dependences,proto3" json:"dependences,omitempty"`                              // what the result was found to depend on; after the verdict
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1283,6 +1285,81 @@ func (x *Build) GetSlot() uint64 {
 	return 0
 }
 
+func (x *Build) GetVary() []string {
+	if x != nil {
+		return x.Vary
+	}
+	return nil
+}
+
+func (x *Build) GetDependences() []*Dependence {
+	if x != nil {
+		return x.Dependences
+	}
+	return nil
+}
+
+// Dependence is a dimension of the environment that changes a build's result.
+type Dependence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dimension     string                 `protobuf:"bytes,1,opt,name=dimension,proto3" json:"dimension,omitempty"`
+	Found         uint32                 `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"` // validators whose result it changed
+	Tried         uint32                 `protobuf:"varint,3,opt,name=tried,proto3" json:"tried,omitempty"` // validators that varied it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependence) Reset() {
+	*x = Dependence{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependence) ProtoMessage() {}
+
+func (x *Dependence) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependence.ProtoReflect.Descriptor instead.
+func (*Dependence) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Dependence) GetDimension() string {
+	if x != nil {
+		return x.Dimension
+	}
+	return ""
+}
+
+func (x *Dependence) GetFound() uint32 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *Dependence) GetTried() uint32 {
+	if x != nil {
+		return x.Tried
+	}
+	return 0
+}
+
 // Bid is an opened bid.
 type Bid struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1297,7 +1374,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1386,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1399,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bid) GetWorker() string {
@@ -1381,13 +1458,16 @@ type Attempt struct {
 	Agreed          bool                   `protobuf:"varint,16,opt,name=agreed,proto3" json:"agreed,omitempty"` // with the delivered result
 	Slashed         bool                   `protobuf:"varint,17,opt,name=slashed,proto3" json:"slashed,omitempty"`
 	ManifestStored  bool                   `protobuf:"varint,18,opt,name=manifest_stored,json=manifestStored,proto3" json:"manifest_stored,omitempty"` // the manifest can be read by the requester
+	Finding         string                 `protobuf:"bytes,19,opt,name=finding,proto3" json:"finding,omitempty"`                                      // of varied builds, such as "same" or "depends"; after the verdict
+	Tried           []string               `protobuf:"bytes,20,rep,name=tried,proto3" json:"tried,omitempty"`                                          // dimensions that were varied together
+	Broke           []string               `protobuf:"bytes,21,rep,name=broke,proto3" json:"broke,omitempty"`                                          // of these, each that changes the result alone
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1479,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1492,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Attempt) GetRound() string {
@@ -1541,6 +1621,27 @@ func (x *Attempt) GetManifestStored() bool {
 	return false
 }
 
+func (x *Attempt) GetFinding() string {
+	if x != nil {
+		return x.Finding
+	}
+	return ""
+}
+
+func (x *Attempt) GetTried() []string {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
+}
+
+func (x *Attempt) GetBroke() []string {
+	if x != nil {
+		return x.Broke
+	}
+	return nil
+}
+
 type Transfer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1554,7 +1655,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1667,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1680,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -1626,7 +1727,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1739,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1752,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -1670,7 +1771,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1783,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1796,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -1713,7 +1814,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1826,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1839,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
 }
 
 type AccountsResponse struct {
@@ -1755,7 +1856,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1868,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1881,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -1840,7 +1941,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1953,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1966,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Account) GetId() []byte {
@@ -1925,7 +2026,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2038,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2051,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
 }
 
 type ClusterResponse struct {
@@ -1964,7 +2065,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2077,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2090,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2021,7 +2122,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2134,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2147,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 type NodeStatus struct {
@@ -2066,7 +2167,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2179,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2192,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -2165,7 +2266,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2278,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2291,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 type WorkersResponse struct {
@@ -2202,7 +2303,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2315,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2328,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -2255,7 +2356,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2368,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2381,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Worker) GetId() []byte {
@@ -2361,7 +2462,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +2474,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +2487,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -2409,7 +2510,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2522,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2535,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -2524,7 +2625,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2637,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2650,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -2629,7 +2730,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2742,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2755,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -2758,7 +2859,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +2871,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +2884,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -2814,13 +2915,14 @@ type Lease struct {
 	BoundMillis      int64                  `protobuf:"varint,10,opt,name=bound_millis,json=boundMillis,proto3" json:"bound_millis,omitempty"`
 	Again            bool                   `protobuf:"varint,11,opt,name=again,proto3" json:"again,omitempty"`                                // a recheck: build afresh, do not answer from memory
 	LeaseMillis      int64                  `protobuf:"varint,12,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"` // renew well within this
+	Vary             uint32                 `protobuf:"varint,13,opt,name=vary,proto3" json:"vary,omitempty"`                                  // build.Dimensions to build once more in, 0 for none
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +2934,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +2947,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -2932,6 +3034,13 @@ func (x *Lease) GetLeaseMillis() int64 {
 	return 0
 }
 
+func (x *Lease) GetVary() uint32 {
+	if x != nil {
+		return x.Vary
+	}
+	return 0
+}
+
 // Upload asks for the outputs of a lease whose opening was accepted.
 type Upload struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2946,7 +3055,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3067,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3080,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3021,7 +3130,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3142,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3155,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3086,7 +3195,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3207,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3220,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -3131,7 +3240,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3252,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3265,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -3184,7 +3293,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3305,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3318,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -3243,7 +3352,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3364,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3377,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -3294,7 +3403,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3415,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3428,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -3338,7 +3447,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3459,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3472,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -3386,7 +3495,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3507,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3520,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Attestation) GetName() string {
@@ -3449,6 +3558,531 @@ func (x *Attestation) GetResult() []byte {
 	return nil
 }
 
+// Image is a root file system in the farm's store.
+type Image struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Names           []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	Digest          string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the config, "sha256:…": the platform of builds that run in it
+	ConfigBytes     uint64                 `protobuf:"varint,3,opt,name=config_bytes,json=configBytes,proto3" json:"config_bytes,omitempty"`
+	Layers          []*ImageLayer          `protobuf:"bytes,4,rep,name=layers,proto3" json:"layers,omitempty"`                  // uncompressed tar archives, oldest first
+	Bytes           uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`                   // of config and layers together
+	Source          string                 `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`                  // where it came from, in its adder's words
+	AddedBy         []byte                 `protobuf:"bytes,7,opt,name=added_by,json=addedBy,proto3" json:"added_by,omitempty"` // account
+	AddedByName     string                 `protobuf:"bytes,8,opt,name=added_by_name,json=addedByName,proto3" json:"added_by_name,omitempty"`
+	AddedWallMillis int64                  `protobuf:"varint,9,opt,name=added_wall_millis,json=addedWallMillis,proto3" json:"added_wall_millis,omitempty"` // informative
+	Platform        string                 `protobuf:"bytes,10,opt,name=platform,proto3" json:"platform,omitempty"`                                        // such as "linux/amd64"
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Image) Reset() {
+	*x = Image{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Image) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Image) ProtoMessage() {}
+
+func (x *Image) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Image.ProtoReflect.Descriptor instead.
+func (*Image) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Image) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Image) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Image) GetConfigBytes() uint64 {
+	if x != nil {
+		return x.ConfigBytes
+	}
+	return 0
+}
+
+func (x *Image) GetLayers() []*ImageLayer {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *Image) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Image) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Image) GetAddedBy() []byte {
+	if x != nil {
+		return x.AddedBy
+	}
+	return nil
+}
+
+func (x *Image) GetAddedByName() string {
+	if x != nil {
+		return x.AddedByName
+	}
+	return ""
+}
+
+func (x *Image) GetAddedWallMillis() int64 {
+	if x != nil {
+		return x.AddedWallMillis
+	}
+	return 0
+}
+
+func (x *Image) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type ImageLayer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the uncompressed archive, 32 bytes
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageLayer) Reset() {
+	*x = ImageLayer{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageLayer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageLayer) ProtoMessage() {}
+
+func (x *ImageLayer) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
+func (*ImageLayer) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ImageLayer) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ImageLayer) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type PutImageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	ConfigBytes   uint64                 `protobuf:"varint,3,opt,name=config_bytes,json=configBytes,proto3" json:"config_bytes,omitempty"`
+	Layers        []*ImageLayer          `protobuf:"bytes,4,rep,name=layers,proto3" json:"layers,omitempty"`
+	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutImageRequest) Reset() {
+	*x = PutImageRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutImageRequest) ProtoMessage() {}
+
+func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
+func (*PutImageRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *PutImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutImageRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *PutImageRequest) GetConfigBytes() uint64 {
+	if x != nil {
+		return x.ConfigBytes
+	}
+	return 0
+}
+
+func (x *PutImageRequest) GetLayers() []*ImageLayer {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *PutImageRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+type ImagesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Image         string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"` // a name or digest; empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesRequest) Reset() {
+	*x = ImagesRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesRequest) ProtoMessage() {}
+
+func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
+func (*ImagesRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ImagesRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+type ImagesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Images        []*Image               `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"` // sorted by first name, then digest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesResponse) Reset() {
+	*x = ImagesResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesResponse) ProtoMessage() {}
+
+func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
+func (*ImagesResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ImagesResponse) GetImages() []*Image {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+type RemoveImageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveImageRequest) Reset() {
+	*x = RemoveImageRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveImageRequest) ProtoMessage() {}
+
+func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
+func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RemoveImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveImageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // of the image that it named
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveImageResponse) Reset() {
+	*x = RemoveImageResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveImageResponse) ProtoMessage() {}
+
+func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
+func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *RemoveImageResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type CollectImagesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DryRun        bool                   `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectImagesRequest) Reset() {
+	*x = CollectImagesRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectImagesRequest) ProtoMessage() {}
+
+func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
+func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *CollectImagesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type CollectImagesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Images        []*Image               `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"` // removed
+	Blobs         uint64                 `protobuf:"varint,2,opt,name=blobs,proto3" json:"blobs,omitempty"`  // removed
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`  // of removed blobs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectImagesResponse) Reset() {
+	*x = CollectImagesResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectImagesResponse) ProtoMessage() {}
+
+func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
+func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *CollectImagesResponse) GetImages() []*Image {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *CollectImagesResponse) GetBlobs() uint64 {
+	if x != nil {
+		return x.Blobs
+	}
+	return 0
+}
+
+func (x *CollectImagesResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type ProposeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Commands      [][]byte               `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
@@ -3458,7 +4092,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +4104,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +4117,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -3503,7 +4137,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3515,7 +4149,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3528,7 +4162,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -3557,7 +4191,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +4203,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +4216,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -3626,7 +4260,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3638,7 +4272,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3651,7 +4285,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -3697,7 +4331,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3709,7 +4343,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3722,7 +4356,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 type VouchRequest struct {
@@ -3736,7 +4370,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +4382,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +4395,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -3796,7 +4430,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +4442,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +4455,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -3854,7 +4488,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3866,7 +4500,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3879,7 +4513,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -3959,7 +4593,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\x80\r\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\xcc\r\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -4023,13 +4657,20 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x06priced\x184 \x01(\bR\x06priced\x12\x14\n" +
 	"\x05share\x185 \x01(\x03R\x05share\x12\x12\n" +
 	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
-	"\x04slot\x187 \x01(\x04R\x04slot\"\x8e\x01\n" +
+	"\x04slot\x187 \x01(\x04R\x04slot\x12\x12\n" +
+	"\x04vary\x188 \x03(\tR\x04vary\x126\n" +
+	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\"V\n" +
+	"\n" +
+	"Dependence\x12\x1c\n" +
+	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\rR\x05found\x12\x14\n" +
+	"\x05tried\x18\x03 \x01(\rR\x05tried\"\x8e\x01\n" +
 	"\x03Bid\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05price\x18\x02 \x01(\x03R\x05price\x12#\n" +
 	"\rfinish_millis\x18\x03 \x01(\x03R\ffinishMillis\x12\x16\n" +
 	"\x06result\x18\x04 \x01(\fR\x06result\x12\x1c\n" +
-	"\tdefaulted\x18\x05 \x01(\bR\tdefaulted\"\x91\x04\n" +
+	"\tdefaulted\x18\x05 \x01(\bR\tdefaulted\"\xd7\x04\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\tR\x05round\x12\x12\n" +
 	"\x04seat\x18\x02 \x01(\rR\x04seat\x12\x16\n" +
@@ -4051,7 +4692,10 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\texit_code\x18\x0f \x01(\rR\bexitCode\x12\x16\n" +
 	"\x06agreed\x18\x10 \x01(\bR\x06agreed\x12\x18\n" +
 	"\aslashed\x18\x11 \x01(\bR\aslashed\x12'\n" +
-	"\x0fmanifest_stored\x18\x12 \x01(\bR\x0emanifestStored\"p\n" +
+	"\x0fmanifest_stored\x18\x12 \x01(\bR\x0emanifestStored\x12\x18\n" +
+	"\afinding\x18\x13 \x01(\tR\afinding\x12\x14\n" +
+	"\x05tried\x18\x14 \x03(\tR\x05tried\x12\x14\n" +
+	"\x05broke\x18\x15 \x03(\tR\x05broke\"p\n" +
 	"\bTransfer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x12\n" +
@@ -4157,7 +4801,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tValueStep\x12\x1f\n" +
 	"\vfrom_millis\x18\x01 \x01(\x03R\n" +
 	"fromMillis\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value\"\xee\x02\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\"\x82\x03\n" +
 	"\x05Lease\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\fR\x05lease\x12\x14\n" +
 	"\x05build\x18\x02 \x01(\fR\x05build\x12#\n" +
@@ -4171,7 +4815,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\fbound_millis\x18\n" +
 	" \x01(\x03R\vboundMillis\x12\x14\n" +
 	"\x05again\x18\v \x01(\bR\x05again\x12!\n" +
-	"\flease_millis\x18\f \x01(\x03R\vleaseMillis\"\x8b\x01\n" +
+	"\flease_millis\x18\f \x01(\x03R\vleaseMillis\x12\x12\n" +
+	"\x04vary\x18\r \x01(\rR\x04vary\"\x8b\x01\n" +
 	"\x06Upload\x12\x14\n" +
 	"\x05build\x18\x01 \x01(\fR\x05build\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\fR\x05lease\x12\x16\n" +
@@ -4205,7 +4850,43 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x06bundle\x18\x03 \x01(\tR\x06bundle\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x04 \x01(\tR\tpublicKey\x12\x16\n" +
-	"\x06result\x18\x05 \x01(\fR\x06result\",\n" +
+	"\x06result\x18\x05 \x01(\fR\x06result\"\xbb\x02\n" +
+	"\x05Image\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12!\n" +
+	"\fconfig_bytes\x18\x03 \x01(\x04R\vconfigBytes\x12,\n" +
+	"\x06layers\x18\x04 \x03(\v2\x14.gavel.v1.ImageLayerR\x06layers\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06source\x18\x06 \x01(\tR\x06source\x12\x19\n" +
+	"\badded_by\x18\a \x01(\fR\aaddedBy\x12\"\n" +
+	"\radded_by_name\x18\b \x01(\tR\vaddedByName\x12*\n" +
+	"\x11added_wall_millis\x18\t \x01(\x03R\x0faddedWallMillis\x12\x1a\n" +
+	"\bplatform\x18\n" +
+	" \x01(\tR\bplatform\":\n" +
+	"\n" +
+	"ImageLayer\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xa6\x01\n" +
+	"\x0fPutImageRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12!\n" +
+	"\fconfig_bytes\x18\x03 \x01(\x04R\vconfigBytes\x12,\n" +
+	"\x06layers\x18\x04 \x03(\v2\x14.gavel.v1.ImageLayerR\x06layers\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\"%\n" +
+	"\rImagesRequest\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\"9\n" +
+	"\x0eImagesResponse\x12'\n" +
+	"\x06images\x18\x01 \x03(\v2\x0f.gavel.v1.ImageR\x06images\"(\n" +
+	"\x12RemoveImageRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"-\n" +
+	"\x13RemoveImageResponse\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"/\n" +
+	"\x14CollectImagesRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"l\n" +
+	"\x15CollectImagesResponse\x12'\n" +
+	"\x06images\x18\x01 \x03(\v2\x0f.gavel.v1.ImageR\x06images\x12\x14\n" +
+	"\x05blobs\x18\x02 \x01(\x04R\x05blobs\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\",\n" +
 	"\x0eProposeRequest\x12\x1a\n" +
 	"\bcommands\x18\x01 \x03(\fR\bcommands\"V\n" +
 	"\x0fProposeResponse\x12-\n" +
@@ -4236,7 +4917,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"*\n" +
 	"\x10ArchivedResponse\x12\x16\n" +
-	"\x06record\x18\x01 \x01(\fR\x06record2\xef\x06\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record2\x82\t\n" +
 	"\x04Farm\x125\n" +
 	"\x04Info\x12\x15.gavel.v1.InfoRequest\x1a\x16.gavel.v1.InfoResponse\x120\n" +
 	"\x04Send\x12\x15.gavel.v1.SendRequest\x1a\x11.gavel.v1.Receipt\x126\n" +
@@ -4253,7 +4934,11 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tAppendLog\x12\x1a.gavel.v1.AppendLogRequest\x1a\x1b.gavel.v1.AppendLogResponse(\x01\x129\n" +
 	"\aReadLog\x12\x18.gavel.v1.ReadLogRequest\x1a\x12.gavel.v1.LogChunk0\x01\x12>\n" +
 	"\aDeliver\x12\x18.gavel.v1.DeliverRequest\x1a\x19.gavel.v1.DeliverResponse\x12I\n" +
-	"\fAttestations\x12\x19.gavel.v1.GetBuildRequest\x1a\x1e.gavel.v1.AttestationsResponse2\xbc\x02\n" +
+	"\fAttestations\x12\x19.gavel.v1.GetBuildRequest\x1a\x1e.gavel.v1.AttestationsResponse\x126\n" +
+	"\bPutImage\x12\x19.gavel.v1.PutImageRequest\x1a\x0f.gavel.v1.Image\x12;\n" +
+	"\x06Images\x12\x17.gavel.v1.ImagesRequest\x1a\x18.gavel.v1.ImagesResponse\x12J\n" +
+	"\vRemoveImage\x12\x1c.gavel.v1.RemoveImageRequest\x1a\x1d.gavel.v1.RemoveImageResponse\x12P\n" +
+	"\rCollectImages\x12\x1e.gavel.v1.CollectImagesRequest\x1a\x1f.gavel.v1.CollectImagesResponse2\xbc\x02\n" +
 	"\x04Node\x12>\n" +
 	"\aPropose\x12\x18.gavel.v1.ProposeRequest\x1a\x19.gavel.v1.ProposeResponse\x12>\n" +
 	"\aPartial\x12\x18.gavel.v1.PartialRequest\x1a\x19.gavel.v1.PartialResponse\x128\n" +
@@ -4274,124 +4959,147 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_gavel_v1_gavel_proto_goTypes = []any{
-	(VouchRequest_Kind)(0),       // 0: gavel.v1.VouchRequest.Kind
-	(*InfoRequest)(nil),          // 1: gavel.v1.InfoRequest
-	(*InfoResponse)(nil),         // 2: gavel.v1.InfoResponse
-	(*Pool)(nil),                 // 3: gavel.v1.Pool
-	(*PoolsRequest)(nil),         // 4: gavel.v1.PoolsRequest
-	(*PoolsResponse)(nil),        // 5: gavel.v1.PoolsResponse
-	(*PoolView)(nil),             // 6: gavel.v1.PoolView
-	(*Coordinator)(nil),          // 7: gavel.v1.Coordinator
-	(*SendRequest)(nil),          // 8: gavel.v1.SendRequest
-	(*Receipt)(nil),              // 9: gavel.v1.Receipt
-	(*GetBuildRequest)(nil),      // 10: gavel.v1.GetBuildRequest
-	(*Build)(nil),                // 11: gavel.v1.Build
-	(*Bid)(nil),                  // 12: gavel.v1.Bid
-	(*Attempt)(nil),              // 13: gavel.v1.Attempt
-	(*Transfer)(nil),             // 14: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),    // 15: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),   // 16: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),      // 17: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),     // 18: gavel.v1.AccountsResponse
-	(*Account)(nil),              // 19: gavel.v1.Account
-	(*ClusterRequest)(nil),       // 20: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),      // 21: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),        // 22: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),           // 23: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),       // 24: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),      // 25: gavel.v1.WorkersResponse
-	(*Worker)(nil),               // 26: gavel.v1.Worker
-	(*WorkRequest)(nil),          // 27: gavel.v1.WorkRequest
-	(*Assignments)(nil),          // 28: gavel.v1.Assignments
-	(*AskDuty)(nil),              // 29: gavel.v1.AskDuty
-	(*Auction)(nil),              // 30: gavel.v1.Auction
-	(*ValueStep)(nil),            // 31: gavel.v1.ValueStep
-	(*Lease)(nil),                // 32: gavel.v1.Lease
-	(*Upload)(nil),               // 33: gavel.v1.Upload
-	(*AppendLogRequest)(nil),     // 34: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),    // 35: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),       // 36: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),             // 37: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),       // 38: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),      // 39: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil), // 40: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),          // 41: gavel.v1.Attestation
-	(*ProposeRequest)(nil),       // 42: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),      // 43: gavel.v1.ProposeResponse
-	(*Outcome)(nil),              // 44: gavel.v1.Outcome
-	(*PartialRequest)(nil),       // 45: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),      // 46: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),         // 47: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),        // 48: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),     // 49: gavel.v1.ArchivedResponse
-	nil,                          // 50: gavel.v1.PoolView.NamesEntry
+	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
+	(*InfoRequest)(nil),           // 1: gavel.v1.InfoRequest
+	(*InfoResponse)(nil),          // 2: gavel.v1.InfoResponse
+	(*Pool)(nil),                  // 3: gavel.v1.Pool
+	(*PoolsRequest)(nil),          // 4: gavel.v1.PoolsRequest
+	(*PoolsResponse)(nil),         // 5: gavel.v1.PoolsResponse
+	(*PoolView)(nil),              // 6: gavel.v1.PoolView
+	(*Coordinator)(nil),           // 7: gavel.v1.Coordinator
+	(*SendRequest)(nil),           // 8: gavel.v1.SendRequest
+	(*Receipt)(nil),               // 9: gavel.v1.Receipt
+	(*GetBuildRequest)(nil),       // 10: gavel.v1.GetBuildRequest
+	(*Build)(nil),                 // 11: gavel.v1.Build
+	(*Dependence)(nil),            // 12: gavel.v1.Dependence
+	(*Bid)(nil),                   // 13: gavel.v1.Bid
+	(*Attempt)(nil),               // 14: gavel.v1.Attempt
+	(*Transfer)(nil),              // 15: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),     // 16: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),    // 17: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),       // 18: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),      // 19: gavel.v1.AccountsResponse
+	(*Account)(nil),               // 20: gavel.v1.Account
+	(*ClusterRequest)(nil),        // 21: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 22: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 23: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 24: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 25: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 26: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 27: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 28: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 29: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 30: gavel.v1.AskDuty
+	(*Auction)(nil),               // 31: gavel.v1.Auction
+	(*ValueStep)(nil),             // 32: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 33: gavel.v1.Lease
+	(*Upload)(nil),                // 34: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 35: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 36: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 37: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 38: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 39: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 40: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 41: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 42: gavel.v1.Attestation
+	(*Image)(nil),                 // 43: gavel.v1.Image
+	(*ImageLayer)(nil),            // 44: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 45: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 46: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 47: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 48: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 49: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 50: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 51: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 52: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 53: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 54: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 55: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 56: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 57: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 58: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 59: gavel.v1.ArchivedResponse
+	nil,                           // 60: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.InfoResponse.pools:type_name -> gavel.v1.Pool
 	7,  // 1: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
 	6,  // 2: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
 	3,  // 3: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	50, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
-	13, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	14, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	12, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
-	11, // 8: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	19, // 9: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	23, // 10: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	26, // 11: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	30, // 12: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	32, // 13: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	33, // 14: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	29, // 15: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	31, // 16: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	41, // 17: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	44, // 18: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
-	0,  // 19: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	1,  // 20: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	8,  // 21: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	10, // 22: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	10, // 23: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	15, // 24: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	17, // 25: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	20, // 26: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	24, // 27: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	4,  // 28: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	27, // 29: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	34, // 30: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	36, // 31: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	38, // 32: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	10, // 33: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	42, // 34: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	45, // 35: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	47, // 36: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	22, // 37: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	10, // 38: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	2,  // 39: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	9,  // 40: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	11, // 41: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	11, // 42: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	16, // 43: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	18, // 44: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	21, // 45: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	25, // 46: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	5,  // 47: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	28, // 48: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	35, // 49: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	37, // 50: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	39, // 51: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	40, // 52: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	43, // 53: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	46, // 54: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	48, // 55: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	23, // 56: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	49, // 57: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	39, // [39:58] is the sub-list for method output_type
-	20, // [20:39] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	60, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	14, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	15, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	13, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	12, // 8: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
+	11, // 9: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	20, // 10: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	24, // 11: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	27, // 12: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	31, // 13: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	33, // 14: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	34, // 15: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	30, // 16: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	32, // 17: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	42, // 18: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	44, // 19: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	44, // 20: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	43, // 21: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	43, // 22: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	54, // 23: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	0,  // 24: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
+	1,  // 25: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	8,  // 26: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	10, // 27: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	10, // 28: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	16, // 29: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	18, // 30: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	21, // 31: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	25, // 32: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	4,  // 33: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	28, // 34: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	35, // 35: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	37, // 36: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	39, // 37: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	10, // 38: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	45, // 39: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	46, // 40: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	48, // 41: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	50, // 42: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	52, // 43: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	55, // 44: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	57, // 45: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	23, // 46: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	10, // 47: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	2,  // 48: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	9,  // 49: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	11, // 50: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	11, // 51: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	17, // 52: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	19, // 53: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	22, // 54: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	26, // 55: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	5,  // 56: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	29, // 57: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	36, // 58: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	38, // 59: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	40, // 60: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	41, // 61: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	43, // 62: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	47, // 63: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	49, // 64: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	51, // 65: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	53, // 66: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	56, // 67: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	58, // 68: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	24, // 69: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	59, // 70: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	48, // [48:71] is the sub-list for method output_type
+	25, // [25:48] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_gavel_v1_gavel_proto_init() }
@@ -4405,7 +5113,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

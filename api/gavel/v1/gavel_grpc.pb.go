@@ -24,20 +24,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Farm_Info_FullMethodName         = "/gavel.v1.Farm/Info"
-	Farm_Send_FullMethodName         = "/gavel.v1.Farm/Send"
-	Farm_GetBuild_FullMethodName     = "/gavel.v1.Farm/GetBuild"
-	Farm_WatchBuild_FullMethodName   = "/gavel.v1.Farm/WatchBuild"
-	Farm_ListBuilds_FullMethodName   = "/gavel.v1.Farm/ListBuilds"
-	Farm_Accounts_FullMethodName     = "/gavel.v1.Farm/Accounts"
-	Farm_Cluster_FullMethodName      = "/gavel.v1.Farm/Cluster"
-	Farm_Workers_FullMethodName      = "/gavel.v1.Farm/Workers"
-	Farm_Pools_FullMethodName        = "/gavel.v1.Farm/Pools"
-	Farm_Work_FullMethodName         = "/gavel.v1.Farm/Work"
-	Farm_AppendLog_FullMethodName    = "/gavel.v1.Farm/AppendLog"
-	Farm_ReadLog_FullMethodName      = "/gavel.v1.Farm/ReadLog"
-	Farm_Deliver_FullMethodName      = "/gavel.v1.Farm/Deliver"
-	Farm_Attestations_FullMethodName = "/gavel.v1.Farm/Attestations"
+	Farm_Info_FullMethodName          = "/gavel.v1.Farm/Info"
+	Farm_Send_FullMethodName          = "/gavel.v1.Farm/Send"
+	Farm_GetBuild_FullMethodName      = "/gavel.v1.Farm/GetBuild"
+	Farm_WatchBuild_FullMethodName    = "/gavel.v1.Farm/WatchBuild"
+	Farm_ListBuilds_FullMethodName    = "/gavel.v1.Farm/ListBuilds"
+	Farm_Accounts_FullMethodName      = "/gavel.v1.Farm/Accounts"
+	Farm_Cluster_FullMethodName       = "/gavel.v1.Farm/Cluster"
+	Farm_Workers_FullMethodName       = "/gavel.v1.Farm/Workers"
+	Farm_Pools_FullMethodName         = "/gavel.v1.Farm/Pools"
+	Farm_Work_FullMethodName          = "/gavel.v1.Farm/Work"
+	Farm_AppendLog_FullMethodName     = "/gavel.v1.Farm/AppendLog"
+	Farm_ReadLog_FullMethodName       = "/gavel.v1.Farm/ReadLog"
+	Farm_Deliver_FullMethodName       = "/gavel.v1.Farm/Deliver"
+	Farm_Attestations_FullMethodName  = "/gavel.v1.Farm/Attestations"
+	Farm_PutImage_FullMethodName      = "/gavel.v1.Farm/PutImage"
+	Farm_Images_FullMethodName        = "/gavel.v1.Farm/Images"
+	Farm_RemoveImage_FullMethodName   = "/gavel.v1.Farm/RemoveImage"
+	Farm_CollectImages_FullMethodName = "/gavel.v1.Farm/CollectImages"
 )
 
 // FarmClient is the client API for Farm service.
@@ -77,6 +81,14 @@ type FarmClient interface {
 	Deliver(ctx context.Context, in *DeliverRequest, opts ...grpc.CallOption) (*DeliverResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
 	Attestations(ctx context.Context, in *GetBuildRequest, opts ...grpc.CallOption) (*AttestationsResponse, error)
+	// PutImage names an image whose config and layers the caller has uploaded.
+	PutImage(ctx context.Context, in *PutImageRequest, opts ...grpc.CallOption) (*Image, error)
+	// Images lists the farm's images, by name.
+	Images(ctx context.Context, in *ImagesRequest, opts ...grpc.CallOption) (*ImagesResponse, error)
+	// RemoveImage takes a name away; its image stays until it is collected.
+	RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error)
+	// CollectImages removes images that no name and no live build needs, and their blobs.
+	CollectImages(ctx context.Context, in *CollectImagesRequest, opts ...grpc.CallOption) (*CollectImagesResponse, error)
 }
 
 type farmClient struct {
@@ -257,6 +269,46 @@ func (c *farmClient) Attestations(ctx context.Context, in *GetBuildRequest, opts
 	return out, nil
 }
 
+func (c *farmClient) PutImage(ctx context.Context, in *PutImageRequest, opts ...grpc.CallOption) (*Image, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Image)
+	err := c.cc.Invoke(ctx, Farm_PutImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *farmClient) Images(ctx context.Context, in *ImagesRequest, opts ...grpc.CallOption) (*ImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImagesResponse)
+	err := c.cc.Invoke(ctx, Farm_Images_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *farmClient) RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveImageResponse)
+	err := c.cc.Invoke(ctx, Farm_RemoveImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *farmClient) CollectImages(ctx context.Context, in *CollectImagesRequest, opts ...grpc.CallOption) (*CollectImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CollectImagesResponse)
+	err := c.cc.Invoke(ctx, Farm_CollectImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FarmServer is the server API for Farm service.
 // All implementations must embed UnimplementedFarmServer
 // for forward compatibility.
@@ -294,6 +346,14 @@ type FarmServer interface {
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
 	Attestations(context.Context, *GetBuildRequest) (*AttestationsResponse, error)
+	// PutImage names an image whose config and layers the caller has uploaded.
+	PutImage(context.Context, *PutImageRequest) (*Image, error)
+	// Images lists the farm's images, by name.
+	Images(context.Context, *ImagesRequest) (*ImagesResponse, error)
+	// RemoveImage takes a name away; its image stays until it is collected.
+	RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error)
+	// CollectImages removes images that no name and no live build needs, and their blobs.
+	CollectImages(context.Context, *CollectImagesRequest) (*CollectImagesResponse, error)
 	mustEmbedUnimplementedFarmServer()
 }
 
@@ -345,6 +405,18 @@ func (UnimplementedFarmServer) Deliver(context.Context, *DeliverRequest) (*Deliv
 }
 func (UnimplementedFarmServer) Attestations(context.Context, *GetBuildRequest) (*AttestationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Attestations not implemented")
+}
+func (UnimplementedFarmServer) PutImage(context.Context, *PutImageRequest) (*Image, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutImage not implemented")
+}
+func (UnimplementedFarmServer) Images(context.Context, *ImagesRequest) (*ImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Images not implemented")
+}
+func (UnimplementedFarmServer) RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveImage not implemented")
+}
+func (UnimplementedFarmServer) CollectImages(context.Context, *CollectImagesRequest) (*CollectImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CollectImages not implemented")
 }
 func (UnimplementedFarmServer) mustEmbedUnimplementedFarmServer() {}
 func (UnimplementedFarmServer) testEmbeddedByValue()              {}
@@ -587,6 +659,78 @@ func _Farm_Attestations_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Farm_PutImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).PutImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_PutImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).PutImage(ctx, req.(*PutImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Farm_Images_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).Images(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_Images_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).Images(ctx, req.(*ImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Farm_RemoveImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).RemoveImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_RemoveImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).RemoveImage(ctx, req.(*RemoveImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Farm_CollectImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CollectImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).CollectImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_CollectImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).CollectImages(ctx, req.(*CollectImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Farm_ServiceDesc is the grpc.ServiceDesc for Farm service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -633,6 +777,22 @@ var Farm_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Attestations",
 			Handler:    _Farm_Attestations_Handler,
+		},
+		{
+			MethodName: "PutImage",
+			Handler:    _Farm_PutImage_Handler,
+		},
+		{
+			MethodName: "Images",
+			Handler:    _Farm_Images_Handler,
+		},
+		{
+			MethodName: "RemoveImage",
+			Handler:    _Farm_RemoveImage_Handler,
+		},
+		{
+			MethodName: "CollectImages",
+			Handler:    _Farm_CollectImages_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -51,10 +51,15 @@ func Main() {
 	}
 	go dieWithWorker()
 
+	// What surround sets is a thread's own, and the command gets that of the thread
+	// which starts it. Afterwards this one is as good as any: kept to one goroutine,
+	// it would make the runtime need more threads than settleThreads made.
+	runtime.LockOSThread()
 	if err := surround(order); err != nil {
 		fail(err)
 	}
 	pid, err := start(order)
+	runtime.UnlockOSThread()
 	var launch launchError
 	if errors.As(err, &launch) {
 		code, line := sandbox.LaunchFailure(order.Argv[0], launch.err)
@@ -102,7 +107,6 @@ func settleThreads() {
 // surround gives this thread, from which the command is started, what of the
 // command's surroundings a process inherits.
 func surround(o Order) error {
-	runtime.LockOSThread() // CPUs and personality are a thread's own
 	unix.Umask(int(o.Umask))
 	if len(o.CPUs) > 0 {
 		numbers := make([]int, 0, len(o.CPUs))

@@ -1,0 +1,15 @@
+//go:build itest
+
+package clock
+
+import "testing"
+
+// Programs of the older architecture, which the kernel still runs.
+func TestNarrowPrograms(t *testing.T) {
+	file := build(t, "386")
+	for mode, want := range map[string]string{"now": "2208988800\n", "flood": "good\n", "measure": "true false true\n", "execs": "1000\n"} {
+		if o, got := carryOut(t, nobody(shown(60, file, mode))); o.Code != 0 || got != want {
+			t.Errorf("%s: %+v %q, want %q", mode, o, got, want)
+		}
+	}
+}
