@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,7 +50,7 @@ func (s *suite) judge(p Probe, e *evidence) finding {
 	}
 	said, _ := e.log.said()
 	switch {
-	case e.err != nil && p.breaks:
+	case e.err != nil && p.breaks && !errors.Is(e.err, context.Canceled):
 		return finding{Succeeded, "the run ends in an error: " + e.err.Error()}
 	case e.err != nil:
 		return finding{Broke, "the run ended in an error: " + e.err.Error()}

@@ -125,4 +125,5 @@ var roles = map[string]func(){
 	"-linger":  linger,
 	"-swap":    swap,
 	"-hold":    hold,
+	"-vfork":   vforkAndSleep,
 }
