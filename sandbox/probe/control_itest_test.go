@@ -217,12 +217,10 @@ func weakMounts(proc bool) error {
 // its own means, not because something else was noticed.
 func TestEveryProbeCanSucceed(t *testing.T) {
 	dir := t.TempDir()
-	for d := dir; d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil && d == dir {
+	// Other users must get in; the machine's own directory of temporary files lets them.
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
-		}
-		if d == os.TempDir() {
-			break
 		}
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4g,mode=755,nr_inodes=4m"); err != nil {
