@@ -28,8 +28,8 @@ var (
 	variedUmasks = []uint32{0o077, 0o027, 0o002}
 	// variedLocales need not be there: programs then fall back to plain C, which is not UTF-8.
 	variedLocales = []string{"et_EE.UTF-8", "tr_TR.UTF-8", "fr_CH.UTF-8"}
-	// variedZones lie west of Greenwich, so that midnight there is another day, and
-	// are spelt out, because images without zone data know no names.
+	// variedZones lie west of Greenwich, where midnight, at which SOURCE_DATE_EPOCH
+	// lies, is another day, and are spelt out, because images without zone data know no names.
 	variedZones = []string{"GVL+11:30", "GVM+9", "GVN+6:45"}
 )
 
@@ -38,11 +38,11 @@ var (
 const (
 	day             = 24 * 60 * 60
 	clockAhead      = 397*day + 5*3600 + 17*60 + 43
-	clockHeldAhead  = 30 * day // what "held still" shows lies that far ahead, half an hour past midnight
-	clockHeldOffset = 30 * 60  // there
-	clockHeldStep   = 60 * 60  // and stands for an hour
-	variedUIDs      = 50_000   // from
-	firstVariedUID  = 1_000    // on
+	clockHeldAhead  = 30 * day  // what "held still" shows lies that far ahead, at noon,
+	clockHeldOffset = 12 * 3600 // where no varied zone has another date: so a date names the clock alone
+	clockHeldStep   = 60 * 60   // and stands for an hour
+	variedUIDs      = 50_000    // from
+	firstVariedUID  = 1_000     // on
 )
 
 // environments makes the environments of one lease. Their values follow from the
