@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -15,13 +16,14 @@ import (
 
 // BenchmarkStart compares a whole Run of an empty command, but for the removal
 // that happens behind it, with the engine's own create, start and wait for the
-// same image without any isolation asked for, in turns, and prints the ratio.
+// same image without any isolation asked for, and with `docker run --rm` of its
+// client, in turns, and prints the ratios.
 func BenchmarkStart(b *testing.B) {
 	r := newRunner(b)
 	defer r.Close()
 	s := sandbox.Spec{Root: busybox, Argv: []string{"/bin/true"}, InputDir: b.TempDir(), OutputDir: b.TempDir()}
 	ctx := context.Background()
-	var ours, bare time.Duration
+	var ours, bare, client time.Duration
 	for b.Loop() {
 		begin := time.Now()
 		if res, err := r.Run(ctx, s); err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 {
@@ -34,10 +36,18 @@ func BenchmarkStart(b *testing.B) {
 		remove := bareRun(b, r, ctx)
 		bare += time.Since(begin)
 		remove()
+
+		begin = time.Now()
+		if out, err := exec.Command("docker", "run", "--rm", "--network", "none", busybox, "/bin/true").CombinedOutput(); err != nil {
+			b.Fatalf("docker run: %v\n%s", err, out)
+		}
+		client += time.Since(begin)
 	}
 	b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "ms/run")
 	b.ReportMetric(float64(bare.Milliseconds())/float64(b.N), "ms/bare")
+	b.ReportMetric(float64(client.Milliseconds())/float64(b.N), "ms/docker-run")
 	b.ReportMetric(float64(ours)/float64(bare), "x-bare-engine")
+	b.ReportMetric(float64(ours)/float64(client), "x-docker-run")
 }
 
 func bareRun(b *testing.B, r *Runner, ctx context.Context) (remove func()) {
