@@ -7,7 +7,7 @@ STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
 CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./worker/...
 
-.PHONY: build demo test itest check race bench proto fuzz clean FORCE
+.PHONY: build demo test itest probe check race bench proto fuzz clean FORCE
 
 build: $(INIT) ## the one binary, with PID 1 of its sandboxes inside
 	$(STATIC) -tags gavel_init -o bin/gavel ./cmd/gavel
@@ -28,6 +28,11 @@ test: ## all that needs neither root nor Docker
 itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap and debootstrap; fails without them
 	@sh .ci/need-itest
 	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 30m ./sandbox/... ./worker/... ./cmd/...
+
+probe: $(INIT) ## escapes and exhaustion against every runner of this machine; PROBE=-v prints each
+	@sh .ci/need-itest probe
+	$(STATIC) -tags gavel_init -o bin/probe ./sandbox/probe/cmd
+	bin/probe $(PROBE)
 
 check: $(INIT) ## gofmt, vet and staticcheck, with and without the itest files
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; }

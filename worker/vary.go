@@ -28,21 +28,21 @@ var (
 	variedUmasks = []uint32{0o077, 0o027, 0o002}
 	// variedLocales need not be there: programs then fall back to plain C, which is not UTF-8.
 	variedLocales = []string{"et_EE.UTF-8", "tr_TR.UTF-8", "fr_CH.UTF-8"}
-	// variedZones lie west of Greenwich, so that midnight there is another day, and
-	// are spelt out, because images without zone data know no names.
+	// variedZones lie west of Greenwich, where midnight, at which SOURCE_DATE_EPOCH
+	// lies, is another day, and are spelt out, because images without zone data know no names.
 	variedZones = []string{"GVL+11:30", "GVM+9", "GVN+6:45"}
 )
 
-// Varied clocks go back, so that no wait for a time of day lasts for years. All
-// of year, month, day, weekday, hour, minute and second change.
+// Varied clocks go ahead: the times of inputs and of new files then lie in the past,
+// as programs expect. All of year, month, day, weekday, hour, minute and second change.
 const (
 	day             = 24 * 60 * 60
-	clockBack       = 397*day + 5*3600 + 17*60 + 43
-	clockHeldBack   = 30 * day // what "held still" shows lies that far back, half an hour past midnight
-	clockHeldOffset = 30 * 60  // there
-	clockHeldStep   = 60 * 60  // and stands for an hour
-	variedUIDs      = 50_000   // from
-	firstVariedUID  = 1_000    // on
+	clockAhead      = 397*day + 5*3600 + 17*60 + 43
+	clockHeldAhead  = 30 * day  // what "held still" shows lies that far ahead, at noon,
+	clockHeldOffset = 12 * 3600 // where no varied zone has another date: so a date names the clock alone
+	clockHeldStep   = 60 * 60   // and stands for an hour
+	variedUIDs      = 50_000    // from
+	firstVariedUID  = 1_000     // on
 )
 
 // environments makes the environments of one lease. Their values follow from the
@@ -81,7 +81,7 @@ func (e environments) otherCPUs() int {
 func (e environments) varied(dims build.Dimensions) sandbox.Variation {
 	v := e.vary(sandbox.Variation{}, dims)
 	if dims&build.VaryClock != 0 {
-		v.Clock = &sandbox.Clock{StartSeconds: e.now - clockBack}
+		v.Clock = &sandbox.Clock{StartSeconds: e.now + clockAhead}
 	}
 	v.FixedAddresses = dims&build.VaryAddresses != 0
 	return v
@@ -93,9 +93,9 @@ func (e environments) varied(dims build.Dimensions) sandbox.Variation {
 func (e environments) still(dims, able build.Dimensions) sandbox.Variation {
 	v := e.vary(sandbox.Variation{}, dims)
 	if able&build.VaryClock != 0 {
-		start := e.now - e.now%day - clockHeldBack + clockHeldOffset
+		start := e.now - e.now%day + clockHeldAhead + clockHeldOffset
 		if dims&build.VaryClock != 0 {
-			start -= clockBack
+			start += clockAhead
 		}
 		v.Clock = &sandbox.Clock{StartSeconds: start, StepSeconds: clockHeldStep}
 	}

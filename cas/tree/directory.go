@@ -54,28 +54,28 @@ func ParseDirectory(raw []byte) (*Directory, error) {
 		return nil, errors.New("directory has properties or fields that this farm does not honour")
 	}
 	d := &Directory{}
-	for _, n := range m.Files {
-		if err := d.addFile(n); err != nil {
+	for i, n := range m.Files {
+		if err := d.addFile(i, n); err != nil {
 			return nil, err
 		}
 	}
-	for _, n := range m.Directories {
-		if err := d.addDirectory(n); err != nil {
+	for i, n := range m.Directories {
+		if err := d.addDirectory(i, n); err != nil {
 			return nil, err
 		}
 	}
-	for _, n := range m.Symlinks {
-		if err := d.addSymlink(n); err != nil {
+	for i, n := range m.Symlinks {
+		if err := d.addSymlink(i, n); err != nil {
 			return nil, err
 		}
 	}
 	return d, d.checkNames()
 }
 
-func (d *Directory) addFile(n *repb.FileNode) error {
+func (d *Directory) addFile(i int, n *repb.FileNode) error {
 	name, err := NewComponent(n.GetName())
 	if err != nil {
-		return err
+		return fmt.Errorf("file %d of the directory: %w", i+1, err) // it has no name to be called by
 	}
 	if n.NodeProperties != nil || len(n.ProtoReflect().GetUnknown()) > 0 || len(n.GetDigest().ProtoReflect().GetUnknown()) > 0 {
 		return fmt.Errorf("file %q has properties or fields that this farm does not honour", name)
@@ -88,10 +88,10 @@ func (d *Directory) addFile(n *repb.FileNode) error {
 	return nil
 }
 
-func (d *Directory) addDirectory(n *repb.DirectoryNode) error {
+func (d *Directory) addDirectory(i int, n *repb.DirectoryNode) error {
 	name, err := NewComponent(n.GetName())
 	if err != nil {
-		return err
+		return fmt.Errorf("directory %d of the directory: %w", i+1, err) // it has no name to be called by
 	}
 	if len(n.ProtoReflect().GetUnknown()) > 0 || len(n.GetDigest().ProtoReflect().GetUnknown()) > 0 {
 		return fmt.Errorf("directory %q has fields that this farm does not honour", name)
@@ -107,10 +107,10 @@ func (d *Directory) addDirectory(n *repb.DirectoryNode) error {
 	return nil
 }
 
-func (d *Directory) addSymlink(n *repb.SymlinkNode) error {
+func (d *Directory) addSymlink(i int, n *repb.SymlinkNode) error {
 	name, err := NewComponent(n.GetName())
 	if err != nil {
-		return err
+		return fmt.Errorf("symlink %d of the directory: %w", i+1, err) // it has no name to be called by
 	}
 	if n.NodeProperties != nil || len(n.ProtoReflect().GetUnknown()) > 0 {
 		return fmt.Errorf("symlink %q has properties or fields that this farm does not honour", name)

@@ -29,7 +29,8 @@ type Entry struct {
 }
 
 // CheckEntries says what keeps es from being a tree listed flat: sorted by path
-// bytewise without repeats, each well-formed, none below a file or symlink.
+// bytewise without repeats, each well-formed, none below a file or symlink, and
+// each hash of one size.
 // Directories need not be listed unless they are empty.
 func CheckEntries(es []Entry, l Limits) error {
 	l = l.orDefault()
@@ -37,6 +38,7 @@ func CheckEntries(es []Entry, l Limits) error {
 		return fmt.Errorf("list of %d entries: %w: at most %d", len(es), cas.ErrTooLarge, l.Entries)
 	}
 	leaves := make(map[string]struct{}, len(es))
+	sizes := map[string]int64{}
 	var bytes int64
 	for i, e := range es {
 		if i > 0 && es[i-1].Path >= e.Path {
@@ -47,6 +49,12 @@ func CheckEntries(es []Entry, l Limits) error {
 		}
 		if bytes = addCapped(bytes, e.Digest.Size); bytes > l.Bytes {
 			return fmt.Errorf("list of entries: %w: more than %d bytes", cas.ErrTooLarge, l.Bytes)
+		}
+		if e.Type == File {
+			if size, seen := sizes[e.Digest.Hash]; seen && size != e.Digest.Size {
+				return fmt.Errorf("file %q: hash %s is given two sizes, %d and %d", e.Path, e.Digest.Hash, size, e.Digest.Size)
+			}
+			sizes[e.Digest.Hash] = e.Digest.Size
 		}
 		if e.Type != Dir {
 			leaves[e.Path] = struct{}{}

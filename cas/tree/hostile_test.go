@@ -79,12 +79,16 @@ func withUnknown(m proto.Message) {
 	m.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
 }
 
-// hostile are trees that must be refused; each returns its root directory.
-var hostile = []struct {
+// hostileTree is a tree that must be refused, with words of the error.
+type hostileTree struct {
 	name, wantErr string
 	limits        Limits
 	root          func(t testing.TB, m rawBlobs) *repb.Directory
-}{
+}
+
+// hostile are those with a shape of their own; hostile_nodes_test.go has those
+// that are one bad node each.
+var hostile = []hostileTree{
 	{"empty file name", "empty", Limits{}, func(t testing.TB, m rawBlobs) *repb.Directory { return files("") }},
 	{"dot", "not a name", Limits{}, func(t testing.TB, m rawBlobs) *repb.Directory { return files(".") }},
 	{"dot dot", "not a name", Limits{}, func(t testing.TB, m rawBlobs) *repb.Directory { return files("..") }},
@@ -290,20 +294,34 @@ var hostile = []struct {
 }
 
 func TestHostileTrees(t *testing.T) {
-	for _, h := range hostile {
+	seen := map[string]string{}
+	for _, h := range allHostile() {
 		t.Run(strings.ReplaceAll(h.name, " ", "-"), func(t *testing.T) {
 			m := rawBlobs{cas.Empty: nil}
 			root, err := cas.FromProto(m.put(t, h.root(t, m)))
 			if err != nil {
 				t.Fatal(err)
 			}
+			same := fmt.Sprint(root, h.limits)
+			if other, dup := seen[same]; dup {
+				t.Errorf("the same tree as %s", other)
+			}
+			seen[same] = h.name
 			_, err = Load(t.Context(), m, root, h.limits)
 			if err == nil || !strings.Contains(err.Error(), h.wantErr) {
 				t.Errorf("error %v, want one about %q", err, h.wantErr)
 			}
+			if err != nil && len(err.Error()) > maxErrorBytes {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
 		})
 	}
-	t.Logf("%d hostile trees", len(hostile))
+	// Of lists, hostile_lists_test.go has more.
+	if n := len(seen); n < 150 {
+		t.Errorf("%d distinct hostile trees, want at least 150", n)
+	} else {
+		t.Logf("%d hostile trees", n)
+	}
 }
 
 // A digest cannot contain itself; a server that does not verify can say so.
@@ -364,7 +382,7 @@ func TestHarmlessTrees(t *testing.T) {
 
 func FuzzParseDirectory(f *testing.F) {
 	m := rawBlobs{}
-	for _, h := range hostile {
+	for _, h := range allHostile() {
 		if strings.HasPrefix(h.name, "bomb") || strings.HasPrefix(h.name, "too") {
 			continue
 		}

@@ -57,12 +57,16 @@ func (r *Runner) containerConfig(run string, s sandbox.Spec, facts imageFacts) *
 
 // hostConfig is the isolation. s.Limits must be complete.
 func (r *Runner) hostConfig(run string, s sandbox.Spec, facts imageFacts, f files) *engine.HostConfig {
-	pids := s.Limits.Pids + pid1.Threads
+	pids := container.Pids(s)
+	filter := r.seccomp
+	if s.Variation.Clock != nil {
+		filter = r.tracing
+	}
 	h := &engine.HostConfig{
 		NetworkMode:    "none",
 		Runtime:        r.config.Runtime,
 		CapDrop:        strslice.StrSlice{"ALL"},
-		SecurityOpt:    []string{"no-new-privileges", "seccomp=" + r.seccomp},
+		SecurityOpt:    []string{"no-new-privileges", "seccomp=" + filter},
 		ReadonlyRootfs: true,
 		IpcMode:        "private",
 		CgroupnsMode:   engine.CgroupnsModePrivate, // hides the host's cgroup paths

@@ -69,6 +69,7 @@ type Runner struct {
 	place       *container.Place // nil until taken
 	shown       *container.CPUs
 	seccomp     string // the filter of system calls, as the engine takes it
+	tracing     string // that of a first process which gives its command another clock
 	cpus        int    // of the engine; it refuses limits above
 	containerd  bool   // the engine keeps images in containerd, named by manifest
 	remapped    bool   // the engine maps container users to others
@@ -100,17 +101,21 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 	if err != nil {
 		return nil, container.Unavailable(err)
 	}
-	filter, err := profile.DockerProfile(false)
-	if err != nil {
-		return nil, container.Unavailable(fmt.Errorf("writing the filter of system calls: %w", err))
+	var filters [2]string
+	for i, supervisor := range []bool{false, true} {
+		filter, err := profile.DockerProfile(supervisor)
+		if err != nil {
+			return nil, container.Unavailable(fmt.Errorf("writing the filter of system calls: %w", err))
+		}
+		filters[i] = string(filter)
 	}
 	r := &Runner{
 		engine:  engine,
 		config:  c,
-		seccomp: string(filter),
-		runs:    map[string]bool{},
-		images:  map[string]imageFacts{},
-		uses:    map[string]int64{}, users: map[string]int{}, takes: make(chan struct{}, 1),
+		seccomp: filters[0], tracing: filters[1],
+		runs:   map[string]bool{},
+		images: map[string]imageFacts{},
+		uses:   map[string]int64{}, users: map[string]int{}, takes: make(chan struct{}, 1),
 		slots: make(chan struct{}, maxRemovals),
 	}
 	if err := r.open(ctx); err != nil {

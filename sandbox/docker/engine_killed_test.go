@@ -262,7 +262,6 @@ func TestOtherRuntime(t *testing.T) {
 		Root:            busybox,
 		ForeignRoot:     sandbox.HostRoot,
 		ForeignRootSays: "--sandbox native",
-		CannotVary:      []string{sandboxtest.VaryClock},
 		Leftovers:       func(t testing.TB) []string { return leftovers(t, r) },
 	})
 }

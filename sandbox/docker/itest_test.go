@@ -150,7 +150,6 @@ func TestContract(t *testing.T) {
 				Root:            root,
 				ForeignRoot:     sandbox.HostRoot,
 				ForeignRootSays: "--sandbox native",
-				CannotVary:      []string{sandboxtest.VaryClock},
 				Leftovers:       func(t testing.TB) []string { return leftovers(t, r) },
 			})
 		})

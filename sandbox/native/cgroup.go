@@ -107,7 +107,7 @@ type setting struct {
 }
 
 // settings are the files of one controller for these limits.
-func (c *cgroups) settings(controller string, l sandbox.Limits) []setting {
+func (c *cgroups) settings(controller string, l sandbox.Limits, own int64) []setting {
 	memory := strconv.FormatInt(l.MemoryBytes, 10)
 	quota := strconv.FormatInt(l.CPUMillis*cpuPeriodMicros/1000, 10)
 	switch {
@@ -117,7 +117,7 @@ func (c *cgroups) settings(controller string, l sandbox.Limits) []setting {
 		// In this order: memory and swap together may not be below memory.
 		return []setting{{"memory.limit_in_bytes", memory, false}, {"memory.memsw.limit_in_bytes", memory, true}}
 	case controller == "pids":
-		return []setting{{"pids.max", strconv.FormatInt(l.Pids+boxProcesses, 10), false}}
+		return []setting{{"pids.max", strconv.FormatInt(l.Pids+own, 10), false}}
 	case l.CPUMillis == 0 || slices.Contains(c.unbound, controller):
 		return nil
 	case c.unified:
@@ -157,14 +157,15 @@ func (c *cgroups) parents() []string {
 	return dirs
 }
 
-// limit writes the limits, which bind what is in the group already too.
-func (g *group) limit(l sandbox.Limits) error {
+// limit writes the limits, which bind what is in the group already too. So many
+// processes of the box's own come on top of those that the command may have.
+func (g *group) limit(l sandbox.Limits, own int64) error {
 	for i, controller := range controllers {
 		dir := g.dirs[0]
 		if !g.owner.unified {
 			dir = g.dirs[i]
 		}
-		for _, s := range g.owner.settings(controller, l) {
+		for _, s := range g.owner.settings(controller, l, own) {
 			file := filepath.Join(dir, s.file)
 			if s.optional && !exists(file) {
 				continue

@@ -107,7 +107,7 @@ func TestUnifiedLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 1500}); err != nil {
+	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 1500}, boxProcesses); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
@@ -140,7 +140,7 @@ func TestVersion1Limits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 500}); err != nil {
+	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 500}, boxProcesses); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{

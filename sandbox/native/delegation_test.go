@@ -63,7 +63,7 @@ func TestWithoutTheCPUControllerTheRestIsBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 1500}); err != nil {
+	if err := g.limit(sandbox.Limits{MemoryBytes: 1 << 20, Pids: 10, CPUMillis: 1500}, boxProcesses); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{"cgroup.subtree_control": "+memory +pids", "1/cgroup.procs": "", "1/memory.max": "1048576", "1/pids.max": "18"}

@@ -57,7 +57,6 @@ func TestContractInAnImage(t *testing.T) {
 			return r
 		},
 		Root:            img.Root(),
-		CannotVary:      []string{sandboxtest.VaryClock},
 		ForeignRoot:     "sha256:" + strings.Repeat("0", 64),
 		ForeignRootSays: "give it the image first",
 		Leftovers:       func(t testing.TB) []string { return held(t, r) },

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/clock"
 	"gavel/sandbox/native/box"
 )
 
@@ -50,6 +51,9 @@ func (r *Runner) planFor(s sandbox.Spec, imageDir string) (*box.Plan, error) {
 		WorkRoot: v.WorkRoot, Dir: s.Dir(),
 		Argv: s.Argv, Umask: v.Umask, FixedAddresses: v.FixedAddresses,
 		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes, RootOptions: r.rootsOwn(),
+	}
+	if c := v.Clock; c != nil {
+		p.Clock, p.Time = true, clock.Setting{StartSeconds: c.StartSeconds, StepSeconds: c.StepSeconds}
 	}
 	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
 	names := r.names(v.Hostname)

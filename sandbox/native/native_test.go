@@ -95,7 +95,6 @@ func contract(t *testing.T, change func(*Runner)) {
 		},
 		Root:            sandbox.HostRoot,
 		PathTail:        findGoroot(os.Getenv).pathTail(),
-		CannotVary:      []string{sandboxtest.VaryClock},
 		ForeignRoot:     "sha256:" + strings.Repeat("0", 64),
 		ForeignRootSays: "needs a worker started with --sandbox docker",
 		Leftovers:       func(t testing.TB) []string { return held(t, r) },

@@ -107,7 +107,6 @@ func TestContractWithoutCgroups(t *testing.T) {
 		New:             func(t testing.TB) sandbox.Runner { return withoutCgroups(t, Config{ScratchDir: t.TempDir()}) },
 		Root:            sandbox.HostRoot,
 		PathTail:        findGoroot(os.Getenv).pathTail(),
-		CannotVary:      []string{sandboxtest.VaryClock},
 		ForeignRoot:     "sha256:" + strings.Repeat("0", 64),
 		ForeignRootSays: "needs a worker started with --sandbox docker",
 		Leftovers:       func(t testing.TB) []string { return nil },

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/clock"
 	"gavel/sandbox/native/box"
 )
 
@@ -35,9 +36,6 @@ var errSpawnerLost = fmt.Errorf("%w: the spawner died", sandbox.ErrUnavailable)
 func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error) {
 	if err := s.Validate(); err != nil {
 		return sandbox.Result{}, err
-	}
-	if s.Variation.Clock != nil {
-		return sandbox.Result{}, fmt.Errorf("%w: the native runner cannot show another clock", sandbox.ErrRefused)
 	}
 	if err := s.ValidateInputs(); err != nil {
 		return sandbox.Result{}, err
@@ -83,13 +81,17 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 	}
 	defer func() { err = errors.Join(err, unavailable(c.discard())) }()
 	c.start = start
+	extra := int64(boxProcesses)
+	if plan.Clock {
+		extra += clock.Threads + clock.LauncherThreads
+	}
 	if c.group != nil {
-		if err := c.group.limit(s.Limits); err != nil {
+		if err := c.group.limit(s.Limits, extra); err != nil {
 			return res, unavailable(err)
 		}
 	} else {
 		plan.PollBytes = uint64(s.Limits.MemoryBytes)
-		plan.Processes = uint64(s.Limits.Pids) + boxProcesses
+		plan.Processes = uint64(s.Limits.Pids + extra)
 	}
 	log := sandbox.NewCappedLog(s.Log, s.Limits.LogBytes)
 	if err := c.begin(r, plan, log); err != nil {

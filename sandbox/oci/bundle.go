@@ -57,8 +57,8 @@ func (r *Runner) spec(run string, s sandbox.Spec, d shown) *specs.Spec {
 			UIDMappings:   []specs.LinuxIDMapping{{ContainerID: 0, HostID: sandbox.IDBase, Size: sandbox.IDs}},
 			GIDMappings:   []specs.LinuxIDMapping{{ContainerID: 0, HostID: sandbox.IDBase, Size: sandbox.IDs}},
 			CgroupsPath:   "/" + r.cgroup(run),
-			Resources:     r.resources(s.Limits),
-			Seccomp:       r.filter,
+			Resources:     r.resources(s),
+			Seccomp:       r.filterFor(s),
 			MaskedPaths:   maskedPaths,
 			ReadonlyPaths: readonlyPaths,
 		},
@@ -80,8 +80,17 @@ func namespaces(network bool) []specs.LinuxNamespace {
 	return list
 }
 
-func (r *Runner) resources(l sandbox.Limits) *specs.LinuxResources {
-	pids := l.Pids + pid1.Threads
+// filterFor is the filter of system calls; a first process that gives its command
+// another clock has to trace it.
+func (r *Runner) filterFor(s sandbox.Spec) *specs.LinuxSeccomp {
+	if s.Variation.Clock != nil {
+		return r.tracing
+	}
+	return r.filter
+}
+
+func (r *Runner) resources(s sandbox.Spec) *specs.LinuxResources {
+	l, pids := s.Limits, container.Pids(s)
 	res := &specs.LinuxResources{
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // but for the runtime's own /dev/null and so on
 		Memory:  &specs.LinuxMemory{Limit: &l.MemoryBytes},

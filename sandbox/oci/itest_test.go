@@ -156,7 +156,6 @@ func TestContract(t *testing.T) {
 			Root:            img.Root(),
 			ForeignRoot:     sandbox.HostRoot,
 			ForeignRootSays: "--sandbox native",
-			CannotVary:      []string{sandboxtest.VaryClock},
 			Leftovers:       func(t testing.TB) []string { return leftovers(t, r) },
 		})
 	})

@@ -47,7 +47,8 @@ type Runner struct {
 	shelf       *rootfs.Shelf
 	shown       *container.CPUs
 	filter      *specs.LinuxSeccomp
-	swap        bool // whether the kernel limits swap
+	tracing     *specs.LinuxSeccomp // where a command has a clock of its own
+	swap        bool                // whether the kernel limits swap
 	description sandbox.Description
 
 	mu      sync.Mutex
@@ -67,7 +68,7 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 		return nil, container.Unavailable(err)
 	}
 	sum := sha256.Sum256([]byte(c.Owner))
-	r := &Runner{config: c, name: fmt.Sprintf("gavel-oci-%x", sum[:6]), filter: profile.OCI(false)}
+	r := &Runner{config: c, name: fmt.Sprintf("gavel-oci-%x", sum[:6]), filter: profile.OCI(false), tracing: profile.OCI(true)}
 	if err := r.open(ctx); err != nil {
 		if ctx.Err() == nil {
 			err = container.Unavailable(err)

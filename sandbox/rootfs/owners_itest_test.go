@@ -4,25 +4,14 @@ package rootfs
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"gavel/sandbox"
-	"gavel/sandbox/native"
-	"gavel/sandbox/sandboxtest"
 )
-
-func TestMain(m *testing.M) {
-	native.MaybeInit()
-	os.Exit(m.Run())
-}
 
 func TestOwnersAreShifted(t *testing.T) {
 	owned := func(e entry, uid, gid int, mode int64) entry {
@@ -77,41 +66,5 @@ func TestWithoutRoot(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || bytes.Count(out, []byte("\n--- PASS")) < 12 {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-// What a command sees of an image on the shelf, from its archive to its shell.
-func TestNativeRunsWhatTheShelfHolds(t *testing.T) {
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Fatal("install busybox-static:", err)
-	}
-	program := file("bin/busybox", string(busybox))
-	program.Mode = 0o755
-	img := sandboxtest.Image(t, sandboxtest.Archive(t, program, dir("etc"), file("etc/lower", "lower"), file("etc/gone", "x")),
-		sandboxtest.Archive(t, link("bin/sh", "bin/busybox"), file("etc/.wh.gone", ""), file("etc/upper", "upper")))
-	images := filepath.Join(t.TempDir(), "images")
-	shelf := openShelf(t, images, 0)
-	root := take(t, shelf, img)
-	_, release, err := shelf.Acquire(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	runner, err := native.New(context.Background(), native.Config{ScratchDir: t.TempDir(), ImageDir: images})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer runner.Close()
-	var log bytes.Buffer
-	spec := sandbox.Spec{
-		Root: root, Argv: []string{"sh", "-c", "cd /etc; echo *; busybox cat lower upper; busybox stat -c %u lower"},
-		InputDir: t.TempDir(), OutputDir: t.TempDir(), Log: &log,
-	}
-	result, err := runner.Run(context.Background(), spec)
-	lines := strings.Split(log.String(), "\n")
-	if err != nil || result.Status != sandbox.Exited || result.ExitCode != 0 || len(lines) < 2 ||
-		strings.Contains(lines[0], "gone") || !strings.Contains(lines[1], "lowerupper") {
-		t.Errorf("%+v %v\n%s", result, err, &log)
 	}
 }

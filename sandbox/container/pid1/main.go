@@ -17,7 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
+	"gavel/sandbox/clock"
 	"gavel/sandbox/cpus"
+	"gavel/sandbox/seccomp"
 )
 
 // exitFault is the container's exit code when this program could not do its
@@ -27,6 +29,9 @@ const exitFault = 125
 // MaybeRun is Main when this process was started as a container's PID 1, and
 // nothing otherwise. A binary that may be shown at Path calls it first in main.
 func MaybeRun() {
+	if clock.IsRole() {
+		clock.Main()
+	}
 	if len(os.Args) > 0 && os.Args[0] == Path && os.Getpid() == 1 {
 		Main()
 	}
@@ -34,6 +39,9 @@ func MaybeRun() {
 
 // Main carries out the Order on standard input and does not return.
 func Main() {
+	if clock.IsRole() {
+		clock.Main() // between PID 1 and a command with a clock of its own
+	}
 	settleThreads()
 	// The command runs under this same user. Undumpable, this process's
 	// descriptors in /proc belong to root and the command cannot write a report.
@@ -58,8 +66,10 @@ func Main() {
 	if err := surround(order); err != nil {
 		fail(err)
 	}
-	pid, err := start(order)
-	runtime.UnlockOSThread()
+	wait, err := start(order)
+	if !order.Clock { // the tracer of a clocked command is one thread to its end
+		runtime.UnlockOSThread()
+	}
 	var launch launchError
 	if errors.As(err, &launch) {
 		code, line := sandbox.LaunchFailure(order.Argv[0], launch.err)
@@ -71,7 +81,7 @@ func Main() {
 		fail(err)
 	}
 	report(startedLine())
-	status, err := reap(pid)
+	status, err := wait()
 	if err != nil {
 		fail(err)
 	}
@@ -160,33 +170,61 @@ type launchError struct{ err error }
 func (e launchError) Error() string { return e.err.Error() }
 
 // start begins the command with standard output as both its streams, so that
-// the log keeps the order in which it wrote.
-func start(o Order) (int, error) {
+// the log keeps the order in which it wrote. wait returns how the command ended.
+func start(o Order) (wait func() (syscall.WaitStatus, error), err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer null.Close()
 	if err := os.Chdir(o.Dir); err != nil {
-		return 0, fmt.Errorf("entering the working directory: %w", err)
+		return nil, fmt.Errorf("entering the working directory: %w", err)
 	}
 	file, err := lookPath(o.Argv[0], o.Env)
 	if err != nil {
-		return 0, launchError{err}
+		return nil, launchError{err}
 	}
+	if o.Clock {
+		wait, err = startWithClock(o, file, null.Fd())
+	} else {
+		wait, err = startPlainly(o, file, null.Fd())
+	}
+	var setup *clock.SetupError
+	switch {
+	case err == nil:
+		return wait, nil
+	case errors.As(err, &setup), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM):
+		return nil, fmt.Errorf("starting the command: %w", err) // the machine or the limits, not the command
+	}
+	return nil, launchError{err}
+}
+
+func startPlainly(o Order, file string, null uintptr) (func() (syscall.WaitStatus, error), error) {
 	pid, err := syscall.ForkExec(file, o.Argv, &syscall.ProcAttr{
 		Env:   o.Env,
-		Files: []uintptr{null.Fd(), 1, 1},
+		Files: []uintptr{null, 1, 1},
 		// A session of its own: signals to its group do not reach this process.
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) {
-		return 0, fmt.Errorf("starting the command: %w", err) // the limits, not the command
-	}
+	return func() (syscall.WaitStatus, error) { return reap(pid) }, err
+}
+
+// startWithClock gives the command the strict filter, too: that of the container
+// lets this process trace it.
+func startWithClock(o Order, file string, null uintptr) (func() (syscall.WaitStatus, error), error) {
+	tree, err := clock.Start(o.Time, clock.Command{
+		Program: file, Argv: o.Argv, Env: o.Env, Files: [3]uintptr{null, 1, 1}, Filter: seccomp.Program(),
+	})
 	if err != nil {
-		return 0, launchError{err}
+		return nil, err
 	}
-	return pid, nil
+	return func() (syscall.WaitStatus, error) {
+		status, err := tree.Wait()
+		if err != nil {
+			err = fmt.Errorf("waiting for the command: %w", err)
+		}
+		return status, err
+	}, nil
 }
 
 // reap waits for every child that ends until it is pid.

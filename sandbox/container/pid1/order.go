@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"gavel/sandbox/clock"
 )
 
 // Order is what to start.
@@ -18,6 +20,9 @@ type Order struct {
 	CPUs []uint32
 	// FixedAddresses turns the randomisation of its addresses off.
 	FixedAddresses bool
+	// Clock says that it sees a time of day of its own, as of Time.
+	Clock bool
+	Time  clock.Setting
 }
 
 // maxOrderBytes is the most an Order may take, twice the kernel's usual room
@@ -32,7 +37,8 @@ var ErrOrder = errors.New("malformed order")
 
 // AppendOrder appends o's encoding to b: the length of what follows, then Dir,
 // the number of Argv and each, the number of Env and each, Umask, the number of
-// CPUs and each, and 1 for FixedAddresses or else 0. Lengths and numbers are 4
+// CPUs and each, 1 for FixedAddresses or else 0, the same for Clock, and the start
+// and step of Time, each as its high and its low half. Lengths and numbers are 4
 // bytes big-endian, strings have their length in front.
 func AppendOrder(b []byte, o Order) []byte {
 	start := len(b)
@@ -48,11 +54,16 @@ func AppendOrder(b []byte, o Order) []byte {
 	for _, cpu := range o.CPUs {
 		b = binary.BigEndian.AppendUint32(b, cpu)
 	}
-	var fixed uint32
-	if o.FixedAddresses {
-		fixed = 1
+	for _, set := range []bool{o.FixedAddresses, o.Clock} {
+		var n uint32
+		if set {
+			n = 1
+		}
+		b = binary.BigEndian.AppendUint32(b, n)
 	}
-	b = binary.BigEndian.AppendUint32(b, fixed)
+	for _, n := range []int64{o.Time.StartSeconds, o.Time.StepSeconds} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
 	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
 	return b
 }
@@ -77,13 +88,14 @@ func ReadOrder(r io.Reader) (Order, error) {
 	}
 	d := decoder{rest: body}
 	o := Order{Dir: d.text(), Argv: d.list(), Env: d.list(), Umask: uint32(d.number()), CPUs: d.numbers()}
-	fixed := d.number()
-	o.FixedAddresses = fixed == 1
+	fixed, clocked := d.number(), d.number()
+	o.FixedAddresses, o.Clock = fixed == 1, clocked == 1
+	o.Time = clock.Setting{StartSeconds: d.long(), StepSeconds: d.long()}
 	if d.bad || len(d.rest) != 0 || len(o.Argv) == 0 {
 		return Order{}, fmt.Errorf("%w: its lengths do not add up or it names no command", ErrOrder)
 	}
-	if o.Umask > 0o777 || fixed > 1 {
-		return Order{}, fmt.Errorf("%w: a umask of %o, or neither 0 nor 1 for fixed addresses but %d", ErrOrder, o.Umask, fixed)
+	if o.Umask > 0o777 || fixed > 1 || clocked > 1 {
+		return Order{}, fmt.Errorf("%w: a umask of %o, or neither 0 nor 1 for fixed addresses or a clock but %d and %d", ErrOrder, o.Umask, fixed, clocked)
 	}
 	for _, cpu := range o.CPUs {
 		if cpu >= maxCPUs {
@@ -98,6 +110,8 @@ type decoder struct {
 	rest []byte
 	bad  bool
 }
+
+func (d *decoder) long() int64 { return int64(d.number())<<32 | int64(d.number()) }
 
 func (d *decoder) number() int {
 	if len(d.rest) < 4 {

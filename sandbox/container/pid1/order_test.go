@@ -11,6 +11,8 @@ import (
 	"testing/iotest"
 
 	"pgregory.net/rapid"
+
+	"gavel/sandbox/clock"
 )
 
 func orders() *rapid.Generator[Order] {
@@ -23,13 +25,15 @@ func orders() *rapid.Generator[Order] {
 			Umask:          rapid.Uint32Range(0, 0o777).Draw(t, "umask"),
 			CPUs:           rapid.SliceOfN(rapid.Uint32Range(0, maxCPUs-1), 0, 8).Draw(t, "cpus"),
 			FixedAddresses: rapid.Bool().Draw(t, "fixed addresses"),
+			Clock:          rapid.Bool().Draw(t, "clock"),
+			Time:           clock.Setting{StartSeconds: rapid.Int64().Draw(t, "start"), StepSeconds: rapid.Int64().Draw(t, "step")},
 		}
 	})
 }
 
 func same(a, b Order) bool {
 	return a.Dir == b.Dir && slices.Equal(a.Argv, b.Argv) && slices.Equal(a.Env, b.Env) &&
-		a.Umask == b.Umask && slices.Equal(a.CPUs, b.CPUs) && a.FixedAddresses == b.FixedAddresses
+		a.Umask == b.Umask && slices.Equal(a.CPUs, b.CPUs) && a.FixedAddresses == b.FixedAddresses && a.Clock == b.Clock && a.Time == b.Time
 }
 
 func TestOrderComesBack(t *testing.T) {
@@ -61,7 +65,8 @@ func TestOrderRefused(t *testing.T) {
 		"many strings":    {0, 0, 0, 8, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
 		"large umask":     AppendOrder(nil, Order{Dir: "/", Argv: []string{"a"}, Umask: 0o1000}),
 		"no such CPU":     AppendOrder(nil, Order{Dir: "/", Argv: []string{"a"}, CPUs: []uint32{0, maxCPUs}}),
-		"fixed how":       append(slices.Clone(good[:len(good)-1]), 2),
+		"fixed how":       with(good, len(good)-21, 2),
+		"clocked how":     with(good, len(good)-17, 2),
 		"many CPUs":       {0, 0, 0, 25, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
 		"nothing at all":  {0, 0, 0, 0},
 		"list without it": {0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1},
@@ -70,6 +75,13 @@ func TestOrderRefused(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, o, err)
 		}
 	}
+}
+
+// with is b with another byte in one place.
+func with(b []byte, at int, value byte) []byte {
+	b = slices.Clone(b)
+	b[at] = value
+	return b
 }
 
 func FuzzReadOrder(f *testing.F) {

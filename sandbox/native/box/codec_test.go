@@ -2,6 +2,7 @@ package box
 
 import (
 	"bytes"
+	"gavel/sandbox/clock"
 	"reflect"
 	"testing"
 
@@ -15,7 +16,7 @@ func samplePlan() *Plan {
 			{Op: Tree, FD: -1, Source: "/a b", Target: "etc", Flags: unix.MOUNT_ATTR_RDONLY},
 			{Op: Protect, Target: "proc/sys", Options: "x=\x00y"},
 		},
-		RootOptions: ",uid=0", CPUs: []int{3, 1}, FixedAddresses: true,
+		RootOptions: ",uid=0", CPUs: []int{3, 1}, FixedAddresses: true, Clock: true, Time: clock.Setting{StartSeconds: 1_000_000_000, StepSeconds: 60},
 		Hostname: "gavel", Loopback: true, Epoch: -1, WorkRoot: "/build", Dir: "/build/x",
 		Argv: []string{"make", ""}, Env: []string{"A=1"}, Umask: 0o22,
 		OpenFiles: 1, StackBytes: 1 << 40, Processes: 3, PollBytes: ^uint64(0),

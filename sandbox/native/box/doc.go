@@ -1,9 +1,10 @@
 // Package box is the inside of a native sandbox: the spawner that clones it and
 // the first process that builds it, runs one command and reaps. It carries out
 // Plans and decides nothing; what a sandbox shows is the runner's policy, and it
-// imports only the standard library, x/sys and the list of system calls so that it links into a small static
-// binary that starts in a millisecond. A command never runs before every step of
-// its Plan succeeded and its privileges are gone, and nothing outlives the first process.
+// imports only the standard library, x/sys and two leaves of this room (system
+// calls, CPUs), so that it links into a small static binary that starts in a
+// millisecond. A command never runs before every step of its Plan succeeded and
+// its privileges are gone, and nothing outlives the first process.
 //
 // Two roles, told apart by argv[0]:
 //
@@ -20,6 +21,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"gavel/sandbox/clock"
 )
 
 // The roles, as argv[0].
@@ -37,10 +40,15 @@ const (
 )
 
 // IsRole says whether this process was started as spawner or box.
-func IsRole() bool { return len(os.Args) > 0 && (os.Args[0] == SpawnerName || os.Args[0] == boxName) }
+func IsRole() bool {
+	return len(os.Args) > 0 && (os.Args[0] == SpawnerName || os.Args[0] == boxName) || clock.IsRole()
+}
 
 // Main plays the role and exits; it must only be called when IsRole.
 func Main() {
+	if clock.IsRole() {
+		clock.Main() // between a box with a clock of its own and its command
+	}
 	// One thread does everything that is an attribute of threads: the parent
 	// death signal, capabilities, the filter, namespaces.
 	runtime.LockOSThread()

@@ -12,6 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gavel/sandbox/clock"
+	"gavel/sandbox/seccomp"
+
 	"gavel/sandbox/cpus"
 )
 
@@ -57,18 +60,40 @@ func runBox() {
 	}
 	program, err := lookUp(plan.Argv[0], plan.Env)
 	if err == nil {
-		var pid int
-		start := time.Now()
-		pid, err = syscall.ForkExec(program, plan.Argv, &syscall.ProcAttr{
-			Env: plan.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
-		})
-		if err == nil {
-			reap(pid, start)
-		}
+		err = run(plan, program)
 	}
 	r := Report{Kind: LaunchFailed}
 	r.Errno, _ = err.(unix.Errno)
 	exit(r)
+}
+
+// run starts the command and sees it to its end. It returns where it could not
+// be executed.
+func run(plan *Plan, program string) error {
+	start := time.Now()
+	if plan.Clock {
+		tree, err := clock.Start(plan.Time, clock.Command{
+			Program: program, Argv: plan.Argv, Env: plan.Env, Files: [3]uintptr{0, 1, 2}, Filter: seccomp.Program(),
+		})
+		if e, ok := err.(*clock.SetupError); ok {
+			exit(Report{Kind: SetupFailed, Text: e.Error()})
+		}
+		if err != nil {
+			return err
+		}
+		st, err := tree.Wait()
+		if err != nil {
+			exit(Report{Kind: SetupFailed, Text: "waiting for the command: " + err.Error()})
+		}
+		exitWith(st, start)
+	}
+	pid, err := syscall.ForkExec(program, plan.Argv, &syscall.ProcAttr{
+		Env: plan.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err == nil {
+		reap(pid, start)
+	}
+	return err
 }
 
 // exit reports the end and ends this process, whereupon the kernel kills every
@@ -171,7 +196,9 @@ func enter(p *Plan, trees []int) error {
 		return &setupError{"reporting", err}
 	}
 	unix.Close(work)
-	return dropPrivileges()
+	// With a clock of its own the command gets the filter from its launcher: this
+	// process has to trace it.
+	return dropPrivileges(!p.Clock)
 }
 
 func raiseLoopback() error {
@@ -276,10 +303,15 @@ func reap(command int, start time.Time) {
 		if pid != command {
 			continue
 		}
-		r := Report{Kind: Exited, Code: int32(st.ExitStatus()), Nanos: int64(time.Since(start))}
-		if st.Signaled() {
-			r.Kind, r.Code = Signaled, int32(st.Signal())
-		}
-		exit(r)
+		exitWith(st, start)
 	}
+}
+
+// exitWith reports how the command ended.
+func exitWith(st syscall.WaitStatus, start time.Time) {
+	r := Report{Kind: Exited, Code: int32(st.ExitStatus()), Nanos: int64(time.Since(start))}
+	if st.Signaled() {
+		r.Kind, r.Code = Signaled, int32(st.Signal())
+	}
+	exit(r)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+
+	"gavel/sandbox/clock"
 )
 
 // Op is what a Step does.
@@ -54,6 +56,9 @@ type Plan struct {
 	CPUs []int
 	// FixedAddresses turns address randomisation off.
 	FixedAddresses bool
+	// Clock says that the command sees a time of day of its own, as of Time.
+	Clock bool
+	Time  clock.Setting
 	// OpenFiles and StackBytes are resource limits; Processes too, 0 for none.
 	OpenFiles, StackBytes, Processes uint64
 	// PollBytes is the memory of all processes above which the box ends itself; 0 for never.
@@ -89,6 +94,9 @@ func (p *Plan) Encode() []byte {
 		e.u64(uint64(n))
 	}
 	e.bool(p.FixedAddresses)
+	e.bool(p.Clock)
+	e.u64(uint64(p.Time.StartSeconds))
+	e.u64(uint64(p.Time.StepSeconds))
 	e.u64(p.OpenFiles)
 	e.u64(p.StackBytes)
 	e.u64(p.Processes)
@@ -119,6 +127,8 @@ func DecodePlan(b []byte) (*Plan, error) {
 		p.CPUs = append(p.CPUs, int(d.max(math.MaxInt32)))
 	}
 	p.FixedAddresses = d.bool()
+	p.Clock = d.bool()
+	p.Time = clock.Setting{StartSeconds: int64(d.u64()), StepSeconds: int64(d.u64())}
 	p.OpenFiles = d.u64()
 	p.StackBytes = d.u64()
 	p.Processes = d.u64()
