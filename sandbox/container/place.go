@@ -37,18 +37,36 @@ func TakePlace(dir string, group int) (*Place, error) {
 			return nil, fmt.Errorf("making the scratch directory: %w", err)
 		}
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := takeLock(filepath.Join(dir, lockName))
 	if err != nil {
-		return nil, fmt.Errorf("opening the scratch directory's lock: %w", err)
+		return nil, fmt.Errorf("another worker uses the scratch directory %s; give each its own: %w", dir, err)
 	}
 	p := &Place{Dir: dir, group: group, lock: lock}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another worker uses the scratch directory %s; give each its own: %w", dir, err), lock.Close())
-	}
 	if err := p.try(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return p, nil
+}
+
+// takeLock locks a file, and not one that Remove took away in between.
+func takeLock(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		var ours, there os.FileInfo
+		if ours, err = lock.Stat(); err == nil {
+			if there, err = os.Stat(path); err == nil && !os.SameFile(ours, there) {
+				err = errors.New("it is being removed")
+			}
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
 }
 
 func (p *Place) try() error {
@@ -100,6 +118,19 @@ func (p *Place) Sweep() error {
 
 // Release lets another runner take the directory.
 func (p *Place) Release() error { return p.lock.Close() }
+
+// Remove releases the directory and takes it away. No run may be left in it; what
+// else stands there, stays.
+func (p *Place) Remove() error {
+	err := errors.Join(os.RemoveAll(filepath.Join(p.Dir, cpusDir)), os.Remove(filepath.Join(p.Dir, runsDir)))
+	if err == nil {
+		err = os.Remove(filepath.Join(p.Dir, lockName)) // while it is locked: see takeLock
+	}
+	if err == nil {
+		err = os.Remove(p.Dir)
+	}
+	return errors.Join(err, p.Release())
+}
 
 // NewRunID names a run as nobody else's.
 func NewRunID() string {

@@ -124,7 +124,7 @@ func TestUnknownImage(t *testing.T) {
 	}
 	check(ghost)
 	// An image that was there when its config was read, and is not any more.
-	r.images[ghost] = imageFacts{}
+	r.images[ghost] = imageFacts{id: ghost}
 	check(ghost)
 	if _, still := r.images[ghost]; still {
 		t.Error("still thinks it knows the image")

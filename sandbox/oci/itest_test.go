@@ -4,6 +4,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,7 +69,6 @@ func newRunner(t testing.TB, runtime string, change ...func(*Config)) *Runner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(filepath.Join(mountsDir, r.name)) })
 	return r
 }
 
@@ -120,7 +120,7 @@ func leftovers(t testing.TB, r *Runner) []string {
 	}
 	for _, dir := range []string{r.statePath(), filepath.Dir(r.bundlePath("any")), filepath.Join(mountsDir, r.name, "runs")} {
 		entries, err := os.ReadDir(dir)
-		if err != nil {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
