@@ -120,24 +120,33 @@ func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, 
 	case SandboxDocker:
 		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, Owner: name})
 	case SandboxOCI:
-		return oci.New(ctx, oci.Config{Runtime: ociRuntime(c.Runtime), ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
+		return openOCI(ctx, c.Runtime, oci.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
 	}
 	return native.New(ctx, native.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes})
 }
 
-// ociRuntime is the runtime that was asked for, or else the first of the usual
-// ones that is installed.
-func ociRuntime(asked string) string {
+// openOCI uses the runtime that was asked for, or else the first of the usual ones
+// that is installed and works here.
+func openOCI(ctx context.Context, asked string, c oci.Config) (sandbox.Runner, error) {
 	if asked != "" {
-		return asked
+		c.Runtime = asked
+		return oci.New(ctx, c)
 	}
-	usual := []string{"crun", "runc", "runsc"}
-	for _, name := range usual {
-		if _, err := exec.LookPath(name); err == nil {
-			return name
+	var failures []error
+	for _, c.Runtime = range []string{"crun", "runc", "runsc"} {
+		if _, err := exec.LookPath(c.Runtime); err != nil {
+			continue
 		}
+		r, err := oci.New(ctx, c)
+		if err == nil {
+			return r, nil
+		}
+		failures = append(failures, err)
 	}
-	return usual[0]
+	if len(failures) == 0 {
+		return nil, fmt.Errorf("%w: no OCI runtime is installed: install crun, runc or runsc, or name one by runtime", sandbox.ErrUnavailable)
+	}
+	return nil, errors.Join(failures...)
 }
 
 // commandKey is a signing key as api wants it.
