@@ -206,16 +206,21 @@ func uploadMissing(ctx context.Context, term *terminal, name string, store cas.U
 	return err
 }
 
-// resolveImage turns a name into a digest; host and digests stay what they are.
-func (f *farm) resolveImage(ctx context.Context, ref string) (string, error) {
-	if sandbox.ValidRoot(ref) {
-		return ref, nil
+// resolveImage turns a name into a digest, and says how large the image is in the
+// farm's store: 0 for host, and for a digest that workers must have already.
+func (f *farm) resolveImage(ctx context.Context, ref string) (root string, bytes uint64, err error) {
+	if ref == sandbox.HostRoot {
+		return ref, 0, nil
 	}
 	found, err := f.findImage(ctx, ref)
-	if err != nil {
-		return "", err
+	var e *exit
+	switch {
+	case err == nil:
+		return found.Digest, found.Bytes, nil
+	case sandbox.ValidRoot(ref) && errors.As(err, &e): // the farm answers, and has none
+		return ref, 0, nil
 	}
-	return found.Digest, nil
+	return "", 0, err
 }
 
 func (f *farm) findImage(ctx context.Context, ref string) (*gavelv1.Image, error) {

@@ -192,7 +192,8 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if err != nil {
 		return id, err
 	}
-	if o.action.Root, err = f.resolveImage(ctx, o.action.Root); err != nil {
+	var imageBytes uint64
+	if o.action.Root, imageBytes, err = f.resolveImage(ctx, o.action.Root); err != nil {
 		return id, err
 	}
 	if len(info.Pools) == 0 {
@@ -221,7 +222,7 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 		return id, err
 	}
 	terms.ActionDigest, terms.ActionBytes = o.action.Digest.Sum(), uint64(o.action.Digest.Size)
-	terms.InputBytes = uint64(totals.Bytes)
+	terms.InputBytes = uint64(totals.Bytes) + imageBytes
 	receipt, err := f.Do(ctx, build.TypeSubmit, &build.Submit{Terms: *terms})
 	if err != nil {
 		return id, err

@@ -53,7 +53,7 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	if err == nil {
 		var set *scope.Set
 		if set, err = s.Blobs.reaches.Of(ctx, m.Sender, a.Digest); err == nil {
-			return matchTerms(&p.Terms, a, set.Totals.Bytes, lane), nil
+			return matchTerms(&p.Terms, a, set.Totals.Bytes+s.Blobs.imageBytes(a.Root), lane), nil
 		}
 	}
 	return submissionError(ctx, err)
@@ -81,6 +81,16 @@ func (b *Blobs) runnable(st *raftfsm.State, t *build.Terms) build.Outcome {
 	return build.Outcome{}
 }
 
+// imageBytes is the size of an image in the store: a worker may have to fetch it,
+// which takes time as inputs do. It is 0 for what is not there.
+func (b *Blobs) imageBytes(root string) int64 {
+	img, err := b.images.Find(root)
+	if err != nil {
+		return 0
+	}
+	return img.Bytes()
+}
+
 // submissionError tells the requester's mistakes from the coordinator's trouble.
 func submissionError(ctx context.Context, err error) (build.Outcome, error) {
 	var missing *scope.MissingError
@@ -104,7 +114,7 @@ func matchTerms(t *build.Terms, a *action.Action, inputBytes int64, lane build.L
 	case a.TimeoutMillis != t.TimeoutMillis:
 		return build.Refuse(build.CodeRefused, "the terms say a timeout of %d ms, the action %d", t.TimeoutMillis, a.TimeoutMillis)
 	case uint64(inputBytes) != t.InputBytes:
-		return build.Refuse(build.CodeRefused, "the terms say %d bytes of inputs, the tree has %d", t.InputBytes, inputBytes)
+		return build.Refuse(build.CodeRefused, "the terms say %d bytes of inputs, tree and image have %d", t.InputBytes, inputBytes)
 	}
 	if lane == build.LaneHouse {
 		return build.Outcome{}

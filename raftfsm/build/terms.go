@@ -19,7 +19,7 @@ type Terms struct {
 	ActionBytes   uint64
 	Platform      string // "host" or an image's config digest
 	TimeoutMillis int64
-	InputBytes    uint64 // of the input tree, for lease bounds
+	InputBytes    uint64 // of the input tree and of an image in the farm's store, for lease bounds
 	Reserve       escrow.Credits
 	Value         auction.ValueFunction
 	Budget        escrow.Credits
@@ -86,7 +86,7 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 	case t.Platform == "":
 		return fmt.Errorf("no platform named: want \"host\" or an image digest")
 	case t.InputBytes > 1<<50:
-		return fmt.Errorf("an input tree of %d bytes is too large", t.InputBytes)
+		return fmt.Errorf("inputs of %d bytes are too large", t.InputBytes)
 	}
 	if pool.Lane == LaneHouse {
 		if t.Reserve != 0 || t.Budget != 0 || t.Priority != 0 || t.ValueAtRisk != 0 || len(t.Value.Steps) != 0 {
