@@ -90,9 +90,11 @@ func closing(t testing.TB, r *Runner) {
 	})
 }
 
-// leftovers lists what an owner has in the engine and on the mount table.
+// leftovers lists what an owner has in the engine and on the mount table, once its
+// spare is dropped.
 func leftovers(t testing.TB, r *Runner) []string {
 	t.Helper()
+	r.dropSpare()
 	r.removals.Wait()
 	ctx := context.Background()
 	mine := filters.NewArgs(filters.Arg("label", ownerLabel+"="+r.config.Owner))
