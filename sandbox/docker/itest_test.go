@@ -40,6 +40,9 @@ func prepared(m *testing.M) (int, error) {
 	if len(os.Args) > 2 && os.Args[1] == crashWorker {
 		return 0, runAndHang(os.Args[2:])
 	}
+	if len(os.Args) > 2 && os.Args[1] == crashLoop {
+		return 0, runForEver(os.Args[2:])
+	}
 	dir, err := os.MkdirTemp("", "gavel-docker-itest")
 	if err != nil {
 		return 0, err
