@@ -47,6 +47,21 @@ func TreeOf(s sandbox.Spec, base int) Tree {
 // is a symlink to the input tree, so that no foreign path stands in mount options,
 // and upper lends the overlay its root's owner, mode and times.
 func (s Scratch) Make(t Tree) error {
+	if err := s.mount(t); err != nil {
+		return err
+	}
+	fill := s.layers
+	if t.Copied {
+		fill = s.copy
+	}
+	if err := errors.Join(fill(t), s.writeNames(t)); err != nil {
+		return errors.Join(fmt.Errorf("preparing a run's scratch directory: %w", err), s.Remove())
+	}
+	return nil
+}
+
+// mount makes the directory and mounts the tmpfs on it.
+func (s Scratch) mount(t Tree) error {
 	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making a run's scratch directory: %w", err)
 	}
@@ -64,13 +79,6 @@ func (s Scratch) Make(t Tree) error {
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("mounting a tmpfs on %s: %w", s.Dir, err), os.Remove(s.Dir))
-	}
-	fill := s.layers
-	if t.Copied {
-		fill = s.copy
-	}
-	if err := errors.Join(fill(t), s.writeNames(t)); err != nil {
-		return errors.Join(fmt.Errorf("preparing a run's scratch directory: %w", err), s.Remove())
 	}
 	return nil
 }
@@ -175,6 +183,9 @@ func (s Scratch) Open() (*os.File, error) {
 	if dir, ok := s.Copy(); ok {
 		return os.Open(dir)
 	}
+	if dir, ok := s.Slot(); ok {
+		return os.Open(dir) // Fill mounted it
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.path("merged"), &fs); err == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC {
 		return os.Open(s.path("merged")) // Show mounted it
@@ -189,7 +200,7 @@ func (s Scratch) Open() (*os.File, error) {
 // Remove takes the directory and every mount at or in it away; the memory is
 // free once everybody else, too, has let go.
 func (s Scratch) Remove() error {
-	for _, dir := range []string{s.path("root"), s.path("merged"), s.Dir} {
+	for _, dir := range []string{s.path("root"), s.path("merged"), s.path(slotDir), s.Dir} {
 		for {
 			err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount point; not there

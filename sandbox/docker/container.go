@@ -132,10 +132,17 @@ func (r *Runner) mounts(run string, s sandbox.Spec, facts imageFacts, f files) [
 }
 
 // workMount is the build directory: the copy that was made of the inputs, whose
-// file system is already nosuid and nodev, or an overlay over them.
+// file system is already nosuid and nodev, the slot in which a spare gets them, or
+// an overlay over them.
 func (r *Runner) workMount(run, target string, sc container.Scratch) mount.Mount {
 	if dir, copied := sc.Copy(); copied {
 		return mount.Mount{Type: mount.TypeBind, Source: dir, Target: target}
+	}
+	if dir, ahead := sc.Slot(); ahead {
+		return mount.Mount{
+			Type: mount.TypeBind, Source: dir, Target: target,
+			BindOptions: &mount.BindOptions{Propagation: mount.PropagationRSlave},
+		}
 	}
 	return mount.Mount{
 		// Unnamed, so that the engine removes it with its container.

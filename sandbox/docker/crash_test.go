@@ -70,6 +70,89 @@ func runAndHang(args []string) error {
 	return fmt.Errorf("the endless command ended: %w", err)
 }
 
+// crashLoop makes it one that runs empty commands without end.
+const crashLoop = "crash-loop"
+
+func runForEver(args []string) error {
+	if len(args) != 5 {
+		return fmt.Errorf("want scratch, owner, init, image, input; got %q", args)
+	}
+	r, err := New(context.Background(), Config{ScratchDir: args[0], Owner: args[1], Init: args[2]})
+	if err != nil {
+		return err
+	}
+	for {
+		s := sandbox.Spec{Root: args[3], Argv: []string{"/bin/true"}, InputDir: args[4], OutputDir: args[4]}
+		if _, err := r.Run(context.Background(), s); err != nil {
+			return err
+		}
+		fmt.Println("ran")
+	}
+}
+
+// A worker may be killed while its spare is created, attached, started, waits, gets
+// its inputs or its order. None of it may stay, and no container may stay awake.
+func TestKilledWorkerLeavesNoSpare(t *testing.T) {
+	observer := newRunner(t)
+	closing(t, observer)
+	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + container.NewRunID(), Init: initFile}
+	for i := range 12 {
+		worker := exec.Command(os.Args[0], crashLoop, c.ScratchDir, c.Owner, c.Init, busybox, t.TempDir())
+		worker.Stderr = os.Stderr
+		out, err := worker.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := worker.Start(); err != nil {
+			t.Fatal(err)
+		}
+		kill := sync.OnceFunc(func() {
+			worker.Process.Kill()
+			worker.Wait()
+		})
+		t.Cleanup(kill) // where the test did not come that far
+		lines := bufio.NewReader(out)
+		for range 1 + i%2 { // after a Run without a spare, or after one with
+			if line, err := lines.ReadString('\n'); err != nil || line != "ran\n" {
+				t.Fatalf("the worker said %q, %v", line, err)
+			}
+		}
+		moment := time.Duration(i) * 50 * time.Millisecond
+		time.Sleep(moment) // not to wait for anything: to come at another step each time
+		kill()
+		awaitAsleep(t, observer, c.Owner)
+		next, err := New(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := shell(t, busybox, "true")
+		mustRun(t, next, s) // its sweep finds what the engine was just creating
+		if left := leftovers(t, next); len(left) > 0 {
+			t.Errorf("killed after %d runs and %v: left behind: %q", 1+i%2, moment, left)
+		}
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// awaitAsleep waits until the containers of an owner ended by themselves; the test's
+// own time limit is the bound.
+func awaitAsleep(t *testing.T, r *Runner, owner string) {
+	t.Helper()
+	running := filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner), filters.Arg("status", "running"))
+	for {
+		list, err := r.engine.ContainerList(context.Background(), engine.ListOptions{Filters: running})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // A worker killed in the middle of a build cannot clean up. Its container must
 // end all the same, and the next worker of its name must find and remove the rest.
 func TestKilledWorkerLeavesNothing(t *testing.T) {

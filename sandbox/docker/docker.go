@@ -77,13 +77,18 @@ type Runner struct {
 
 	mu       sync.Mutex
 	closed   bool
-	runs     map[string]bool       // runs whose container may exist
+	runs     map[string]bool       // runs whose container may exist, the spare's too
 	images   map[string]imageFacts // by name; a name's content never changes
 	uses     map[string]int64      // when an image was last used, Unix nanoseconds
 	users    map[string]int        // runs under way of an image
 	sweepErr error                 // of the last sweep after a run
+	dropErr  error                 // of spares that were not taken
 
-	running  sync.WaitGroup // Run calls
+	spare    *spare // what the next Run of its kind takes; nil if none
+	lastKind kind   // of the latest Run that a spare could have served
+	spoilt   int    // how many spares in a row failed
+
+	running  sync.WaitGroup // Run and TakeImage calls
 	removals sync.WaitGroup // containers being removed in the background
 	slots    chan struct{}  // one per removal
 	sweeping sync.Mutex     // one sweep after a run at a time
@@ -196,8 +201,9 @@ func (r *Runner) Close() error {
 		return nil
 	}
 	r.running.Wait()
+	r.dropSpare()
 	r.removals.Wait()
-	return errors.Join(r.sweepErr, r.release())
+	return errors.Join(r.sweepErr, r.dropErr, r.release())
 }
 
 // release gives the scratch directory and the connections back.
@@ -211,14 +217,13 @@ func (r *Runner) release() error {
 
 var errClosed = container.Unavailable(errors.New("the docker sandbox has been closed"))
 
-// enter counts a Run in, unless the Runner is closed.
-func (r *Runner) enter(run string) error {
+// enter counts a Run or TakeImage in, unless the Runner is closed.
+func (r *Runner) enter() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errClosed
 	}
 	r.running.Add(1)
-	r.runs[run] = true
 	return nil
 }

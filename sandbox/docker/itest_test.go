@@ -40,6 +40,9 @@ func prepared(m *testing.M) (int, error) {
 	if len(os.Args) > 2 && os.Args[1] == crashWorker {
 		return 0, runAndHang(os.Args[2:])
 	}
+	if len(os.Args) > 2 && os.Args[1] == crashLoop {
+		return 0, runForEver(os.Args[2:])
+	}
 	dir, err := os.MkdirTemp("", "gavel-docker-itest")
 	if err != nil {
 		return 0, err
@@ -90,9 +93,11 @@ func closing(t testing.TB, r *Runner) {
 	})
 }
 
-// leftovers lists what an owner has in the engine and on the mount table.
+// leftovers lists what an owner has in the engine and on the mount table, once its
+// spare is dropped.
 func leftovers(t testing.TB, r *Runner) []string {
 	t.Helper()
+	r.dropSpare()
 	r.removals.Wait()
 	ctx := context.Background()
 	mine := filters.NewArgs(filters.Arg("label", ownerLabel+"="+r.config.Owner))

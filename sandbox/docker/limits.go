@@ -24,6 +24,9 @@ const (
 	// maxRemovals is how many finished containers may await removal before the
 	// next Run waits too: the engine removes about 25 a second.
 	maxRemovals = 8
+	// maxSpoilt is how many spares in a row may fail before no more are made: each
+	// costs the machine a container for nothing.
+	maxSpoilt = 3
 	// maxImages bounds the cache of image facts; a farm serves a few.
 	maxImages = 256
 )

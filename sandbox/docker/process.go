@@ -9,42 +9,90 @@ import (
 	"github.com/docker/docker/api/types"
 	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sys/unix"
 
 	"gavel/sandbox"
 	"gavel/sandbox/container"
 	"gavel/sandbox/container/pid1"
 )
 
-// process is one container from attaching to its death. All its methods run in
-// Run's goroutine; the stream's goroutine touches the course's log and report.
+// process is one container from before it is made to its death. All its methods
+// run in one goroutine, Run's or that which makes a spare; the stream's goroutine
+// touches the course's log and report.
 type process struct {
 	r         *Runner
+	run       string
+	scratch   container.Scratch
 	container string // its name
 	id        string // what the engine calls it, and its cgroup
-	order     pid1.Order
 	course    *container.Course
 
 	stream  *types.HijackedResponse // nil unless attached
-	drained chan error              // the stream's end, once
+	drained chan error              // the stream's end, once; nil unless commanded
+
+	pid, pidfd int // of the first process of a spare, otherwise 0 and -1
+	exited     <-chan engine.WaitResponse
+	lost       <-chan error
+	unwatch    context.CancelFunc // ends the wait for these; nil before it
 }
 
-// attach connects to the container that has been created, and sends what to run.
+// newProcess names a container that bears this run and none that is swept.
+func (r *Runner) newProcess() *process {
+	run := container.NewRunID()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.runs[run] = true
+	return &process{r: r, run: run, scratch: r.place.Run(run), container: containerName(run), pidfd: -1}
+}
+
+// end lets everything go that the process holds; the container must be dead, or
+// have nothing to do. The tmpfs goes first, so that its memory is not held while
+// the engine removes the container in the background.
+func (p *process) end() error {
+	p.detach()
+	if p.unwatch != nil {
+		p.unwatch()
+	}
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
+		p.pidfd = -1
+	}
+	err := p.scratch.Remove()
+	p.r.discard(p.run)
+	return err
+}
+
+// attach connects to the container that has been created.
 func (p *process) attach(ctx context.Context) error {
 	stream, err := p.r.attach(ctx, p.container)
 	if err != nil {
 		return err
 	}
 	p.stream = &stream
+	return nil
+}
+
+// command sends what to run to PID 1, and follows what comes of it in course.
+func (p *process) command(order pid1.Order, course *container.Course) {
+	stream := p.stream
 	drained := make(chan error, 1)
-	p.drained = drained
+	p.course, p.drained = course, drained
 	go func() {
-		_, err := stdcopy.StdCopy(p.course.Log, &p.course.Report, stream.Reader)
+		_, err := stdcopy.StdCopy(course.Log, &course.Report, stream.Reader)
 		drained <- err
 	}()
 	// The engine takes input before the container starts, as far as its buffers
 	// go; what does not arrive shows as a command that does not start.
-	go stream.Conn.Write(pid1.AppendOrder(nil, p.order))
-	return nil
+	go stream.Conn.Write(pid1.AppendOrder(nil, order))
+}
+
+// watch begins to wait for the container's exit. An engine that hangs is lost.
+func (p *process) watch(ctx context.Context, until engine.WaitCondition) {
+	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.unwatch = cancel
+	late := time.AfterFunc(callTimeout, cancel)
+	defer late.Stop()
+	p.exited, p.lost = p.r.engine.ContainerWait(watched, p.container, until)
 }
 
 // attach opens the container's streams. The client's own call ignores ctx once
@@ -83,31 +131,34 @@ func (p *process) detach() {
 	p.stream = nil
 }
 
-// execute starts the container and sees it to its end.
-func (p *process) execute(ctx context.Context) (sandbox.Result, error) {
-	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	exited, lost := p.r.engine.ContainerWait(watched, p.container, engine.WaitConditionNextExit)
+// start starts a container that has got its command.
+func (p *process) start(ctx context.Context) error {
+	p.watch(ctx, engine.WaitConditionNextExit)
 	// Cancelling ctx must not leave it open whether the container has started.
-	starting, cancelStart := context.WithTimeout(watched, callTimeout)
+	starting, cancelStart := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancelStart()
-	if err := p.r.engine.ContainerStart(starting, p.container, engine.StartOptions{}); err != nil {
-		if connectionLost(err) || starting.Err() != nil { // it may have started
-			return sandbox.Result{}, p.lostWhile(ctx, err)
-		}
-		if ctx.Err() != nil {
-			return sandbox.Result{}, ctx.Err()
-		}
-		return sandbox.Result{}, container.Unavailable(fmt.Errorf("starting a container: %w", err))
+	err := p.r.engine.ContainerStart(starting, p.container, engine.StartOptions{})
+	switch {
+	case err == nil:
+		return nil
+	case connectionLost(err) || starting.Err() != nil: // it may have started
+		return p.lostWhile(ctx, err)
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
+	return container.Unavailable(fmt.Errorf("starting a container: %w", err))
+}
+
+// follow sees a container that has started, with its command, to its end.
+func (p *process) follow(ctx context.Context) (sandbox.Result, error) {
 	var exitCode int64
 	ended := make(chan error, 1)
 	go func() {
 		select {
-		case answer := <-exited:
+		case answer := <-p.exited:
 			exitCode = answer.StatusCode
 			ended <- nil
-		case err := <-lost:
+		case err := <-p.lost:
 			ended <- err
 		}
 	}()

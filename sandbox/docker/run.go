@@ -8,6 +8,7 @@ import (
 
 	"gavel/sandbox"
 	"gavel/sandbox/container"
+	"gavel/sandbox/container/pid1"
 )
 
 // Run runs one command in a container of its own. The container is dead when
@@ -28,26 +29,10 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	}
 	s.Limits = s.Limits.WithDefaults()
 
-	run := container.NewRunID()
-	if err := r.enter(run); err != nil {
+	if err := r.enter(); err != nil {
 		return sandbox.Result{}, err
 	}
 	defer r.running.Done()
-	sc := r.place.Run(run)
-	// Whatever happens, the tmpfs goes first, so that its memory is not held while
-	// the engine removes the container.
-	defer r.discard(run)
-	res, err := r.runIn(ctx, run, s, sc, began)
-	if rmErr := sc.Remove(); rmErr != nil && err == nil {
-		err = container.Unavailable(rmErr)
-	}
-	if err != nil {
-		return sandbox.Result{}, err
-	}
-	return res, nil
-}
-
-func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc container.Scratch, began time.Time) (sandbox.Result, error) {
 	defer r.use(s.Root)()
 	facts, err := r.image(ctx, s.Root)
 	if err != nil {
@@ -57,32 +42,51 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := sc.Make(container.TreeOf(s, 0)); err != nil {
-		return sandbox.Result{}, container.Unavailable(err)
-	}
-	p := &process{
-		r:         r,
-		container: containerName(run),
-		order:     container.Order(s, taken),
-		course:    container.NewCourse(s, began),
-	}
-	defer p.detach()
-	if err := r.prepare(ctx, run, s, facts, files{sc, shown}, p); err != nil {
-		return sandbox.Result{}, err
-	}
-	res, err := p.execute(ctx)
+	res, err := r.runIn(ctx, s, facts, shown, container.Order(s, taken), container.NewCourse(s, began))
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := container.Collect(s, sc, &res); err != nil {
-		return sandbox.Result{}, err
+	if k, ok := kindOf(s, shown); ok {
+		r.makeSpare(k, facts)
 	}
 	return res, nil
 }
 
-// prepare creates the container and attaches to it, again if the engine is lost
-// in between: nothing has run yet.
-func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts imageFacts, f files, p *process) error {
+// runIn has a spare carry the order out, or a container that is made now.
+func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, facts imageFacts, shown string, order pid1.Order, course *container.Course) (res sandbox.Result, err error) {
+	p := r.takeSpare(ctx, s, shown)
+	spare := p != nil
+	if !spare {
+		p = r.newProcess()
+	}
+	defer func() {
+		if rmErr := p.end(); rmErr != nil && err == nil {
+			err = container.Unavailable(rmErr)
+		}
+	}()
+	if spare {
+		p.command(order, course)
+	} else {
+		if err := r.prepare(ctx, s, facts, shown, p, order, course); err != nil {
+			return sandbox.Result{}, err
+		}
+		if err := p.start(ctx); err != nil {
+			return sandbox.Result{}, err
+		}
+	}
+	if res, err = p.follow(ctx); err != nil {
+		return sandbox.Result{}, err
+	}
+	err = container.Collect(s, p.scratch, &res)
+	return res, err
+}
+
+// prepare creates the container, attaches to it and sends the order, again if the
+// engine is lost in between: nothing has run yet.
+func (r *Runner) prepare(ctx context.Context, s sandbox.Spec, facts imageFacts, shown string, p *process, order pid1.Order, course *container.Course) error {
+	if err := p.scratch.Make(container.TreeOf(s, 0)); err != nil {
+		return container.Unavailable(err)
+	}
 	err := r.retry(ctx, "creating a container", func(ctx context.Context) error {
 		p.detach()
 		// Not to be cancelled: a container made after its creator went away would
@@ -90,12 +94,14 @@ func (r *Runner) prepare(ctx context.Context, run string, s sandbox.Spec, facts 
 		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		var err error
-		if p.id, err = r.create(whole, run, s, facts, f); err != nil {
+		if p.id, err = r.create(whole, p.run, s, facts, files{p.scratch, shown}); err != nil {
 			return err
 		}
 		return p.attach(ctx)
 	})
 	switch {
+	case err == nil:
+		p.command(order, course)
 	case cerrdefs.IsNotFound(err):
 		r.forgetImage(s.Root)
 		return unknownImage(s.Root)

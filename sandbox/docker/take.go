@@ -21,7 +21,7 @@ import (
 // TakeImage loads an image into the engine, unless it is there, and removes those
 // that this owner took and used longest ago where Config.ImageBytes asks for it.
 func (r *Runner) TakeImage(ctx context.Context, img sandbox.Image) (string, error) {
-	if err := r.enterTake(); err != nil {
+	if err := r.enter(); err != nil {
 		return "", err
 	}
 	defer r.running.Done()
@@ -198,6 +198,9 @@ func (r *Runner) makeRoom(ctx context.Context, more int64, keep string) error {
 		if h.root == keep || !r.letGo(h.root) {
 			continue
 		}
+		if err := r.dropSpareOf(ctx, h.root); err != nil {
+			return container.Unavailable(err)
+		}
 		if err := r.untag(ctx, r.tag(h.root)); err == nil {
 			total -= h.bytes
 		} else if !cerrdefs.IsConflict(err) { // a container of somebody's needs it
@@ -264,15 +267,4 @@ func (r *Runner) adoptOrphans(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// enterTake counts a TakeImage in, unless the Runner is closed.
-func (r *Runner) enterTake() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return errClosed
-	}
-	r.running.Add(1)
-	return nil
 }

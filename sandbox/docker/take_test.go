@@ -38,6 +38,7 @@ func take(t *testing.T, r *Runner, img sandbox.Image) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		r.dropSpare()
 		r.removals.Wait() // a container keeps its image
 		if err := r.untag(context.Background(), r.tag(root)); err != nil {
 			t.Error(err)
