@@ -17,7 +17,7 @@ import (
 // directory, or with a copy of its inputs.
 type Scratch struct {
 	Dir   string
-	group int
+	place *Place // nil only in tests, which make nothing
 }
 
 // Tree is the build directory that a run needs.
@@ -47,7 +47,13 @@ func TreeOf(s sandbox.Spec, base int) Tree {
 // is a symlink to the input tree, so that no foreign path stands in mount options,
 // and upper lends the overlay its root's owner, mode and times.
 func (s Scratch) Make(t Tree) error {
-	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(s.Dir, 0o700)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = s.place.mend(); err == nil {
+			err = os.Mkdir(s.Dir, 0o700)
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making a run's scratch directory: %w", err)
 	}
 	size := t.Bytes + namesBytes
@@ -58,7 +64,7 @@ func (s Scratch) Make(t Tree) error {
 		}
 		size += inputs
 	}
-	err := unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.group, size))
+	err = unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.place.group, size))
 	if errors.Is(err, unix.EPERM) {
 		return errors.Join(errors.New("a sandbox of containers mounts a file system for each build, which takes root; run the worker as root, or use --sandbox native"), os.Remove(s.Dir))
 	}

@@ -178,7 +178,7 @@ func (r *Runner) release() error {
 		errs = append(errs, r.shelf.Close())
 	}
 	if r.place != nil {
-		errs = append(errs, r.removeCgroups(), r.place.Release())
+		errs = append(errs, r.removeCgroups(), r.place.Remove())
 	}
 	return errors.Join(errs...)
 }
