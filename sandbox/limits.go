@@ -35,8 +35,8 @@ const (
 	maxArgTotalBytes = 2 << 20   // the kernel's usual room for argv and environment together
 	maxOutputs       = 10_000    // declared paths; more belong in a directory
 	maxPathBytes     = 4095      // the kernel's PATH_MAX without its NUL
-	maxOutputEntries = 1 << 20   // files, directories and links of all outputs together
-	maxOutputDepth   = 200       // nested directories; each costs the collector a descriptor
+	maxOutputEntries = 250_000   // files, directories and links of all outputs together, somewhat more than a result can name
+	maxOutputDepth   = 200       // nested directories; each costs the collector two descriptors
 )
 
 // Resource limits every command starts with besides Limits, soft and hard.

@@ -74,7 +74,7 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := container.Collect(s, sc, &res); err != nil {
+	if err := container.Collect(ctx, s, sc, &res); err != nil {
 		return sandbox.Result{}, err
 	}
 	return res, nil

@@ -107,7 +107,7 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 	if err := ctx.Err(); err != nil {
 		return res, err
 	}
-	return c.result(s, log)
+	return c.result(ctx, s, log)
 }
 
 func unavailable(err error) error {

@@ -72,7 +72,7 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, image string) (_ san
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := container.Collect(s, sc, &res); err != nil {
+	if err := container.Collect(ctx, s, sc, &res); err != nil {
 		return sandbox.Result{}, err
 	}
 	return res, nil
