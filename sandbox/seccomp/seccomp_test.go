@@ -128,6 +128,7 @@ func TestFilterAnswers(t *testing.T) {
 		{"TCGETS", unix.SYS_IOCTL, args(0, unix.TCGETS), answerAllow, answerAllow},
 		{"lease", unix.SYS_FCNTL, args(3, unix.F_SETLEASE, unix.F_WRLCK), answerEPERM, answerEPERM},
 		{"lease with high bits", unix.SYS_FCNTL, args(3, high|unix.F_SETLEASE, unix.F_RDLCK), answerEPERM, answerEPERM},
+		{"larger pipe", unix.SYS_FCNTL, args(3, unix.F_SETPIPE_SZ, 1<<20), answerEPERM, answerEPERM},
 		{"lock of a file", unix.SYS_FCNTL, args(3, unix.F_SETLK), answerAllow, answerAllow},
 		{"local socket", unix.SYS_SOCKET, args(unix.AF_UNIX, unix.SOCK_STREAM), answerAllow, answerAllow},
 		{"IPv4 socket", unix.SYS_SOCKET, args(unix.AF_INET, unix.SOCK_STREAM, 6), answerAllow, answerAllow},

@@ -69,6 +69,7 @@ func probe() {
 		{"ioctl TIOCSTI with high bits", unix.SYS_IOCTL, ^uintptr(0), 1<<32 | unix.TIOCSTI, 0, unix.EPERM},
 		{"ioctl TCGETS", unix.SYS_IOCTL, ^uintptr(0), unix.TCGETS, 0, unix.EBADF},
 		{"fcntl lease", unix.SYS_FCNTL, ^uintptr(0), unix.F_SETLEASE, unix.F_RDLCK, unix.EPERM},
+		{"fcntl larger pipe", unix.SYS_FCNTL, ^uintptr(0), unix.F_SETPIPE_SZ, 1 << 20, unix.EPERM},
 		{"fcntl flags", unix.SYS_FCNTL, ^uintptr(0), unix.F_GETFD, 0, unix.EBADF},
 		{"personality executable data", unix.SYS_PERSONALITY, 0x400000, 0, 0, unix.EPERM},
 		{"personality fixed addresses", unix.SYS_PERSONALITY, 0x40000, 0, 0, 0},
