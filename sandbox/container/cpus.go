@@ -84,7 +84,7 @@ func (c *CPUs) show(n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := cpus.WriteFiles(making, n); err != nil {
+	if err := cpus.WriteFiles(making, n, c.place.group); err != nil {
 		return "", err
 	}
 	err = os.Rename(making, dir)

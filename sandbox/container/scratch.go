@@ -137,7 +137,8 @@ func (s Scratch) Show() (string, error) {
 
 // MountRoot assembles a container's root of read-only trees, the first in front,
 // each a directory. Before them all lie the directories points, open as a mode says,
-// on which a runtime that can write to no root can mount.
+// on which a runtime that can write to no root can mount, and NameFiles in /etc,
+// whatever the last tree has in their places, unless its /etc is no directory.
 func (s Scratch) MountRoot(t Tree, points map[string]os.FileMode, trees ...string) (string, error) {
 	for p := range points {
 		if err := os.MkdirAll(filepath.Join(s.path("points"), p), 0o755); err != nil {
@@ -155,6 +156,9 @@ func (s Scratch) MountRoot(t Tree, points map[string]os.FileMode, trees ...strin
 	})
 	if err != nil {
 		return "", fmt.Errorf("making the mount points of a root: %w", err)
+	}
+	if err := s.showNames(t, trees[len(trees)-1]); err != nil {
+		return "", err
 	}
 	lower := s.path("points")
 	for i, tree := range trees {

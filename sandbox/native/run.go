@@ -91,7 +91,8 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 		}
 	} else {
 		plan.PollBytes = uint64(s.Limits.MemoryBytes)
-		plan.Processes = uint64(s.Limits.Pids + extra)
+		processes := uint64(s.Limits.Pids + extra)
+		plan.Limits = append(plan.Limits, box.Limit{Resource: unix.RLIMIT_NPROC, Soft: processes, Hard: processes})
 	}
 	log := sandbox.NewCappedLog(s.Log, s.Limits.LogBytes)
 	if err := c.begin(r, plan, log); err != nil {
