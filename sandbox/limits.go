@@ -2,7 +2,10 @@ package sandbox
 
 import (
 	"fmt"
+	"math"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // DefaultLimits are what a zero field of Limits means. CPUMillis stays 0: all CPUs.
@@ -35,15 +38,40 @@ const (
 	maxArgTotalBytes = 2 << 20   // the kernel's usual room for argv and environment together
 	maxOutputs       = 10_000    // declared paths; more belong in a directory
 	maxPathBytes     = 4095      // the kernel's PATH_MAX without its NUL
-	maxOutputEntries = 1 << 20   // files, directories and links of all outputs together
-	maxOutputDepth   = 200       // nested directories; each costs the collector a descriptor
+	maxOutputEntries = 250_000   // files, directories and links of all outputs together, somewhat more than a result can name
+	maxOutputDepth   = 200       // nested directories; each costs the collector two descriptors
 )
 
-// Resource limits every command starts with besides Limits, soft and hard.
+// Two of ResourceLimits.
 const (
 	OpenFiles  = 16384   // descriptors of one process; below the hard limit that distributions give users
 	StackBytes = 8 << 20 // the usual soft limit, so that recursion fails at the same depth everywhere
 )
+
+// ResourceLimit is one of setrlimit(2).
+type ResourceLimit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// ResourceLimits are what every command starts with besides Limits, whoever runs
+// it; hard limits of the worker that are lower count. Those that a kernel takes from the
+// machine's memory (processes, pending signals) are inherited.
+func ResourceLimits() []ResourceLimit {
+	const (
+		lockedBytes = 64 << 10  // memory that cannot be swapped: a few keys
+		queueBytes  = 800 << 10 // of POSIX message queues, as kernels have it
+	)
+	return []ResourceLimit{
+		{unix.RLIMIT_CORE, 0, 0},
+		{unix.RLIMIT_MEMLOCK, lockedBytes, lockedBytes},
+		{unix.RLIMIT_MSGQUEUE, queueBytes, queueBytes},
+		{unix.RLIMIT_NICE, 0, 0},
+		{unix.RLIMIT_NOFILE, OpenFiles, OpenFiles},
+		{unix.RLIMIT_RTPRIO, 0, 0},
+		{unix.RLIMIT_STACK, StackBytes, math.MaxUint64},
+	}
+}
 
 // WithDefaults returns l with zero fields replaced by DefaultLimits.
 func (l Limits) WithDefaults() Limits {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,10 @@ import (
 // 0644, or 0755 if their owner could execute them; hard links become copies.
 //
 // missing lists outputs that were not made, in Spec order; detail says why one
-// that exists was refused. err is about s.OutputDir or work itself.
-func CollectOutputs(work *os.File, s Spec) (missing []string, detail string, err error) {
-	c := collector{root: s.OutputDir, bytesLeft: s.Limits.WithDefaults().DiskBytes, entriesLeft: maxOutputEntries}
+// that exists was refused. err is about s.OutputDir or work itself, or ctx's: when
+// that ends, what was not copied yet is left, and what was is the caller's to remove.
+func CollectOutputs(ctx context.Context, work *os.File, s Spec) (missing []string, detail string, err error) {
+	c := collector{ctx: ctx, root: s.OutputDir, bytesLeft: s.Limits.WithDefaults().DiskBytes, entriesLeft: maxOutputEntries}
 	base := int(work.Fd())
 	defer runtime.KeepAlive(work)
 	if s.WorkDir != "" {
@@ -44,6 +46,8 @@ func CollectOutputs(work *os.File, s Spec) (missing []string, detail string, err
 	var details []string
 	for _, out := range order {
 		switch err := c.collect(base, out); {
+		case ctx.Err() != nil:
+			return nil, "", ctx.Err()
 		case err == nil:
 			made[out] = true
 		case errors.As(err, new(refusal)):
@@ -65,11 +69,18 @@ type refusal struct{ path, why string }
 
 func (r refusal) Error() string { return fmt.Sprintf("%q %s", r.path, r.why) }
 
-// collector copies trees into root and counts what is left of the bounds.
+// collector copies trees into root and counts what is left of the bounds. It
+// calls the kernel itself: package os would ask of each of so many small files
+// whether it can be waited for.
 type collector struct {
+	ctx                    context.Context // of the one call to CollectOutputs
 	root                   string
 	bytesLeft, entriesLeft int64
+	buffer                 []byte // of copies, made with the first
 }
+
+// copyBytes is the most that is copied at once, and between two looks at the context.
+const copyBytes = 1 << 20
 
 func (c *collector) collect(base int, out string) error {
 	dir, name := path.Split(out)
@@ -85,10 +96,16 @@ func (c *collector) collect(base int, out string) error {
 		return err
 	}
 	defer unix.Close(parent)
-	if err := os.MkdirAll(filepath.Join(c.root, filepath.FromSlash(dir)), 0o755); err != nil {
+	above := filepath.Join(c.root, filepath.FromSlash(dir))
+	if err := os.MkdirAll(above, 0o755); err != nil {
 		return err
 	}
-	err = c.entry(parent, name, out, 0)
+	to, err := unix.Open(above, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", above, err)
+	}
+	defer unix.Close(to)
+	err = c.entry(parent, to, name, out, 0)
 	if errors.As(err, new(refusal)) {
 		if rmErr := os.RemoveAll(filepath.Join(c.root, filepath.FromSlash(out))); rmErr != nil {
 			return rmErr
@@ -97,8 +114,12 @@ func (c *collector) collect(base int, out string) error {
 	return err
 }
 
-// entry copies one directory entry; rel is its path below the working directory.
-func (c *collector) entry(parent int, name, rel string, depth int) error {
+// entry copies one entry of the directory parent to the directory to; rel is its
+// path below the working directory.
+func (c *collector) entry(parent, to int, name, rel string, depth int) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		if errors.Is(err, unix.EACCES) {
@@ -109,14 +130,13 @@ func (c *collector) entry(parent int, name, rel string, depth int) error {
 	if c.entriesLeft--; c.entriesLeft < 0 {
 		return refusal{rel, fmt.Sprintf("exceeds %d output files", maxOutputEntries)}
 	}
-	dst := filepath.Join(c.root, filepath.FromSlash(rel))
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return c.file(parent, name, rel, dst, st.Mode)
+		return c.file(parent, to, name, rel, st.Mode)
 	case unix.S_IFDIR:
-		return c.directory(parent, name, rel, dst, st.Mode, depth)
+		return c.directory(parent, to, name, rel, st.Mode, depth)
 	case unix.S_IFLNK:
-		return c.symlink(parent, name, rel, dst)
+		return c.symlink(parent, to, name, rel)
 	}
 	return refusal{rel, "is " + kindOf(st.Mode) + ", not a file, directory or symlink"}
 }
@@ -131,55 +151,89 @@ func kindOf(mode uint32) string {
 	return "a device"
 }
 
-func (c *collector) file(parent int, name, rel, dst string, srcMode uint32) error {
+func (c *collector) file(parent, dst int, name, rel string, srcMode uint32) error {
 	src, err := openReadable(parent, name, rel, srcMode, 0)
 	if err != nil {
 		return err
 	}
-	defer src.Close()
-	info, err := src.Stat()
-	if err != nil {
+	defer unix.Close(src)
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return refusal{rel, "changed its type while it was read"}
 	}
 	// What was copied stays counted even if it is refused later: the bound is on work, too.
-	if info.Size() > c.bytesLeft {
+	if st.Size > c.bytesLeft {
 		return refusal{rel, "exceeds the disk limit together with the outputs before it"}
 	}
-	c.bytesLeft -= info.Size()
-	mode := os.FileMode(0o644)
+	c.bytesLeft -= st.Size
+	mode := uint32(0o644)
 	if srcMode&0o100 != 0 {
 		mode = 0o755
 	}
-	to, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, os.ErrExist) { // inside an output that was copied before
+	to, err := unix.Openat(dst, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if errors.Is(err, unix.EEXIST) { // inside an output that was copied before
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("making %q: %w", rel, err)
 	}
-	if _, err = io.Copy(to, io.LimitReader(src, info.Size())); err == nil {
-		err = to.Chmod(mode) // whatever this process's umask is
+	if err = c.content(to, src, st.Size); err == nil {
+		err = unix.Fchmod(to, mode) // whatever this process's umask is
 	}
-	return errors.Join(err, to.Close())
+	return errors.Join(err, unix.Close(to))
 }
 
-func (c *collector) directory(parent int, name, rel, dst string, srcMode uint32, depth int) error {
+// content copies so many bytes, or fewer if there are no more.
+func (c *collector) content(to, from int, size int64) error {
+	for size > 0 {
+		if c.buffer == nil {
+			c.buffer = make([]byte, copyBytes)
+		}
+		n, err := unix.Read(from, c.buffer[:min(size, copyBytes)])
+		if err == unix.EINTR {
+			continue
+		}
+		if n == 0 || err != nil {
+			return err
+		}
+		size -= int64(n)
+		for rest := c.buffer[:n]; len(rest) > 0; {
+			m, err := unix.Write(to, rest)
+			if err != nil && err != unix.EINTR {
+				return err
+			}
+			rest = rest[max(m, 0):]
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *collector) directory(parent, dst int, name, rel string, srcMode uint32, depth int) error {
 	if depth >= maxOutputDepth {
 		return refusal{rel, fmt.Sprintf("is nested deeper than %d directories", maxOutputDepth)}
 	}
-	src, err := openReadable(parent, name, rel, srcMode, unix.O_DIRECTORY)
+	fd, err := openReadable(parent, name, rel, srcMode, unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
+	src := os.NewFile(uintptr(fd), rel)
 	defer src.Close()
-	if err := os.Mkdir(dst, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	if err := unix.Mkdirat(dst, name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("making %q: %w", rel, err)
 	}
-	if err := os.Chmod(dst, 0o755); err != nil {
-		return err
+	to, err := unix.Openat(dst, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening %q: %w", rel, err)
+	}
+	defer unix.Close(to)
+	if err := unix.Fchmod(to, 0o755); err != nil {
+		return fmt.Errorf("opening %q: %w", rel, err)
 	}
 	for {
 		names, err := src.Readdirnames(1024)
@@ -187,7 +241,7 @@ func (c *collector) directory(parent int, name, rel, dst string, srcMode uint32,
 			if len(rel)+1+len(n) > maxPathBytes {
 				return refusal{rel, "holds a path longer than a path may be"}
 			}
-			if err := c.entry(int(src.Fd()), n, rel+"/"+n, depth+1); err != nil {
+			if err := c.entry(fd, to, n, rel+"/"+n, depth+1); err != nil {
 				return err
 			}
 		}
@@ -200,7 +254,7 @@ func (c *collector) directory(parent int, name, rel, dst string, srcMode uint32,
 	}
 }
 
-func (c *collector) symlink(parent int, name, rel, dst string) error {
+func (c *collector) symlink(parent, to int, name, rel string) error {
 	buf := make([]byte, maxPathBytes+1)
 	n, err := unix.Readlinkat(parent, name, buf)
 	if err != nil {
@@ -210,8 +264,8 @@ func (c *collector) symlink(parent int, name, rel, dst string) error {
 	if !staysInside(rel, target) {
 		return refusal{rel, fmt.Sprintf("is a symlink to %q, out of the tree", target)}
 	}
-	if err := os.Symlink(target, dst); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	if err := unix.Symlinkat(target, to, name); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("making %q: %w", rel, err)
 	}
 	return nil
 }
@@ -242,24 +296,21 @@ func staysInside(rel, target string) bool {
 // openReadable opens an entry of the given mode for reading. A command may have
 // taken permissions away from itself, which binds this process too unless it is
 // root; as the command is dead, what reading needs is simply given back.
-func openReadable(parent int, name, rel string, mode uint32, flags int) (*os.File, error) {
+func openReadable(parent int, name, rel string, mode uint32, flags int) (int, error) {
 	need := uint32(0o400)
 	if flags&unix.O_DIRECTORY != 0 {
 		need = 0o500
 	}
 	if mode&need != need {
 		if err := unix.Fchmodat(parent, name, mode&0o777|need, 0); err != nil {
-			return nil, refusal{rel, "cannot be read"}
+			return -1, refusal{rel, "cannot be read"}
 		}
 	}
 	fd, err := openBeneath(parent, name, flags|unix.O_RDONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.EACCES) {
-		return nil, refusal{rel, "cannot be read"}
+		return -1, refusal{rel, "cannot be read"}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), rel), nil
+	return fd, err
 }
 
 // openBeneath opens p below dir without following any symlink or crossing a mount.

@@ -13,7 +13,7 @@ import (
 
 // The environment every command sees, before what its Spec asks for.
 const (
-	UID      = 65534    // user and group of the command, without further groups
+	UID      = 65534    // user and group of the command, whose only further group is the same
 	Hostname = "gavel"  // host name inside
 	WorkRoot = "/build" // where the input tree lies, writable
 	Umask    = 0o022

@@ -217,7 +217,7 @@ func TestCollectRefusesWhatIsNoOutput(t *testing.T) {
 	}
 	defer dir.Close()
 	s := Spec{Outputs: []string{"fifo", "socket", "big", "absent", "file"}, OutputDir: t.TempDir(), Limits: Limits{DiskBytes: 1 << 20}}
-	missing, detail, err := CollectOutputs(dir, s)
+	missing, detail, err := CollectOutputs(t.Context(), dir, s)
 	if err != nil || !slices.Equal(missing, []string{"fifo", "socket", "big", "absent"}) {
 		t.Errorf("missing %q, %v", missing, err)
 	}
@@ -227,7 +227,7 @@ func TestCollectRefusesWhatIsNoOutput(t *testing.T) {
 		}
 	}
 	s.WorkDir = "gone"
-	if missing, detail, err := CollectOutputs(dir, s); err != nil || len(missing) != len(s.Outputs) || !strings.Contains(detail, "gone") {
+	if missing, detail, err := CollectOutputs(t.Context(), dir, s); err != nil || len(missing) != len(s.Outputs) || !strings.Contains(detail, "gone") {
 		t.Errorf("missing %q, %q, %v", missing, detail, err)
 	}
 }

@@ -19,6 +19,7 @@ const cpusDir = "cpus"
 // concurrent use.
 type CPUs struct {
 	spread *cpus.Spread
+	place  *Place
 	dir    string
 }
 
@@ -28,15 +29,19 @@ func (p *Place) CPUs() (*CPUs, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &CPUs{spread: spread, dir: filepath.Join(p.Dir, cpusDir)}
+	c := &CPUs{spread: spread, place: p, dir: filepath.Join(p.Dir, cpusDir)}
 	// The machine may have got other CPUs since.
 	if err := os.RemoveAll(c.dir); err != nil {
 		return nil, fmt.Errorf("removing an earlier worker's CPUs: %w", err)
 	}
-	if err := errors.Join(os.Mkdir(c.dir, 0o755), os.Chmod(c.dir, 0o755)); err != nil {
-		return nil, fmt.Errorf("making the directory of CPUs: %w", err)
+	return c, c.makeDir()
+}
+
+func (c *CPUs) makeDir() error {
+	if err := errors.Join(os.MkdirAll(c.dir, 0o755), os.Chmod(c.dir, 0o755)); err != nil {
+		return fmt.Errorf("making the directory of CPUs: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 // For takes the CPUs of s, none if it may use all, and returns the directory of
@@ -71,10 +76,15 @@ func (c *CPUs) show(n int) (string, error) {
 		return dir, nil
 	}
 	making, err := os.MkdirTemp(c.dir, "new-")
+	if errors.Is(err, fs.ErrNotExist) { // somebody cleaned up
+		if err = errors.Join(c.place.mend(), c.makeDir()); err == nil {
+			making, err = os.MkdirTemp(c.dir, "new-")
+		}
+	}
 	if err != nil {
 		return "", err
 	}
-	if err := cpus.WriteFiles(making, n); err != nil {
+	if err := cpus.WriteFiles(making, n, c.place.group); err != nil {
 		return "", err
 	}
 	err = os.Rename(making, dir)

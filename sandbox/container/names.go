@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // namesDir holds, on a run's tmpfs, the files of /etc that tell names.
@@ -37,6 +39,35 @@ func (s Scratch) writeNames(t Tree) error {
 		if err := errors.Join(os.Chmod(path, 0o644), os.Chown(path, t.Root, t.Root), os.Chtimes(path, when, when)); err != nil {
 			return fmt.Errorf("writing a run's names: %w", err)
 		}
+	}
+	return nil
+}
+
+// showNames moves NameFiles into the front of a root over an image, whose
+// /etc lends its attributes.
+func (s Scratch) showNames(t Tree, image string) error {
+	etc := s.path("points/etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
+		return fmt.Errorf("showing a run's names: %w", err)
+	}
+	var st unix.Stat_t
+	switch err := unix.Lstat(filepath.Join(image, "etc"), &st); {
+	case errors.Is(err, unix.ENOENT):
+		st = unix.Stat_t{Mode: unix.S_IFDIR | 0o755, Uid: uint32(t.Root), Gid: uint32(t.Root), Mtim: unix.Timespec{Sec: t.Epoch}}
+	case err != nil:
+		return fmt.Errorf("showing a run's names: %w", err)
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return os.Remove(etc)
+	}
+	for _, name := range NameFiles {
+		if err := os.Rename(s.Name(name), filepath.Join(etc, name)); err != nil {
+			return fmt.Errorf("showing a run's names: %w", err)
+		}
+	}
+	times := []unix.Timespec{st.Mtim, st.Mtim}
+	err := errors.Join(os.Chown(etc, int(st.Uid), int(st.Gid)), unix.Chmod(etc, st.Mode&0o7777), unix.UtimesNanoAt(unix.AT_FDCWD, etc, times, 0))
+	if err != nil {
+		return fmt.Errorf("showing a run's names: %w", err)
 	}
 	return nil
 }

@@ -1,10 +1,14 @@
 package container
 
-import "gavel/sandbox"
+import (
+	"context"
+
+	"gavel/sandbox"
+)
 
 // Collect copies the outputs of a command that ended by itself from its build
-// directory, and says in res which are missing. Its errors wrap sandbox.ErrUnavailable.
-func Collect(s sandbox.Spec, sc Scratch, res *sandbox.Result) error {
+// directory, and says in res which are missing. Its errors are ctx's or wrap sandbox.ErrUnavailable.
+func Collect(ctx context.Context, s sandbox.Spec, sc Scratch, res *sandbox.Result) error {
 	if res.Status != sandbox.Exited && res.Status != sandbox.Signaled {
 		return nil
 	}
@@ -16,7 +20,10 @@ func Collect(s sandbox.Spec, sc Scratch, res *sandbox.Result) error {
 		return Unavailable(err)
 	}
 	defer work.Close()
-	missing, detail, err := sandbox.CollectOutputs(work, s)
+	missing, detail, err := sandbox.CollectOutputs(ctx, work, s)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return Unavailable(err)
 	}

@@ -17,7 +17,7 @@ import (
 // directory, or with a copy of its inputs.
 type Scratch struct {
 	Dir   string
-	group int
+	place *Place // nil only in tests, which make nothing
 }
 
 // Tree is the build directory that a run needs.
@@ -62,7 +62,13 @@ func (s Scratch) Make(t Tree) error {
 
 // mount makes the directory and mounts the tmpfs on it.
 func (s Scratch) mount(t Tree) error {
-	if err := os.Mkdir(s.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(s.Dir, 0o700)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = s.place.mend(); err == nil {
+			err = os.Mkdir(s.Dir, 0o700)
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making a run's scratch directory: %w", err)
 	}
 	size := t.Bytes + namesBytes
@@ -73,7 +79,7 @@ func (s Scratch) mount(t Tree) error {
 		}
 		size += inputs
 	}
-	err := unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.group, size))
+	err = unix.Mount("gavel", s.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0710,gid=%d,size=%d", s.place.group, size))
 	if errors.Is(err, unix.EPERM) {
 		return errors.Join(errors.New("a sandbox of containers mounts a file system for each build, which takes root; run the worker as root, or use --sandbox native"), os.Remove(s.Dir))
 	}
@@ -139,7 +145,8 @@ func (s Scratch) Show() (string, error) {
 
 // MountRoot assembles a container's root of read-only trees, the first in front,
 // each a directory. Before them all lie the directories points, open as a mode says,
-// on which a runtime that can write to no root can mount.
+// on which a runtime that can write to no root can mount, and NameFiles in /etc,
+// whatever the last tree has in their places, unless its /etc is no directory.
 func (s Scratch) MountRoot(t Tree, points map[string]os.FileMode, trees ...string) (string, error) {
 	for p := range points {
 		if err := os.MkdirAll(filepath.Join(s.path("points"), p), 0o755); err != nil {
@@ -157,6 +164,9 @@ func (s Scratch) MountRoot(t Tree, points map[string]os.FileMode, trees ...strin
 	})
 	if err != nil {
 		return "", fmt.Errorf("making the mount points of a root: %w", err)
+	}
+	if err := s.showNames(t, trees[len(trees)-1]); err != nil {
+		return "", err
 	}
 	lower := s.path("points")
 	for i, tree := range trees {

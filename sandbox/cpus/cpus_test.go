@@ -180,7 +180,7 @@ power management:
 // What this machine's own file says must come out in the form that programs read.
 func TestTheMachinesOwnFileIsUnderstood(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cpus")
-	if err := WriteFiles(dir, 3); err != nil {
+	if err := WriteFiles(dir, 3, -1); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, InfoFile))

@@ -1,7 +1,9 @@
 package cpus
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,8 +78,18 @@ const (
 )
 
 // WriteFiles makes, in the new directory dir, what a command that sees n CPUs
-// shall see of them: files for everybody to read, to be shown read-only.
-func WriteFiles(dir string, n int) error {
+// shall see of them: files for everybody to read, to be shown read-only. They
+// belong to a user and group of the machine, or this process's for -1.
+func WriteFiles(dir string, n, owner int) error {
+	if err := write(dir, n); err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, owner, owner))
+	})
+}
+
+func write(dir string, n int) error {
 	machine, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return fmt.Errorf("reading the machine's CPUs: %w", err)

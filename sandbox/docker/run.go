@@ -77,7 +77,7 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, facts imageFacts, sh
 	if res, err = p.follow(ctx); err != nil {
 		return sandbox.Result{}, err
 	}
-	err = container.Collect(s, p.scratch, &res)
+	err = container.Collect(ctx, s, p.scratch, &res)
 	return res, err
 }
 

@@ -50,21 +50,22 @@ func (r *Runner) planFor(s sandbox.Spec, imageDir string) (*box.Plan, error) {
 		Hostname: v.Hostname, Loopback: !s.Network, Epoch: s.SourceDateEpoch,
 		WorkRoot: v.WorkRoot, Dir: s.Dir(),
 		Argv: s.Argv, Umask: v.Umask, FixedAddresses: v.FixedAddresses,
-		OpenFiles: sandbox.OpenFiles, StackBytes: sandbox.StackBytes, RootOptions: r.rootsOwn(),
+		Rooted: r.ranged,
+	}
+	for _, l := range sandbox.ResourceLimits() {
+		p.Limits = append(p.Limits, box.Limit(l))
 	}
 	if c := v.Clock; c != nil {
 		p.Clock, p.Time = true, clock.Setting{StartSeconds: c.StartSeconds, StepSeconds: c.StepSeconds}
 	}
-	p.Steps = []box.Step{directory(workRoot), tmpfs(workRoot, "0755", s.Limits.DiskBytes)}
-	names := r.names(v.Hostname)
-	p.Steps = append(p.Steps, names.written...)
+	p.Steps = []box.Step{directory(workRoot), r.tmpfs(workRoot, "0755"+r.owned(v.UID), s.Limits.DiskBytes, s.Limits)}
 	if s.Root == sandbox.HostRoot {
 		p.Env = sandbox.Environment(s, r.goroot.pathTail()...)
 		p.Steps = append(p.Steps, r.hostRoot(s.Network)...)
-		p.Steps = append(p.Steps, names.shown...)
+		p.Steps = append(p.Steps, variedNames(v.Hostname)...)
 	} else {
 		p.Env = sandbox.Environment(s)
-		image, err := r.imageRoot(imageDir, s.Network, names)
+		image, err := r.imageRoot(imageDir, v.Hostname, s.Network)
 		if err != nil {
 			return nil, fmt.Errorf("reading image %s: %w: %w", s.Root, sandbox.ErrUnavailable, err)
 		}
@@ -116,7 +117,7 @@ func (r *Runner) hostRoot(network bool) []box.Step {
 
 // imageRoot shows an unpacked image, entry by entry, so that the mount points
 // that it may lack can lie beside them.
-func (r *Runner) imageRoot(dir string, network bool, names ownNames) ([]box.Step, error) {
+func (r *Runner) imageRoot(dir, hostname string, network bool) ([]box.Step, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -142,25 +143,8 @@ func (r *Runner) imageRoot(dir string, network bool, names ownNames) ([]box.Step
 			steps = append(steps, box.Step{Op: box.File, Target: name}, part)
 		}
 	}
-	shown := names.shown
-	if len(shown) == 0 {
-		for _, name := range namedFiles {
-			shown = append(shown, tree(filepath.Join(r.etcDir(), name), "etc/"+name))
-		}
-	}
-	if network {
-		shown = append(shown, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
-	}
-	if info, err := os.Lstat(filepath.Join(dir, "etc")); err != nil || !info.IsDir() {
-		return steps, nil
-	}
-	for _, step := range shown {
-		// Only over a regular file: a link could lead the mount elsewhere.
-		if info, err := os.Lstat(filepath.Join(dir, step.Target)); err == nil && info.Mode().IsRegular() {
-			steps = append(steps, step)
-		}
-	}
-	return steps, nil
+	names, err := r.imageNames(dir, hostname, network)
+	return append(steps, names...), err
 }
 
 // ownMounts are the parts of every sandbox that are not its root's: devices,
@@ -173,17 +157,28 @@ func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 			inputs.Flags = box.Reversed
 		}
 	}
-	steps := []box.Step{directory("dev/shm"), directory("dev/pts"), directory("proc"), directory("tmp"), directory(inputTree)}
-	for _, d := range []string{"null", "zero", "full", "random", "urandom"} {
+	var steps []box.Step
+	if r.ranged {
+		// As containers have it. Without a root inside it would be the command's own, to write to.
+		steps = append(steps, directory("dev"), box.Step{Op: box.Tmpfs, Target: "dev", Options: "mode=0755,size=64k,nr_inodes=64" + r.rootsOwn()})
+	}
+	steps = append(steps, directory("dev/shm"), directory("dev/pts"), directory("dev/mqueue"), directory("proc"), directory("tmp"), directory(inputTree))
+	for _, d := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		steps = append(steps, box.Step{Op: box.File, Target: "dev/" + d},
 			box.Step{Op: box.Bind, Source: "/dev/" + d, Target: "dev/" + d, Flags: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC})
 	}
-	for _, l := range [][2]string{{"fd", ""}, {"stdin", "/0"}, {"stdout", "/1"}, {"stderr", "/2"}} {
-		steps = append(steps, box.Step{Op: box.Symlink, Source: "/proc/self/fd" + l[1], Target: "dev/" + l[0]})
+	for _, l := range [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}} {
+		steps = append(steps, box.Step{Op: box.Symlink, Source: l[1], Target: "dev/" + l[0]})
+	}
+	terminals := "newinstance,ptmxmode=0666,mode=0620"
+	if r.ranged {
+		terminals += ",gid=5" // tty's everywhere, and as engines have it
 	}
 	steps = append(steps,
-		tmpfs("dev/shm", "1777"+r.rootsOwn(), sharedMemoryBytes),
-		tmpfs("tmp", "1777"+r.rootsOwn(), s.Limits.DiskBytes),
+		r.tmpfs("dev/shm", "1777"+r.rootsOwn(), sharedMemoryBytes, s.Limits),
+		r.tmpfs("tmp", "1777"+r.rootsOwn(), s.Limits.DiskBytes, s.Limits),
+		box.Step{Op: box.Terminals, Target: "dev/pts", Options: terminals},
+		box.Step{Op: box.Queues, Target: "dev/mqueue"},
 		box.Step{Op: box.Proc, Target: "proc"},
 	)
 	steps = append(steps, cpuSteps(cpuDir)...)
@@ -197,8 +192,12 @@ func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 	return append(steps, tree(s.InputDir, inputTree), inputs)
 }
 
-func tmpfs(target, mode string, size int64) box.Step {
-	return box.Step{Op: box.Tmpfs, Target: target, Options: fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, min(max(size/bytesPerFile, minFiles), maxFiles))}
+func (r *Runner) tmpfs(target, mode string, size int64, l sandbox.Limits) box.Step {
+	files := min(max(size/bytesPerFile, minFiles), maxFiles)
+	if r.cgroups == nil { // what files take besides is polled as well, and so much at most can be made in between
+		files = min(files, l.MemoryBytes/box.FileBytes)
+	}
+	return box.Step{Op: box.Tmpfs, Target: target, Options: fmt.Sprintf("mode=%s,size=%d,nr_inodes=%d", mode, size, files)}
 }
 
 // openTrees opens, as root, what a plan's user could not reach by path, and

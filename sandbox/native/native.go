@@ -129,7 +129,7 @@ func (r *Runner) open(ctx context.Context, binary []byte) error {
 		_ = r.cgroups.close() // what cannot be removed now is swept by a later New
 		r.cgroups = nil
 	}
-	r.notes = append(r.notes, "limits are weaker: this machine refuses cgroups ("+err.Error()+"), so memory is polled and can be exceeded for a moment, processes are bounded by a resource limit, and CPU is not bounded")
+	r.notes = append(r.notes, "limits are weaker: this machine refuses cgroups ("+err.Error()+"), so memory is polled: it can be exceeded for a moment, pipes and sockets count as if they were full, and what is in files without names is not counted if a process hides its descriptors or has sent them to nobody yet; processes are bounded by a resource limit, and CPU is not bounded")
 	return r.try(ctx)
 }
 

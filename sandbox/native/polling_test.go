@@ -2,11 +2,15 @@ package native
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +52,64 @@ var kinds = map[string]func() ([]byte, error){
 	},
 }
 
+// unmapped are kinds of memory that nobody maps.
+var unmapped = map[string]func(bytes int) error{
+	"written nameless file": func(n int) error {
+		fd, err := unix.MemfdCreate("x", 0)
+		if err != nil {
+			return err
+		}
+		for b := make([]byte, 1<<20); n > 0; n -= len(b) {
+			if _, err := unix.Write(fd, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"sockets": func(n int) error {
+		for b := make([]byte, 1<<16); n > 0; {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				return err
+			}
+			for _, fd := range pair {
+				for m := 0; err == nil; n -= max(m, 0) {
+					m, err = unix.Write(fd, b)
+				}
+				err = nil
+			}
+		}
+		return nil
+	},
+	"messages": func(n int) error {
+		message := make([]byte, 8+8192)
+		message[0] = 1
+		for n > 0 {
+			id, _, errno := unix.Syscall(unix.SYS_MSGGET, unix.IPC_PRIVATE, 0o600|unix.IPC_CREAT, 0)
+			for ; errno == 0; n -= 8192 {
+				_, _, errno = unix.Syscall6(unix.SYS_MSGSND, id, uintptr(unsafe.Pointer(&message[0])), 8192, unix.IPC_NOWAIT, 0, 0)
+			}
+			if errno != unix.EAGAIN {
+				return errno
+			}
+		}
+		return nil
+	},
+	"empty files": func(n int) error {
+		for i := range n / 1000 {
+			fd, err := unix.Open("/tmp/"+strconv.Itoa(i), unix.O_CREAT|unix.O_WRONLY, 0o600)
+			if err == unix.ENOSPC { // no more may be made
+				break
+			}
+			if err != nil {
+				return err
+			}
+			unix.Close(fd)
+		}
+		return nil
+	},
+}
+
 // mapOutput maps a file in the working directory.
 func mapOutput() ([]byte, error) {
 	f, err := os.Create("out")
@@ -64,7 +126,9 @@ const heldBytes = 128 << 20
 
 func beHolder(kind string) {
 	fill := kinds[kind]
-	if fill == nil {
+	if take := unmapped[kind]; take != nil {
+		fill = func() ([]byte, error) { return nil, take(heldBytes) }
+	} else if fill == nil {
 		fill = mapOutput
 	}
 	b, err := fill()
@@ -136,7 +200,7 @@ func hold(t *testing.T, r *Runner, kind string, limit int64) sandbox.Result {
 
 func TestSharedMemoryCounts(t *testing.T) {
 	for name, r := range map[string]*Runner{"as the machine has it": openRunner(t, Config{ScratchDir: t.TempDir()}), "polled": withoutCgroups(t, Config{ScratchDir: t.TempDir()})} {
-		for kind := range kinds {
+		for _, kind := range slices.Concat(slices.Collect(maps.Keys(kinds)), slices.Collect(maps.Keys(unmapped))) {
 			if res := hold(t, r, kind, heldBytes/2); res.Status != sandbox.OOM {
 				t.Errorf("%s %s: %+v", name, kind, res)
 			}

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -13,7 +14,7 @@ import (
 )
 
 // result turns how a dead sandbox ended into a Result and takes its outputs.
-func (c *command) result(s sandbox.Spec, log *sandbox.CappedLog) (sandbox.Result, error) {
+func (c *command) result(ctx context.Context, s sandbox.Spec, log *sandbox.CappedLog) (sandbox.Result, error) {
 	res := sandbox.Result{SetupNanos: int64(c.setup), RunNanos: int64(time.Since(c.start) - c.setup)}
 	if c.end != nil && c.end.Nanos > 0 {
 		res.RunNanos = c.end.Nanos
@@ -22,7 +23,10 @@ func (c *command) result(s sandbox.Spec, log *sandbox.CappedLog) (sandbox.Result
 		return sandbox.Result{}, err
 	}
 	if res.Status == sandbox.Exited || res.Status == sandbox.Signaled {
-		missing, detail, err := sandbox.CollectOutputs(c.work, s)
+		missing, detail, err := sandbox.CollectOutputs(ctx, c.work, s)
+		if ctx.Err() != nil {
+			return sandbox.Result{}, ctx.Err()
+		}
 		if err != nil {
 			return sandbox.Result{}, unavailable(err)
 		}

@@ -91,7 +91,8 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 		}
 	} else {
 		plan.PollBytes = uint64(s.Limits.MemoryBytes)
-		plan.Processes = uint64(s.Limits.Pids + extra)
+		processes := uint64(s.Limits.Pids + extra)
+		plan.Limits = append(plan.Limits, box.Limit{Resource: unix.RLIMIT_NPROC, Soft: processes, Hard: processes})
 	}
 	log := sandbox.NewCappedLog(s.Log, s.Limits.LogBytes)
 	if err := c.begin(r, plan, log); err != nil {
@@ -107,7 +108,7 @@ func (r *Runner) attempt(ctx context.Context, plan *box.Plan, s sandbox.Spec) (r
 	if err := ctx.Err(); err != nil {
 		return res, err
 	}
-	return c.result(s, log)
+	return c.result(ctx, s, log)
 }
 
 func unavailable(err error) error {

@@ -114,10 +114,8 @@ func bwrapArguments(tb testing.TB, r *Runner, inputs string) []string {
 			a = append(a, "--ro-bind", "/etc/"+d, "/etc/"+d)
 		}
 	}
-	for _, d := range []string{"null", "zero", "full", "random", "urandom"} {
-		a = append(a, "--dev-bind", "/dev/"+d, "/dev/"+d)
-	}
-	a = append(a, "--tmpfs", "/dev/shm")
+	// The only way to have it mount terminals; it is a tmpfs with the same devices and links.
+	a = append(a, "--dev", "/dev", "--mqueue", "/dev/mqueue", "--tmpfs", "/dev/shm")
 	for _, p := range hiddenProc {
 		hidden := filepath.Join("/proc", p)
 		if info, err := os.Stat(hidden); err == nil && info.IsDir() {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,21 +19,53 @@ import (
 // name looks in all of them, so a varied name is in all.
 var namedFiles = []string{"hostname", "hosts"}
 
-// ownNames are the steps that show them under another host name than usual:
-// written on the tmpfs that the inputs will cover, then shown in /etc.
-type ownNames struct{ written, shown []box.Step }
+// writtenName is the step that writes one of them, or resolvConf, on the tmpfs
+// that the inputs will cover.
+func writtenName(name, hostname string) box.Step {
+	content := strings.ReplaceAll(etcWritten[name], sandbox.Hostname, hostname)
+	return box.Step{Op: box.Content, Target: etcTree + "/" + name, Options: content}
+}
 
-func (r *Runner) names(hostname string) (n ownNames) {
+// variedNames show them in the machine's /etc under another host name than usual,
+// which the runner's own has.
+func variedNames(hostname string) []box.Step {
 	if hostname == sandbox.Hostname {
-		return n // the runner's own /etc has the usual one
+		return nil
 	}
-	n.written = append(n.written, directory(etcTree))
+	steps := []box.Step{directory(etcTree)}
 	for _, name := range namedFiles {
-		content := strings.ReplaceAll(etcWritten[name], sandbox.Hostname, hostname)
-		n.written = append(n.written, box.Step{Op: box.Content, Target: etcTree + "/" + name, Options: content})
-		n.shown = append(n.shown, box.Step{Op: box.Bind, Source: etcTree + "/" + name, Target: "etc/" + name, Flags: readOnly})
+		steps = append(steps, writtenName(name, hostname),
+			box.Step{Op: box.Bind, Source: etcTree + "/" + name, Target: "etc/" + name, Flags: readOnly})
 	}
-	return n
+	return steps
+}
+
+// imageNames lay them, and resolvConf, before the /etc of an image, which may lack
+// them or have links in their places. With the machine's network names are asked for
+// where the machine does. An /etc that is no directory stays as it is.
+func (r *Runner) imageNames(dir, hostname string, network bool) ([]box.Step, error) {
+	info, err := os.Lstat(filepath.Join(dir, "etc"))
+	if err == nil && !info.IsDir() {
+		return nil, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	steps := []box.Step{directory(etcTree)}
+	for _, name := range append(slices.Clone(namedFiles), resolvConf) {
+		steps = append(steps, writtenName(name, hostname))
+	}
+	if err == nil {
+		// Mounted over what already shows the image's: an overlay takes its source from there.
+		steps = append(steps, box.Step{Op: box.Alike, Source: "etc", Target: etcTree},
+			box.Step{Op: box.Layers, Source: "etc", Target: "etc", Options: etcTree})
+	} else {
+		steps = append(steps, directory("etc"), box.Step{Op: box.Bind, Source: etcTree, Target: "etc", Flags: readOnly})
+	}
+	if network {
+		steps = append(steps, tree(filepath.Join(r.dir, resolvConf), "etc/"+resolvConf))
+	}
+	return steps, nil
 }
 
 // cpusFor takes as many CPUs as the command of s is to see, none if it may use
@@ -76,7 +109,11 @@ func (r *Runner) cpuDir(n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := cpus.WriteFiles(making, n); err != nil {
+	owner := -1
+	if r.ranged {
+		owner = IDBase
+	}
+	if err := cpus.WriteFiles(making, n, owner); err != nil {
 		return "", err
 	}
 	err = os.Rename(making, dir)

@@ -182,10 +182,15 @@ func TestRangesOfUsers(t *testing.T) {
 }
 
 func TestQuotasOfFiles(t *testing.T) {
+	with, without := &Runner{cgroups: &cgroups{}}, &Runner{}
+	memory := sandbox.Limits{MemoryBytes: 512 << 20}
 	for size, want := range map[int64]string{1 << 20: "65536", 512 << 20: "131072", 4 << 30: "1048576", 1 << 40: "1048576"} {
-		if got := tmpfs("tmp", "1777", size).Options; !strings.HasSuffix(got, ",nr_inodes="+want) {
+		if got := with.tmpfs("tmp", "1777", size, memory).Options; !strings.HasSuffix(got, ",nr_inodes="+want) {
 			t.Errorf("%d bytes: %s", size, got)
 		}
+	}
+	if got := without.tmpfs("tmp", "1777", 4<<30, memory).Options; !strings.HasSuffix(got, ",nr_inodes=262144") {
+		t.Errorf("where memory is polled: %s", got)
 	}
 	small := func(s *sandbox.Spec) { s.Limits.DiskBytes = 16 << 20 }
 	r := newRunner(t)

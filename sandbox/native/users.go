@@ -52,10 +52,16 @@ func isRoot(idMap string) bool {
 // rootsOwn are the mount options of directories that belong to root inside, if
 // there is one.
 func (r *Runner) rootsOwn() string {
+	return r.owned(0)
+}
+
+// owned are the mount options of a directory that belongs to a user inside, if
+// there is more than one.
+func (r *Runner) owned(uid int) string {
 	if !r.ranged {
 		return ""
 	}
-	return ",uid=0,gid=0"
+	return fmt.Sprintf(",uid=%d,gid=%d", uid, uid)
 }
 
 // covers says whether a map (user_namespaces(7)) has all of first to last in one line.

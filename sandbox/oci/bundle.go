@@ -3,10 +3,8 @@ package oci
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -31,8 +29,7 @@ type shown struct {
 	root string
 	work string // the build directory
 	cpus string // what shows the CPUs
-	// names are files of the host by where they are shown.
-	names map[string]string
+	etc  bool   // the root has an /etc with its names
 }
 
 // spec is the container of s, whose limits are complete.
@@ -41,8 +38,8 @@ func (r *Runner) spec(run string, s sandbox.Spec, d shown) *specs.Spec {
 	return &specs.Spec{
 		Version: "1.0.2", // of which nothing newer is used, and which older runtimes take, too
 		Process: &specs.Process{
-			User:            specs.User{UID: uint32(v.UID), GID: uint32(v.UID)},
-			Args:            []string{pid1.Path}, // what to run comes on standard input
+			User:            specs.User{UID: uint32(v.UID), GID: uint32(v.UID), AdditionalGids: []uint32{uint32(v.UID)}}, // as Docker has it
+			Args:            []string{pid1.Path},                                                                         // what to run comes on standard input
 			Env:             []string{},
 			Cwd:             "/",
 			Capabilities:    &specs.LinuxCapabilities{},
@@ -127,33 +124,10 @@ func (r *Runner) mounts(s sandbox.Spec, d shown) []specs.Mount {
 		bind(filepath.Join(d.cpus, cpus.InfoFile), "/proc/cpuinfo", "ro", "noexec", "rprivate"),
 		bind(filepath.Join(d.cpus, cpus.StatFile), "/proc/stat", "ro", "noexec", "rprivate"),
 	}
-	for _, target := range slices.Sorted(maps.Keys(d.names)) {
-		mounts = append(mounts, bind(d.names[target], target, "ro", "noexec", "rprivate"))
+	if s.Network && d.etc { // where the machine asks for names
+		mounts = append(mounts, bind("/etc/resolv.conf", "/etc/resolv.conf", "ro", "noexec", "rprivate"))
 	}
 	return mounts
-}
-
-// names are the files of /etc to show instead of the image's: those that tell the
-// host's name, and with the machine's network also where that asks for names. Only
-// regular files are covered: a link could lead the mount elsewhere.
-func names(image string, s sandbox.Spec, sc container.Scratch) map[string]string {
-	shown := map[string]string{}
-	if info, err := os.Lstat(filepath.Join(image, "etc")); err != nil || !info.IsDir() {
-		return shown
-	}
-	for _, name := range container.NameFiles {
-		source := sc.Name(name)
-		if name == "resolv.conf" {
-			if !s.Network {
-				continue
-			}
-			source = "/etc/resolv.conf"
-		}
-		if info, err := os.Lstat(filepath.Join(image, "etc", name)); err == nil && info.Mode().IsRegular() {
-			shown["/etc/"+name] = source
-		}
-	}
-	return shown
 }
 
 // mountPoints are the directories that mounts of s need, with their modes, which

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,5 +138,55 @@ func TestSweepEndsWhatLives(t *testing.T) {
 	awaitNone(t, r.name+"/")
 	if entries, err := os.ReadDir(filepath.Join(mountsDir, next.name, "runs")); err != nil || len(entries) > 0 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// Someone who cleaned /run made every later build of a worker fail until it was restarted.
+func TestCleanedMountsAreMadeAgain(t *testing.T) {
+	r := newRunner(t, "crun")
+	closing(t, r)
+	root := take(t, r, containertest.Busybox(t))
+	dir := filepath.Join(mountsDir, r.name)
+	for _, gone := range []string{"", "runs", "cpus", "lock"} {
+		if err := os.RemoveAll(filepath.Join(dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+		s, _ := shell(t, root, "cat /proc/cpuinfo")
+		if res := mustRun(t, r, s); res.Status != sandbox.Exited || res.ExitCode != 0 {
+			t.Errorf("without %q: %+v", gone, res)
+		}
+		noLeftovers(t, r)
+		if gone == "lock" { // alone it is not missed
+			continue
+		}
+		if _, err := New(context.Background(), r.config); err == nil || !strings.Contains(err.Error(), "another worker") {
+			t.Errorf("without %q a second worker of the name: %v", gone, err)
+		}
+	}
+}
+
+// A worker that waits for another's end to take its place must not take a lock
+// whose file is gone.
+func TestPlaceChangesHands(t *testing.T) {
+	for range 5 {
+		first := newRunner(t, "crun")
+		closed := make(chan error, 1)
+		go func() { closed <- first.Close() }()
+		var next *Runner
+		for giveUp := time.Now().Add(time.Minute); next == nil; {
+			var err error
+			if next, err = New(context.Background(), first.config); err != nil && time.Now().After(giveUp) {
+				t.Fatal(err)
+			}
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if _, err := New(context.Background(), first.config); err == nil {
+			t.Error("two workers have one place")
+		}
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

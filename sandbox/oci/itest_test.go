@@ -69,6 +69,14 @@ func newRunner(t testing.TB, runtime string, change ...func(*Config)) *Runner {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Whoever closes it does so before.
+	t.Cleanup(func() {
+		dir := filepath.Join(mountsDir, r.name)
+		if entries, err := os.ReadDir(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left behind: %v, %v", dir, entries, err)
+			os.RemoveAll(dir)
+		}
+	})
 	return r
 }
 
@@ -120,7 +128,7 @@ func leftovers(t testing.TB, r *Runner) []string {
 	}
 	for _, dir := range []string{r.statePath(), filepath.Dir(r.bundlePath("any")), filepath.Join(mountsDir, r.name, "runs")} {
 		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // Close removes one
 			t.Fatal(err)
 		}
 		for _, e := range entries {

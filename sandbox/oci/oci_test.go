@@ -166,7 +166,7 @@ func TestContainerIsolation(t *testing.T) {
 	s := sandbox.Spec{Root: "sha256:00", Limits: sandbox.Limits{MemoryBytes: 64 << 20, CPUMillis: 1500, Pids: 20, DiskBytes: 1 << 20}}
 	c := r.spec("abc", s, shown{root: "/run/root", work: "/run/work", cpus: "/run/cpus"})
 	p := c.Process
-	if p.Terminal || p.User.UID != sandbox.UID || p.User.GID != sandbox.UID || len(p.User.AdditionalGids) != 0 || !p.NoNewPrivileges ||
+	if p.Terminal || p.User.UID != sandbox.UID || p.User.GID != sandbox.UID || !slices.Equal(p.User.AdditionalGids, []uint32{sandbox.UID}) || !p.NoNewPrivileges ||
 		!slices.Equal(p.Args, []string{pid1.Path}) || len(p.Env) != 0 || len(p.Rlimits) != 0 {
 		t.Errorf("process %+v", p)
 	}

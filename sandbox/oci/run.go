@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"gavel/sandbox"
@@ -59,10 +60,12 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, image string) (_ san
 	trees := []string{r.skeletonPath()}
 	if image != "" {
 		trees = append(trees, image)
-		d.names = names(image, s, sc)
 	}
 	if d.root, err = sc.MountRoot(tree, r.mountPoints(s), trees...); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
+	}
+	if info, err := os.Lstat(filepath.Join(d.root, "etc")); err == nil && info.IsDir() {
+		d.etc = true
 	}
 	if err := writeBundle(r.bundlePath(run), r.spec(run, s, d)); err != nil {
 		return sandbox.Result{}, container.Unavailable(err)
@@ -72,7 +75,7 @@ func (r *Runner) runIn(ctx context.Context, s sandbox.Spec, image string) (_ san
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := container.Collect(s, sc, &res); err != nil {
+	if err := container.Collect(ctx, s, sc, &res); err != nil {
 		return sandbox.Result{}, err
 	}
 	return res, nil

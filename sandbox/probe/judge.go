@@ -157,7 +157,7 @@ func logWithinLimit(e *evidence) string {
 
 // Bounds on what is collected, as package sandbox promises them.
 const (
-	maxEntries = 1 << 20
+	maxEntries = 250_000
 	maxDepth   = 210
 )
 

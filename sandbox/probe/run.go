@@ -28,9 +28,9 @@ const epoch = 1_700_000_000
 // and collecting. A waiting run is told from a slow machine by far more.
 const overtime = 15 * time.Second
 
-// slowOvertime is what collecting a million outputs may take besides, on a disk
-// that others use too.
-const slowOvertime = 10 * time.Minute
+// slowOvertime is what collecting as many outputs as may be takes besides, on a
+// disk that others use too.
+const slowOvertime = 3 * time.Minute
 
 // usual are the limits of a run, unless its probe has others: small, so that
 // little is enough to exceed them.

@@ -62,7 +62,7 @@ func (u *unpacker) setFile(fd int, a attributes) error {
 	mode := a.mode
 	if u.owns {
 		if err := unix.Fchown(fd, a.uid+u.shift, a.gid+u.shift); err != nil {
-			return fmt.Errorf("owner: %w", err)
+			return u.ownerError(a, err)
 		}
 	} else {
 		mode |= 0o400
@@ -82,7 +82,7 @@ func (u *unpacker) setDirectory(fd int, a attributes, ino uint64, existed bool) 
 	at, mode := procPath(fd), a.mode
 	if u.owns {
 		if err := unix.Fchownat(fd, "", a.uid+u.shift, a.gid+u.shift, unix.AT_EMPTY_PATH); err != nil {
-			return fmt.Errorf("owner: %w", err)
+			return u.ownerError(a, err)
 		}
 	} else {
 		mode |= 0o700
@@ -108,13 +108,23 @@ func (u *unpacker) setDirectory(fd int, a attributes, ino uint64, existed bool) 
 func (u *unpacker) setSymlink(dir int, base string, a attributes) error {
 	if u.owns {
 		if err := unix.Fchownat(dir, base, a.uid+u.shift, a.gid+u.shift, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return fmt.Errorf("owner: %w", err)
+			return u.ownerError(a, err)
 		}
 	}
 	if err := unix.UtimesNanoAt(dir, base, []unix.Timespec{a.mtime, a.mtime}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("time: %w", err)
 	}
 	return nil
+}
+
+// ownerError is about the machine, not the image, whose users were checked before:
+// a user namespace in which this process is root may lack them.
+func (u *unpacker) ownerError(a attributes, err error) error {
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("owner: this process is root of a user namespace without user %d or group %d: start it as an ordinary user, or give it users and groups from %d to %d",
+			a.uid+u.shift, a.gid+u.shift, u.shift, u.shift+maxID)
+	}
+	return fmt.Errorf("owner: %w", err)
 }
 
 // procPath is a path to what fd has open, even if fd can only name it.

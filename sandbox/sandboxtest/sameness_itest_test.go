@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,17 @@ import (
 )
 
 // everything prints all that a build could write into its outputs and that
-// should not tell one kind of sandbox from another.
+// should not tell one kind of sandbox from another. What it leaves out:
+//   - the size and number of links of directories, which are the file system's
+//   - the time and size of /, where engines and runtimes make mount points, and
+//     of /etc, where Docker writes on the image's first use; Docker's /etc/mtab
+//   - owner and times of devices: no user namespace can make any, so all but Docker
+//     show the machine's, which belong to nobody inside
+//   - /dev/core, which crun makes, and whose the directory of message queues is: it is made
+//     before there are users inside, by all in their own way
+//   - /proc's number of processes and its owner, who is the machine's root, as is that of
+//     Docker's /sys; and what lies in /sys besides CPUs, where Docker's is the machine's
+//   - numbers of processes: the first process's threads take some of them before
 const everything = `
 exec > out/seen 2>&1
 section() { echo "== $*"; "$@"; }
@@ -32,32 +43,41 @@ section env
 section umask
 section uname -n
 section sh -c 'ulimit -a'
+section sh -c 'ulimit -Ha'
 section nproc
 section cat /proc/cpuinfo
-section ls -la /dev
-section ls -la /dev/shm /dev/pts
-section ls -ld / /tmp /build /proc /sys /dev /bin /etc /root /var
-section ls -lan --full-time /etc /var /srv
-section ls -lan --full-time .
-section stat -c '%n %u %g %a %h %s %Y' /bin/busybox /etc/secret /var/owned /var/suid in/data
+section sh -c 'ls -a /dev | grep -vx core'
+section stat -c '%n %F %a %t:%T' /dev/full /dev/null /dev/random /dev/tty /dev/urandom /dev/zero /dev/pts/ptmx
+section stat -c '%N %F %a %u %g' /dev /dev/fd /dev/ptmx /dev/pts /dev/shm /dev/stderr /dev/stdin /dev/stdout
+section stat -c '%n %F %a' /dev/mqueue /proc
+section ls -a /dev/shm /dev/pts /dev/mqueue
+section stat -c '%n %F %a %u %g' / /tmp /build /etc /sys/devices/system/cpu
+section stat -c '%N %F %a %u %g %Y' /bin /bin/sh /root /var /srv /var/owned
+section sh -c 'ls -a /etc | grep -vx mtab'
+section stat -c '%n %F %a %u %g %h %s %Y' /etc/group /etc/hostname /etc/hosts /etc/passwd /etc/resolv.conf /etc/secret
+section stat -c '%n %F %a %u %g %h %s %Y' /bin/busybox /var/suid /var/other in/data
+section stat -c '%n %F %a %u %g %Y' . in
+section ls -a . in
 section cat /etc/hosts /etc/hostname /etc/resolv.conf
 section cat /etc/secret
 section sh -c 'echo x > /etc/new'
+section sh -c 'echo x > /etc/hosts'
 section sh -c 'echo x > /new'
+section sh -c 'echo x > /dev/new'
 section sh -c 'echo x > /var/owned/new'
 section sh -c 'echo x > in/data; cat in/data'
-section sh -c 'touch new; mkdir newdir; ln -s new link; ls -la --full-time new newdir link | cut -c1-30'
+section sh -c 'touch new; mkdir newdir; ln -s new link; stat -c "%N %F %a %u %g" new newdir link'
 section sh -c 'ls -d /sys/devices/system/cpu/online; cat /sys/devices/system/cpu/online /sys/devices/system/cpu/possible /sys/devices/system/cpu/present'
-section sh -c 'grep -E "^(Uid|Gid|Groups|NoNewPrivs|Seccomp|CapInh|CapPrm|CapEff|CapBnd|CapAmb|SigIgn|SigBlk|Umask|NSpid|Cpus_allowed):?" /proc/self/status | grep -v -e Cpus_allowed'
+section sh -c 'grep -E "^(Uid|Gid|Groups|NoNewPrivs|Seccomp|CapInh|CapPrm|CapEff|CapBnd|CapAmb|SigIgn|SigBlk|Umask|Cpus_allowed):?" /proc/self/status | grep -v -e Cpus_allowed'
 section sh -c 'grep -c . /proc/net/dev; cut -d: -f1 /proc/net/dev'
 section sh -c 'cat /proc/self/cgroup | cut -d: -f3 | sort -u'
-section sh -c 'echo $$ $PPID'
 section cat /proc/1/comm
 section sh -c 'cat /proc/self/personality'
-section ls -l /proc/self/fd
+section sh -c 'ls /proc/self/fd; readlink /proc/self/fd/0'
 section sh -c 'mknod /tmp/null c 1 3; mount -t tmpfs none /tmp; chroot / true; echo $?'
 section sh -c 'ping -c1 127.0.0.1 | grep -c ttl'
 section sh -c 'chown 0:0 new; su root -c id; echo $?'
+section sh -c 'echo typed > /dev/tty'
 section date -d @0
 section sh -c 'echo $((1<<3)); printf "%s\n" b A a B | sort'
 section sh -c 'trap "echo got term" TERM; kill -TERM $$'
@@ -101,8 +121,9 @@ func kinds(t *testing.T) map[string]sandbox.ImageTaker {
 	return out
 }
 
-// busyboxImage has an owner for every kind of file, and no /build, /proc or /sys.
-func busyboxImage(t *testing.T) sandbox.Image {
+// busyboxImage has an owner for every kind of file, and no /build, /proc or /sys;
+// bare, it has no /etc either.
+func busyboxImage(t *testing.T, bare bool) sandbox.Image {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
@@ -133,34 +154,48 @@ func busyboxImage(t *testing.T) sandbox.Image {
 			entries = append(entries, sandboxtest.Entry{Header: tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox", ModTime: when}})
 		}
 	}
+	if bare {
+		entries = slices.DeleteFunc(entries, func(e sandboxtest.Entry) bool { return strings.HasPrefix(e.Header.Name, "etc/") })
+	}
 	return sandboxtest.Image(t, sandboxtest.Archive(t, entries...))
 }
 
 // One action in one image gives one digest, whatever carries it out. It tries to
 // tell where it is by everything that a shell can see.
 func TestAllRunnersShowTheSame(t *testing.T) {
-	img := busyboxImage(t)
-	seen := map[string]string{}
-	for name, r := range kinds(t) {
-		root, err := r.TakeImage(t.Context(), img)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if root != img.Root() {
-			t.Errorf("%s calls the image %s, it is %s", name, root, img.Root())
-		}
-		seen[name] = look(t, name, r, root)
-		t.Logf("%-7s %x", name, sha256.Sum256([]byte(seen[name])))
+	runners := kinds(t)
+	varied := sandbox.Variation{
+		WorkRoot: "/build/v7/tree", Hostname: "v7", UID: 4321, Umask: 0o077, Locale: "C", TimeZone: "Asia/Tokyo", CPUs: 1, ReverseOrder: true, FixedAddresses: true,
 	}
-	for name, text := range seen {
-		if name != "native" && text != seen["native"] {
-			t.Errorf("native and %s differ:\n%s", name, difference(seen["native"], text))
-		}
+	for name, c := range map[string]struct {
+		bare bool
+		vary sandbox.Variation
+	}{"fixed": {}, "image without /etc": {bare: true}, "varied": {vary: varied}} {
+		t.Run(name, func(t *testing.T) {
+			img := busyboxImage(t, c.bare)
+			seen := map[string]string{}
+			for name, r := range runners {
+				root, err := r.TakeImage(t.Context(), img)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if root != img.Root() {
+					t.Errorf("%s calls the image %s, it is %s", name, root, img.Root())
+				}
+				seen[name] = look(t, name, r, root, c.vary)
+				t.Logf("%-7s %x", name, sha256.Sum256([]byte(seen[name])))
+			}
+			for name, text := range seen {
+				if name != "native" && text != seen["native"] {
+					t.Errorf("native and %s differ:\n%s", name, difference(seen["native"], text))
+				}
+			}
+		})
 	}
 }
 
 // look runs the action and returns what it saw.
-func look(t *testing.T, name string, r sandbox.Runner, root string) string {
+func look(t *testing.T, name string, r sandbox.Runner, root string, v sandbox.Variation) string {
 	t.Helper()
 	input, output := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(filepath.Join(input, "in"), 0o755); err != nil {
@@ -185,7 +220,7 @@ func look(t *testing.T, name string, r sandbox.Runner, root string) string {
 	}
 	var log strings.Builder
 	res, err := r.Run(t.Context(), sandbox.Spec{
-		Root: root, Argv: []string{"sh", "-c", everything}, InputDir: input, OutputDir: output, Outputs: []string{"out"}, SourceDateEpoch: 1_500_000_000,
+		Root: root, Argv: []string{"sh", "-c", everything}, Variation: v, InputDir: input, OutputDir: output, Outputs: []string{"out"}, SourceDateEpoch: 1_500_000_000,
 		Log: &log, Limits: sandbox.Limits{CPUMillis: 1000, DiskBytes: 64 << 20, MemoryBytes: 256 << 20},
 	})
 	if err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 {

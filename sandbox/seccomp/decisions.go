@@ -102,6 +102,10 @@ var judgements = []Judgement{
 	{Call: unix.SYS_CLONE, Cases: [][]Condition{{{0, newNamespaces, 0}}}},
 	// Typing into the worker's terminal, or pasting.
 	{Call: unix.SYS_IOCTL, Deny: true, Cases: [][]Condition{{{1, whole, unix.TIOCSTI}}, {{1, whole, unix.TIOCLINUX}}}},
+	// With a lease on what a run is only shown, a command makes others that open it
+	// wait, where its files belong to the command's own user. Builds take none. A
+	// larger pipe is memory that no poll can see; a kernel may always deny one.
+	{Call: unix.SYS_FCNTL, Deny: true, Cases: [][]Condition{{{1, whole, unix.F_SETLEASE}}, {{1, whole, unix.F_SETPIPE_SZ}}}},
 	{Call: unix.SYS_SOCKET, Cases: families},
 	{Call: unix.SYS_SOCKETPAIR, Cases: families},
 	{Call: unix.SYS_PERSONALITY, Cases: [][]Condition{

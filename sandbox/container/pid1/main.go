@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -148,24 +147,15 @@ const (
 // setLimits lowers this process's resource limits, which the command inherits.
 // The engine is not asked to, because it fails where its own limits are lower.
 func setLimits() error {
-	for _, l := range []struct {
-		resource   int
-		soft, hard uint64
-	}{
-		{unix.RLIMIT_CORE, 0, 0},
-		{unix.RLIMIT_MEMLOCK, lockedBytes, lockedBytes},
-		{unix.RLIMIT_MSGQUEUE, queueBytes, queueBytes},
-		{unix.RLIMIT_NOFILE, sandbox.OpenFiles, sandbox.OpenFiles},
-		{unix.RLIMIT_STACK, sandbox.StackBytes, math.MaxUint64},
-	} {
+	for _, l := range sandbox.ResourceLimits() {
 		var now syscall.Rlimit
-		if err := syscall.Getrlimit(l.resource, &now); err != nil {
+		if err := syscall.Getrlimit(l.Resource, &now); err != nil {
 			return fmt.Errorf("reading a resource limit: %w", err)
 		}
-		hard := min(l.hard, now.Max)
+		hard := min(l.Hard, now.Max)
 		// By package syscall, which would else give the command back the number of
 		// open files that this process started with.
-		if err := syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: min(l.soft, hard), Max: hard}); err != nil {
+		if err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: min(l.Soft, hard), Max: hard}); err != nil {
 			return fmt.Errorf("setting a resource limit: %w", err)
 		}
 	}

@@ -16,10 +16,10 @@ func samplePlan() *Plan {
 			{Op: Tree, FD: -1, Source: "/a b", Target: "etc", Flags: unix.MOUNT_ATTR_RDONLY},
 			{Op: Protect, Target: "proc/sys", Options: "x=\x00y"},
 		},
-		RootOptions: ",uid=0", CPUs: []int{3, 1}, FixedAddresses: true, Clock: true, Time: clock.Setting{StartSeconds: 1_000_000_000, StepSeconds: 60},
+		CPUs: []int{3, 1}, FixedAddresses: true, Clock: true, Time: clock.Setting{StartSeconds: 1_000_000_000, StepSeconds: 60},
 		Hostname: "gavel", Loopback: true, Epoch: -1, WorkRoot: "/build", Dir: "/build/x",
 		Argv: []string{"make", ""}, Env: []string{"A=1"}, Umask: 0o22,
-		OpenFiles: 1, StackBytes: 1 << 40, Processes: 3, PollBytes: ^uint64(0),
+		Rooted: true, Limits: []Limit{{Resource: unix.RLIMIT_NOFILE, Soft: 1, Hard: 1 << 40}, {Resource: unix.RLIMIT_STACK, Hard: ^uint64(0)}}, PollBytes: ^uint64(0),
 	}
 }
 

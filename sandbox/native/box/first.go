@@ -18,6 +18,9 @@ import (
 	"gavel/sandbox/cpus"
 )
 
+// firstName is what commands see the first process called.
+const firstName = ".gavel-init"
+
 // addrNoRandomize is the personality of fixed addresses (linux/personality.h).
 const addrNoRandomize = 0x0040000
 
@@ -161,6 +164,11 @@ func enter(p *Plan, trees []int) error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return &setupError{"unsharing the cgroup namespace", err}
 	}
+	// As in a container, whose first process this is called after.
+	name := append([]byte(firstName), 0)
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
+		return &setupError{"naming this process", err}
+	}
 	// No other process of this user may look into this one.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return &setupError{"closing this process", err}
@@ -218,42 +226,17 @@ func raiseLoopback() error {
 	return nil
 }
 
-// Bounds that are the same for every command, as most distributions have them.
-const (
-	lockedBytes = 64 << 10 // memory that cannot be swapped: a few keys
-	queueBytes  = 800 << 10
-)
-
 func setLimits(p *Plan) error {
-	set := func(resource int, soft, hard uint64) error {
+	for _, l := range p.Limits {
 		var now syscall.Rlimit
-		if err := syscall.Getrlimit(resource, &now); err != nil {
+		if err := syscall.Getrlimit(l.Resource, &now); err != nil {
 			return &setupError{"reading a resource limit", err}
 		}
-		hard = min(hard, now.Max) // only the machine's root may raise it
+		hard := min(l.Hard, now.Max) // only the machine's root may raise it
 		// Through syscall, which then knows not to restore the value it found at start in children.
-		if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(soft, hard), Max: hard}); err != nil {
+		if err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: min(l.Soft, hard), Max: hard}); err != nil {
 			return &setupError{"setting a resource limit", err}
 		}
-		return nil
-	}
-	const noLimit = ^uint64(0)
-	for _, l := range []struct {
-		resource   int
-		soft, hard uint64
-	}{
-		{unix.RLIMIT_CORE, 0, 0},
-		{unix.RLIMIT_MEMLOCK, lockedBytes, lockedBytes},
-		{unix.RLIMIT_MSGQUEUE, queueBytes, queueBytes},
-		{unix.RLIMIT_NOFILE, p.OpenFiles, p.OpenFiles},
-		{unix.RLIMIT_STACK, p.StackBytes, noLimit},
-	} {
-		if err := set(l.resource, l.soft, l.hard); err != nil {
-			return err
-		}
-	}
-	if p.Processes > 0 {
-		return set(unix.RLIMIT_NPROC, p.Processes, p.Processes)
 	}
 	return nil
 }

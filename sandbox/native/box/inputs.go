@@ -11,7 +11,7 @@ import (
 // them to it, and shows the result at Target. The tmpfs, and what only served as a
 // source in it, stay where they are, out of reach under what is shown: unmounting
 // would wait a millisecond for the kernel's other readers.
-func (s Step) showInputs(epoch int64) error {
+func (s Step) showInputs(p *Plan) error {
 	below := s.Options
 	upper := below + "/upper"
 	if err := unix.Mkdir(upper, 0o755); err != nil {
@@ -22,14 +22,14 @@ func (s Step) showInputs(epoch int64) error {
 			return err
 		}
 	}
-	when := []unix.Timespec{{Sec: epoch}, {Sec: epoch}}
+	when := []unix.Timespec{{Sec: p.Epoch}, {Sec: p.Epoch}}
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, upper, when, 0); err != nil {
 		return err
 	}
 	if s.Target == below {
 		return s.mountInputs(upper, below)
 	}
-	return s.showDeeper(upper)
+	return s.showDeeper(p, upper)
 }
 
 func (s Step) mountInputs(upper, at string) error {
@@ -46,7 +46,7 @@ func (s Step) mountInputs(upper, at string) error {
 
 // showDeeper shows the inputs below a second, read-only tmpfs that covers the
 // first: the directories above Target are then as little writable as the root.
-func (s Step) showDeeper(upper string) error {
+func (s Step) showDeeper(p *Plan, upper string) error {
 	made := s.Options + "/shown"
 	if err := unix.Mkdir(made, 0o755); err != nil {
 		return err
@@ -59,10 +59,10 @@ func (s Step) showDeeper(upper string) error {
 		return err
 	}
 	defer unix.Close(tree)
-	if err := unix.Mount("tmpfs", s.Options, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4k,nr_inodes=256"); err != nil {
+	if err := unix.Mount("tmpfs", s.Options, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4k,nr_inodes=256"+p.rootsOwn()); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.Target, 0o755); err != nil {
+	if err := p.makeDirectory(s.Target, 0o755); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, s.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {

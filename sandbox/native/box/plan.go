@@ -25,6 +25,10 @@ const (
 	Proc                    // mount a process file system on Target
 	Mask                    // hide Target, if it is there
 	Protect                 // make Target read-only, if it is there
+	Terminals               // mount a file system of terminals of its own on Target with Options, if the kernel knows any
+	Queues                  // mount the message queues on Target, if the kernel knows any
+	Alike                   // give the directory Target the mode, time and owner of Source
+	Layers                  // show the directories Options, in front, and Source as one at Target, read-only
 )
 
 // Reversed is the flag of a Copy that lists every directory in the reverse of its source's order.
@@ -38,13 +42,17 @@ type Step struct {
 	Source, Target, Options string
 }
 
+// Limit is a resource limit: Hard is lowered to what the worker has, and Soft to Hard.
+type Limit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
 // Plan is all a box does.
 type Plan struct {
-	Steps []Step
-	// RootOptions are further mount options of the new root itself.
-	RootOptions string
-	Hostname    string
-	Loopback    bool // bring up lo; false where the network is the machine's
+	Steps    []Step
+	Hostname string
+	Loopback bool // bring up lo; false where the network is the machine's
 	// Epoch is the modification time of WorkRoot itself, seconds since 1970.
 	Epoch    int64
 	WorkRoot string   // absolute, its directory is reported to the runner
@@ -59,8 +67,10 @@ type Plan struct {
 	// Clock says that the command sees a time of day of its own, as of Time.
 	Clock bool
 	Time  clock.Setting
-	// OpenFiles and StackBytes are resource limits; Processes too, 0 for none.
-	OpenFiles, StackBytes, Processes uint64
+	// Rooted says that there is a root inside, to whom all belongs that is made
+	// but the inputs.
+	Rooted bool
+	Limits []Limit
 	// PollBytes is the memory of all processes above which the box ends itself; 0 for never.
 	PollBytes uint64
 }
@@ -80,7 +90,6 @@ func (p *Plan) Encode() []byte {
 		e.str(s.Target)
 		e.str(s.Options)
 	}
-	e.str(p.RootOptions)
 	e.str(p.Hostname)
 	e.bool(p.Loopback)
 	e.u64(uint64(p.Epoch))
@@ -97,9 +106,13 @@ func (p *Plan) Encode() []byte {
 	e.bool(p.Clock)
 	e.u64(uint64(p.Time.StartSeconds))
 	e.u64(uint64(p.Time.StepSeconds))
-	e.u64(p.OpenFiles)
-	e.u64(p.StackBytes)
-	e.u64(p.Processes)
+	e.bool(p.Rooted)
+	e.u64(uint64(len(p.Limits)))
+	for _, l := range p.Limits {
+		e.u64(uint64(l.Resource))
+		e.u64(l.Soft)
+		e.u64(l.Hard)
+	}
 	e.u64(p.PollBytes)
 	return e.b
 }
@@ -110,11 +123,10 @@ func DecodePlan(b []byte) (*Plan, error) {
 	p := &Plan{}
 	for n := d.count(); n > 0 && !d.bad; n-- {
 		p.Steps = append(p.Steps, Step{
-			Op: Op(d.max(uint64(Protect))), FD: d.i32(), Flags: d.u64(),
+			Op: Op(d.max(uint64(Layers))), FD: d.i32(), Flags: d.u64(),
 			Source: d.str(), Target: d.str(), Options: d.str(),
 		})
 	}
-	p.RootOptions = d.str()
 	p.Hostname = d.str()
 	p.Loopback = d.bool()
 	p.Epoch = int64(d.u64())
@@ -129,9 +141,10 @@ func DecodePlan(b []byte) (*Plan, error) {
 	p.FixedAddresses = d.bool()
 	p.Clock = d.bool()
 	p.Time = clock.Setting{StartSeconds: int64(d.u64()), StepSeconds: int64(d.u64())}
-	p.OpenFiles = d.u64()
-	p.StackBytes = d.u64()
-	p.Processes = d.u64()
+	p.Rooted = d.bool()
+	for n := d.count(); n > 0 && !d.bad; n-- {
+		p.Limits = append(p.Limits, Limit{Resource: int(d.max(math.MaxInt32)), Soft: d.u64(), Hard: d.u64()})
+	}
 	p.PollBytes = d.u64()
 	if d.bad || len(d.b) != 0 {
 		return nil, ErrEncoding

@@ -2,6 +2,7 @@ package box
 
 import (
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,7 @@ func buildRoot(p *Plan, received []int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"+p.RootOptions); err != nil {
+	if err := unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"+p.rootsOwn()); err != nil {
 		return &setupError{"mounting the new root", err}
 	}
 	if err := unix.Chdir(newRoot); err != nil {
@@ -28,7 +29,7 @@ func buildRoot(p *Plan, received []int) error {
 	}
 	unix.Umask(0)
 	for i, s := range p.Steps {
-		if err := s.take(trees[i], p.Epoch); err != nil {
+		if err := s.take(trees[i], p); err != nil {
 			return &setupError{s.String(), err}
 		}
 	}
@@ -38,7 +39,8 @@ func buildRoot(p *Plan, received []int) error {
 // String names the step for the operator.
 func (s Step) String() string {
 	verb := map[Op]string{Directory: "making directory", File: "making file", Content: "writing", Symlink: "making symlink", Tmpfs: "mounting a tmpfs on",
-		Bind: "showing", Tree: "showing", Overlay: "mounting the overlay on", Copy: "copying the inputs to", Proc: "mounting /proc on", Mask: "hiding", Protect: "protecting"}[s.Op]
+		Bind: "showing", Tree: "showing", Overlay: "mounting the overlay on", Copy: "copying the inputs to", Proc: "mounting /proc on", Mask: "hiding", Protect: "protecting",
+		Terminals: "mounting terminals on", Queues: "mounting message queues on", Alike: "setting the attributes of", Layers: "mounting the layers of"}[s.Op]
 	if s.Op == Bind || s.Op == Tree {
 		return verb + " " + s.Source + " as /" + s.Target
 	}
@@ -69,10 +71,10 @@ func openTrees(p *Plan, received []int) (map[int]int, error) {
 }
 
 // take carries out one step; the current directory is the new root.
-func (s Step) take(tree int, epoch int64) error {
+func (s Step) take(tree int, p *Plan) error {
 	switch s.Op {
 	case Directory:
-		return os.MkdirAll(s.Target, os.FileMode(s.Flags))
+		return p.makeDirectory(s.Target, uint32(s.Flags))
 	case File:
 		fd, err := unix.Open(s.Target, unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
 		if err != nil {
@@ -80,9 +82,19 @@ func (s Step) take(tree int, epoch int64) error {
 		}
 		return unix.Close(fd)
 	case Content:
-		return os.WriteFile(s.Target, []byte(s.Options), 0o644)
+		if err := os.WriteFile(s.Target, []byte(s.Options), 0o644); err != nil {
+			return err
+		}
+		when := []unix.Timespec{{Sec: p.Epoch}, {Sec: p.Epoch}}
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, s.Target, when, 0); err != nil {
+			return err
+		}
+		return p.giveToRoot(s.Target)
 	case Symlink:
-		return unix.Symlink(s.Source, s.Target)
+		if err := unix.Symlink(s.Source, s.Target); err != nil {
+			return err
+		}
+		return p.giveToRoot(s.Target)
 	case Tmpfs:
 		return unix.Mount("tmpfs", s.Target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, s.Options)
 	case Bind:
@@ -97,13 +109,81 @@ func (s Step) take(tree int, epoch int64) error {
 		unix.Close(tree)
 		return setAttributes(s.Target, s.Flags)
 	case Overlay, Copy:
-		return s.showInputs(epoch)
+		return s.showInputs(p)
 	case Proc:
 		return unix.Mount("proc", s.Target, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	case Mask, Protect:
 		return s.cover()
+	case Terminals:
+		return unlessUnknown(unix.Mount("devpts", s.Target, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, s.Options))
+	case Queues:
+		return unlessUnknown(unix.Mount("mqueue", s.Target, "mqueue", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""))
+	case Alike:
+		return s.copyAttributes()
+	case Layers:
+		return unix.Mount("overlay", s.Target, "overlay", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_RDONLY, "userxattr,lowerdir="+s.Options+":"+s.Source)
 	}
 	return unix.EINVAL
+}
+
+// unlessUnknown forgives a kernel that was built without a file system.
+func unlessUnknown(err error) error {
+	if err == unix.ENODEV {
+		return nil
+	}
+	return err
+}
+
+func (s Step) copyAttributes() error {
+	var st, own unix.Stat_t
+	if err := unix.Stat(s.Source, &st); err != nil {
+		return err
+	}
+	if err := unix.Stat(s.Target, &own); err != nil {
+		return err
+	}
+	if err := copyAttributes(s.Target, st); err != nil {
+		return err
+	}
+	if st.Uid == own.Uid && st.Gid == own.Gid {
+		return nil
+	}
+	return unix.Chown(s.Target, int(st.Uid), int(st.Gid))
+}
+
+// makeDirectory makes a directory and its parents, which belong to root.
+func (p *Plan) makeDirectory(path string, mode uint32) error {
+	err := unix.Mkdir(path, mode)
+	if err == unix.ENOENT {
+		if err = p.makeDirectory(filepath.Dir(path), 0o755); err == nil {
+			err = unix.Mkdir(path, mode)
+		}
+	}
+	if err == unix.EEXIST {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.giveToRoot(path)
+}
+
+// giveToRoot has what was made belong to root, if there is one. To make it as root
+// would take less, but the kernel forgets with every change of users what signal a
+// process gets at its parent's death.
+func (p *Plan) giveToRoot(path string) error {
+	if !p.Rooted {
+		return nil
+	}
+	return unix.Lchown(path, 0, 0)
+}
+
+// rootsOwn are the mount options of a tmpfs that belongs to root, if there is one.
+func (p *Plan) rootsOwn() string {
+	if !p.Rooted {
+		return ""
+	}
+	return ",uid=0,gid=0"
 }
 
 func setAttributes(target string, flags uint64) error {

@@ -21,8 +21,11 @@ const Users = 1 << 16
 
 // boxCapabilities are what the first process needs, in its own user namespace,
 // until it drops them all before the command: mounts and host name, loopback,
-// dropping, and writing below directories it does not own.
-var boxCapabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_DAC_OVERRIDE}
+// dropping, writing below directories it does not own, and giving what it makes to root.
+var boxCapabilities = []uintptr{
+	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_DAC_OVERRIDE,
+	unix.CAP_CHOWN, unix.CAP_FOWNER,
+}
 
 // serve clones a box for each request until the worker is gone.
 func serve(socket int) {
@@ -114,7 +117,7 @@ func boxAttributes(q Request, pidfd *int) *syscall.SysProcAttr {
 	if q.Ranged {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: HostBase, Size: Users}}
 		sys.UidMappings, sys.GidMappings = all, all
-		sys.Credential = &syscall.Credential{Uid: uint32(q.UID), Gid: uint32(q.UID), Groups: []uint32{}}
+		sys.Credential = &syscall.Credential{Uid: uint32(q.UID), Gid: uint32(q.UID), Groups: []uint32{uint32(q.UID)}} // as Docker has it
 		sys.GidMappingsEnableSetgroups = true
 		return sys
 	}
