@@ -96,7 +96,7 @@ func TestKilledWorkerLeavesNoSpare(t *testing.T) {
 	observer := newRunner(t)
 	closing(t, observer)
 	c := Config{ScratchDir: t.TempDir(), Owner: "itest-" + container.NewRunID(), Init: initFile}
-	for i := range 12 {
+	for i := range 6 {
 		worker := exec.Command(os.Args[0], crashLoop, c.ScratchDir, c.Owner, c.Init, busybox, t.TempDir())
 		worker.Stderr = os.Stderr
 		out, err := worker.StdoutPipe()
@@ -117,7 +117,7 @@ func TestKilledWorkerLeavesNoSpare(t *testing.T) {
 				t.Fatalf("the worker said %q, %v", line, err)
 			}
 		}
-		moment := time.Duration(i) * 50 * time.Millisecond
+		moment := time.Duration(i) * 100 * time.Millisecond
 		time.Sleep(moment) // not to wait for anything: to come at another step each time
 		kill()
 		awaitAsleep(t, observer, c.Owner)
@@ -133,6 +133,7 @@ func TestKilledWorkerLeavesNoSpare(t *testing.T) {
 		if err := next.Close(); err != nil {
 			t.Error(err)
 		}
+		t.Logf("killed %v after run %d", moment, 1+i%2)
 	}
 }
 

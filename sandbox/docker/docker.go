@@ -20,6 +20,14 @@
 //     and when that stream ends, for whatever reason, PID 1 ends the container. An
 //     engine that is killed cannot pass that on, so this process kills the
 //     container's processes itself when the engine is lost.
+//   - One container is started ahead, when a Run has ended, for the next Run of the
+//     same image and limits; see spare. It holds a waiting PID 1, a shim of the
+//     engine's and an empty tmpfs, which nothing has run in and nothing runs in
+//     twice. Its inputs come with the Run: they are mounted on a directory from which
+//     the container receives mounts. The engine's work is the same, only done while
+//     nobody waits, so that Runs without a pause between them gain nothing; nor do
+//     the first of a kind, variations, commands with a network, and runtimes that
+//     pass no mounts on, such as virtual machines, where spares are soon given up.
 package docker
 
 import (
