@@ -59,7 +59,7 @@ func awaitNone(t *testing.T, text string) {
 func TestKilledWorkerLeavesNothing(t *testing.T) {
 	img := containertest.Busybox(t)
 	each(t, func(t *testing.T, runtime string) {
-		first := newRunner(t, runtime)
+		first := newRunner(t, runtime) // to take the image, and to look
 		root := take(t, first, img)
 		c := first.config
 		if err := first.Close(); err != nil {

@@ -292,6 +292,9 @@ func TestRefusals(t *testing.T) {
 	if left := hierarchies.groups(r.name); len(left) > 0 {
 		t.Errorf("Close leaves %q", left)
 	}
+	if _, err := os.Stat(filepath.Join(mountsDir, r.name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Close leaves the place of mounts: %v", err)
+	}
 	if _, err := r.Run(context.Background(), s); !errors.Is(err, sandbox.ErrUnavailable) {
 		t.Errorf("error %v of a closed runner", err)
 	}

@@ -86,9 +86,10 @@ func TestMainEnds(t *testing.T) {
 		"environment":    {[]string{"env"}, 0, 0, strings.Join(env, "\n") + "\n"},
 		"directory":      {[]string{"pwd", "-P"}, 0, 0, dir + "\n"},
 		"umask":          {[]string{"sh", "-c", "umask"}, 0, 0, "0022\n"},
-		"core":           {[]string{"sh", "-c", "ulimit -c; ulimit -s"}, 0, 0, "0\n8192\n"},
-		"not there":      {[]string{"no-such-command"}, sandbox.ExitNotFound, 0, "gavel: no-such-command: command not found in the sandbox\n"},
-		"no program":     {[]string{plain}, sandbox.ExitNotExecutable, 0, "gavel: " + plain + ": cannot be executed: permission denied\n"},
+		"core": {[]string{"sh", "-c", "ulimit -c; ulimit -s; sed -n 's/^Max locked memory *//p;s/^Max msgqueue size *//p' /proc/self/limits | tr -s ' '"}, 0, 0,
+			"0\n8192\n65536 65536 bytes \n819200 819200 bytes \n"},
+		"not there":  {[]string{"no-such-command"}, sandbox.ExitNotFound, 0, "gavel: no-such-command: command not found in the sandbox\n"},
+		"no program": {[]string{plain}, sandbox.ExitNotExecutable, 0, "gavel: " + plain + ": cannot be executed: permission denied\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
