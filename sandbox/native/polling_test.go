@@ -177,8 +177,8 @@ func TestContractWithoutCgroups(t *testing.T) {
 	})
 }
 
-// hold runs beHolder until it is killed.
-func hold(t *testing.T, r *Runner, kind string, limit int64) sandbox.Result {
+// hold runs beHolder until it is killed, or waited in vain.
+func hold(t *testing.T, r *Runner, kind string, limit, timeMillis int64) sandbox.Result {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -190,7 +190,7 @@ func hold(t *testing.T, r *Runner, kind string, limit int64) sandbox.Result {
 	}
 	res, err := r.Run(context.Background(), sandbox.Spec{
 		Root: sandbox.HostRoot, Argv: []string{"./hold"}, Env: []string{holdMemory + "=" + kind}, InputDir: inputs, OutputDir: t.TempDir(), Log: os.Stderr,
-		Limits: sandbox.Limits{MemoryBytes: limit, TimeMillis: 2000},
+		Limits: sandbox.Limits{MemoryBytes: limit, TimeMillis: timeMillis},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -201,11 +201,11 @@ func hold(t *testing.T, r *Runner, kind string, limit int64) sandbox.Result {
 func TestSharedMemoryCounts(t *testing.T) {
 	for name, r := range map[string]*Runner{"as the machine has it": openRunner(t, Config{ScratchDir: t.TempDir()}), "polled": withoutCgroups(t, Config{ScratchDir: t.TempDir()})} {
 		for _, kind := range slices.Concat(slices.Collect(maps.Keys(kinds)), slices.Collect(maps.Keys(unmapped))) {
-			if res := hold(t, r, kind, heldBytes/2); res.Status != sandbox.OOM {
+			if res := hold(t, r, kind, heldBytes/2, 60_000); res.Status != sandbox.OOM {
 				t.Errorf("%s %s: %+v", name, kind, res)
 			}
 		}
-		if res := hold(t, r, "mapping", 2*heldBytes); res.Status != sandbox.Timeout {
+		if res := hold(t, r, "mapping", 2*heldBytes, 2000); res.Status != sandbox.Timeout {
 			t.Errorf("%s, below its limit: %+v", name, res)
 		}
 		if err := r.Close(); err != nil {
@@ -218,7 +218,7 @@ func TestSharedMemoryCounts(t *testing.T) {
 func TestMappedOutputsCountOnce(t *testing.T) {
 	r := withoutCgroups(t, Config{ScratchDir: t.TempDir()})
 	defer r.Close()
-	if res := hold(t, r, "output", heldBytes*3/2); res.Status != sandbox.Timeout {
+	if res := hold(t, r, "output", heldBytes*3/2, 2000); res.Status != sandbox.Timeout {
 		t.Errorf("%+v", res)
 	}
 }

@@ -138,12 +138,6 @@ func surround(o Order) error {
 // addrNoRandomize is ADDR_NO_RANDOMIZE of linux/personality.h.
 const addrNoRandomize = 0x0040000
 
-// Limits of the native sandbox, too: engines and machines have others.
-const (
-	lockedBytes = 64 << 10 // memory that cannot be swapped: a few keys
-	queueBytes  = 800 << 10
-)
-
 // setLimits lowers this process's resource limits, which the command inherits.
 // The engine is not asked to, because it fails where its own limits are lower.
 func setLimits() error {
