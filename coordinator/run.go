@@ -216,7 +216,12 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 	if err != nil {
 		return err
 	}
-	blobs := service.NewBlobs(store, accounts, registry, n.fsm)
+	pictures, err := disk.Open(filepath.Join(c.Store, "images", "blobs"), disk.Options{})
+	if err != nil {
+		return err
+	}
+	n.onStop(pictures.Close)
+	blobs := service.NewBlobs(store, accounts, registry, pictures, n.fsm)
 	duties, err := duty.New(duty.Config{
 		Genesis: g, Self: signer.ID, Dir: c.Dir, SealKey: sealKey, Source: duty.NewSource(n.fsm, signer.ID),
 		Propose: raft, Peers: links, Sign: signer, Store: blobs, Archive: archive, Log: n.log,
@@ -230,7 +235,10 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 	})
 	n.begin(func(ctx context.Context) { n.currency.await(ctx, raft) })
 	n.begin(duties.Run)
-	n.serve(server.New(server.Config{Store: store, Access: blobs.Access(), AccountFrom: n.service.Caller, Log: n.log}))
+	n.serve(server.New(server.Config{
+		Instance: server.Instance{Store: store, Access: blobs.Access()}, AccountFrom: n.service.Caller, Log: n.log,
+		Instances: map[string]server.Instance{api.ImagesInstance: {Store: pictures, Access: blobs.ImageAccess()}},
+	}))
 	return nil
 }
 

@@ -330,6 +330,12 @@ func (s *State) NextDeadline() (at int64, ok bool) {
 	return at, ok
 }
 
+// Answered says whether an earlier verified result answers a submission.
+func (s *State) Answered(requester ID, t *build.Terms) bool {
+	_, hit := s.cached(requester, t)
+	return hit
+}
+
 // CheckSubmit says what Apply would say of a submission now.
 func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
 	if !s.keys.Done {

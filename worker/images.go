@@ -57,7 +57,11 @@ func (f *imageFetcher) ensure(ctx context.Context, root string) error {
 	if err != nil {
 		return fmt.Errorf("fetching image %s: %w", root, err)
 	}
-	if _, err := f.taker.TakeImage(ctx, img); err != nil {
+	got, err := f.taker.TakeImage(ctx, img)
+	if err == nil && got != root {
+		err = fmt.Errorf("%w: the farm sent image %s", errUnfit, got)
+	}
+	if err != nil {
 		if errors.Is(err, sandbox.ErrRefused) {
 			err = fmt.Errorf("%w: %w", errUnfit, err)
 		}

@@ -109,7 +109,11 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 	from := &content{Uploader: store, fetcher: store, cache: cache, layout: layout}
 	var images *imageFetcher
 	if taker, ok := runner.(sandbox.ImageTaker); ok {
-		images = &imageFetcher{find: farmImages(farm), store: store, taker: taker, log: log}
+		pictures, err := client.New([]grpc.ClientConnInterface{farm.CASConn()}, client.Options{Instance: api.ImagesInstance})
+		if err != nil {
+			return nil, err
+		}
+		images = &imageFetcher{find: farmImages(farm), store: pictures, taker: taker, log: log}
 	}
 	return assemble(ctx, c, log, signer, runner, images, rs, from, farm)
 }

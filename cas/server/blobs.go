@@ -14,7 +14,7 @@ import (
 
 // FindMissingBlobs implements REAPI: missing is what the account cannot read.
 func (s *Server) FindMissingBlobs(ctx context.Context, q *repb.FindMissingBlobsRequest) (*repb.FindMissingBlobsResponse, error) {
-	view, _, err := s.view(ctx)
+	view, err := s.view(ctx, q.InstanceName)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (s *Server) FindMissingBlobs(ctx context.Context, q *repb.FindMissingBlobsR
 
 // BatchUpdateBlobs implements REAPI: each blob succeeds or fails for itself.
 func (s *Server) BatchUpdateBlobs(ctx context.Context, q *repb.BatchUpdateBlobsRequest) (*repb.BatchUpdateBlobsResponse, error) {
-	view, _, err := s.view(ctx)
+	view, err := s.view(ctx, q.InstanceName)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (s *Server) update(ctx context.Context, to cas.Store, r *repb.BatchUpdateBl
 
 // BatchReadBlobs implements REAPI: each blob succeeds or fails for itself.
 func (s *Server) BatchReadBlobs(ctx context.Context, q *repb.BatchReadBlobsRequest) (*repb.BatchReadBlobsResponse, error) {
-	view, _, err := s.view(ctx)
+	view, err := s.view(ctx, q.InstanceName)
 	if err != nil {
 		return nil, err
 	}

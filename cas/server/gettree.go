@@ -17,7 +17,7 @@ import (
 // how many directories to skip.
 func (s *Server) GetTree(q *repb.GetTreeRequest, stream grpc.ServerStreamingServer[repb.GetTreeResponse]) error {
 	ctx := stream.Context()
-	view, _, err := s.view(ctx)
+	view, err := s.view(ctx, q.InstanceName)
 	if err != nil {
 		return err
 	}

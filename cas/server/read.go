@@ -14,7 +14,7 @@ import (
 // first byte on all the same.
 func (s *Server) Read(q *bspb.ReadRequest, stream bspb.ByteStream_ReadServer) error {
 	ctx := stream.Context()
-	view, _, err := s.view(ctx)
+	account, err := s.caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -22,6 +22,7 @@ func (s *Server) Read(q *bspb.ReadRequest, stream bspb.ByteStream_ReadServer) er
 	if err != nil {
 		return invalid("%v", err)
 	}
+	view := s.viewOf(account, name.Instance)
 	size := name.Digest.Size
 	switch {
 	case q.ReadOffset < 0 || q.ReadLimit < 0:

@@ -14,8 +14,10 @@ import (
 
 // Config is what a Server serves, and to whom.
 type Config struct {
-	Store  cas.Store
-	Access scope.Access
+	Instance
+	// Instances are stores of their own, by REAPI instance name. Any other name
+	// means the Instance above: an account is what separates callers there.
+	Instances map[string]Instance
 	// AccountFrom names the account a call is made for. A gRPC status error is
 	// passed on to the caller, any other becomes Unauthenticated.
 	AccountFrom func(context.Context) ([32]byte, error)
@@ -23,8 +25,13 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Server implements both services. Instance names are accepted and ignored: an
-// account is what separates callers.
+// Instance is a store and what accounts may do in it.
+type Instance struct {
+	Store  cas.Store
+	Access scope.Access
+}
+
+// Server implements both services.
 type Server struct {
 	repb.UnimplementedContentAddressableStorageServer
 	bspb.UnimplementedByteStreamServer
@@ -46,11 +53,29 @@ func (s *Server) Register(to *grpc.Server) {
 // Close gives up unfinished uploads and waits for the store to let go of them.
 func (s *Server) Close() { s.uploads.close() }
 
-// view is the store as the caller of ctx sees it.
-func (s *Server) view(ctx context.Context) (scope.View, [32]byte, error) {
+// caller is the account of a call.
+func (s *Server) caller(ctx context.Context) ([32]byte, error) {
 	account, err := s.config.AccountFrom(ctx)
 	if err != nil {
-		return scope.View{}, account, unauthenticated(err)
+		return account, unauthenticated(err)
 	}
-	return scope.NewView(s.config.Store, s.config.Access, account), account, nil
+	return account, nil
+}
+
+// viewOf is an instance's store as an account sees it.
+func (s *Server) viewOf(account [32]byte, instance string) scope.View {
+	of, own := s.config.Instances[instance]
+	if !own {
+		of = s.config.Instance
+	}
+	return scope.NewView(of.Store, of.Access, account)
+}
+
+// view is an instance's store as the caller of ctx sees it.
+func (s *Server) view(ctx context.Context, instance string) (scope.View, error) {
+	account, err := s.caller(ctx)
+	if err != nil {
+		return scope.View{}, err
+	}
+	return s.viewOf(account, instance), nil
 }

@@ -53,7 +53,7 @@ func newFarm(t testing.TB, wrap func(cas.Store) cas.Store) *farm {
 	if wrap != nil {
 		f.store = wrap(s)
 	}
-	f.server = New(Config{Store: f.store, Access: accounts, AccountFrom: accountOf, Log: slog.New(slog.NewTextHandler(f.log, nil))})
+	f.server = New(Config{Instance: Instance{Store: f.store, Access: accounts}, AccountFrom: accountOf, Log: slog.New(slog.NewTextHandler(f.log, nil))})
 	g := grpc.NewServer()
 	f.server.Register(g)
 	served := make(chan error, 1)

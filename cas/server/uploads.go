@@ -26,9 +26,10 @@ type uploads struct {
 }
 
 type uploadKey struct {
-	account [32]byte
-	uuid    string
-	digest  cas.Digest
+	account  [32]byte
+	instance string
+	uuid     string
+	digest   cas.Digest
 }
 
 // upload is one of them. The stream that attached it owns it until park or drop.

@@ -17,7 +17,7 @@ import (
 // resumeWindow, at this server, under the same resource name.
 func (s *Server) Write(stream bspb.ByteStream_WriteServer) error {
 	ctx := stream.Context()
-	view, account, err := s.view(ctx)
+	account, err := s.caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,6 +29,7 @@ func (s *Server) Write(stream bspb.ByteStream_WriteServer) error {
 	if err != nil {
 		return invalid("%v", err)
 	}
+	view := s.viewOf(account, name.Instance)
 	held, err := has(ctx, view, name.Digest)
 	if err != nil {
 		return s.fail(ctx, err)
@@ -37,7 +38,7 @@ func (s *Server) Write(stream bspb.ByteStream_WriteServer) error {
 		// REAPI: the client learns at once that the rest need not be sent.
 		return stream.SendAndClose(&bspb.WriteResponse{CommittedSize: name.Digest.Size})
 	}
-	u, err := s.uploads.attach(uploadKey{account, name.Upload, name.Digest}, view)
+	u, err := s.uploads.attach(uploadKey{account, name.Instance, name.Upload, name.Digest}, view)
 	if err != nil {
 		return s.fail(ctx, err)
 	}
@@ -106,7 +107,7 @@ func receive(u *upload, m *bspb.WriteRequest, stream bspb.ByteStream_WriteServer
 // has 0 bytes committed: that is true of it, and all that clients do with the
 // NotFound that ByteStream suggests is to start over or, worse, to give up.
 func (s *Server) QueryWriteStatus(ctx context.Context, q *bspb.QueryWriteStatusRequest) (*bspb.QueryWriteStatusResponse, error) {
-	view, account, err := s.view(ctx)
+	account, err := s.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +115,7 @@ func (s *Server) QueryWriteStatus(ctx context.Context, q *bspb.QueryWriteStatusR
 	if err != nil {
 		return nil, invalid("%v", err)
 	}
+	view := s.viewOf(account, name.Instance)
 	held, err := has(ctx, view, name.Digest)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -121,7 +123,7 @@ func (s *Server) QueryWriteStatus(ctx context.Context, q *bspb.QueryWriteStatusR
 	if held {
 		return &bspb.QueryWriteStatusResponse{CommittedSize: name.Digest.Size, Complete: true}, nil
 	}
-	return &bspb.QueryWriteStatusResponse{CommittedSize: s.uploads.committed(uploadKey{account, name.Upload, name.Digest})}, nil
+	return &bspb.QueryWriteStatusResponse{CommittedSize: s.uploads.committed(uploadKey{account, name.Instance, name.Upload, name.Digest})}, nil
 }
 
 func has(ctx context.Context, view scope.View, d cas.Digest) (bool, error) {

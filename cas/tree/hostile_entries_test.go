@@ -41,7 +41,7 @@ func serve(t *testing.T) (*client.Client, repb.ContentAddressableStorageClient) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server.New(server.Config{Store: store, Access: accounts, Log: slog.New(slog.DiscardHandler),
+	s := server.New(server.Config{Instance: server.Instance{Store: store, Access: accounts}, Log: slog.New(slog.DiscardHandler),
 		AccountFrom: func(context.Context) ([32]byte, error) { return [32]byte{1}, nil }})
 	g := grpc.NewServer()
 	s.Register(g)

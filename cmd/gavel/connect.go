@@ -121,6 +121,11 @@ func (f *farm) blobs() (*client.Client, error) {
 	return client.New([]grpc.ClientConnInterface{f.CASConn()}, client.Options{})
 }
 
+// images is the farm's store of images.
+func (f *farm) images() (*client.Client, error) {
+	return client.New([]grpc.ClientConnInterface{f.CASConn()}, client.Options{Instance: api.ImagesInstance})
+}
+
 const (
 	minBuildPrefix = 8   // hex digits that name a build
 	listedBuilds   = 500 // through which a prefix is looked for: as many as the farm lists at once

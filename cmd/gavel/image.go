@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -100,6 +101,8 @@ SOURCE is one of
   docker://REF         from a registry, such as docker://docker.io/library/debian:12
   docker-archive:FILE, oci:PATH, dir:DIR  say what PATH is, where that is not plain
 
+Everybody who may submit builds to the farm can read its images: keep secrets out of them.
+
 The digest is the image's own, as docker image inspect prints it; that of a directory
 follows from its files alone, so that the same tree has the same digest anywhere.
 
@@ -140,15 +143,18 @@ func addImage(ctx context.Context, term *terminal, dir, key, name, source string
 	return nil
 }
 
+// withoutPassword finds who signs in at a mirror or registry: everybody sees an image's source.
+var withoutPassword = regexp.MustCompile(`://[^/@\s]*@`)
+
 // putImage uploads what the farm lacks of an image and names it. A collection
 // that ran in between may have taken a blob that was there: then it is sent again.
 func (f *farm) putImage(ctx context.Context, term *terminal, name, source string, img sandbox.Image) (*gavelv1.Image, error) {
-	store, err := f.blobs()
+	store, err := f.images()
 	if err != nil {
 		return nil, err
 	}
 	config := cas.Of(img.Config)
-	q := &gavelv1.PutImageRequest{Name: name, Digest: img.Root(), ConfigBytes: uint64(config.Size), Source: source}
+	q := &gavelv1.PutImageRequest{Name: name, Digest: img.Root(), ConfigBytes: uint64(config.Size), Source: withoutPassword.ReplaceAllString(source, "://")}
 	blobs := []cas.Blob{{Digest: config, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(string(img.Config))), nil
 	}}}

@@ -2,17 +2,18 @@ package images
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -28,13 +29,26 @@ var ErrTaken = errors.New("the name is taken")
 // ErrName is wrapped by errors about what is no name.
 var ErrName = errors.New("not a name of an image")
 
+// ErrFull is wrapped where an account or the farm has as many images as are kept:
+// remove names and run gavel image gc.
+var ErrFull = errors.New("no room for another image")
+
 const (
-	// maxNames bounds the names of a farm: a listing is one message.
-	maxNames = 4096
+	// maxImages bounds the images of a farm, and maxNames their names: a listing is
+	// one message. The others are an account's share.
+	maxImages        = 2048
+	maxNames         = 4096
+	maxAccountImages = 512
+	maxAccountNames  = 1024
 	// maxNameBytes is what fits a file's name in hex.
 	maxNameBytes = 120
 	// maxSourceBytes bounds what an adder says of an image's origin.
 	maxSourceBytes = 1024
+	// admission is how long after Use a build that asked may still become part of
+	// the state: the time a proposal has, and as long again.
+	admission = 20 * time.Second
+	// lockPoll is how often a lock that another process holds is tried.
+	lockPoll = 10 * time.Millisecond
 )
 
 var names = regexp.MustCompile(`^[a-z0-9]+([._/:-][a-z0-9]+)*$`)
@@ -80,7 +94,7 @@ type name struct {
 
 // Registry is the directory:
 //
-//	records/HASH.json  an Image, HASH its config's
+//	records/HASH.json  an Image, HASH its config's; its modification time is its last use
 //	names/HEX.json     a name in hex, pointing at a record
 //	lock               held while anything is changed
 //
@@ -88,8 +102,9 @@ type name struct {
 type Registry struct {
 	dir string
 
-	mu    sync.Mutex // held with the lock, and around known
-	known map[string]*Image
+	changing sync.Mutex // held with the lock: what other processes do with it, others here do with this
+	mu       sync.Mutex // guards known, and is never held while anything is waited for
+	known    map[string]*Image
 }
 
 // Open opens the registry in dir, which it makes if need be.
@@ -102,18 +117,24 @@ func Open(dir string) (*Registry, error) {
 	return &Registry{dir: dir, known: make(map[string]*Image)}, nil
 }
 
-// change runs f while no other process changes anything.
-func (r *Registry) change(f func() error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// change runs f while nobody else, in whatever process, changes anything.
+func (r *Registry) change(ctx context.Context, f func() error) error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	lock, err := os.OpenFile(filepath.Join(r.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return fmt.Errorf("locking the registry of images: %w", err)
 	}
 	defer lock.Close() // and with it goes the lock
 	for {
-		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != unix.EINTR {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			break
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the registry of images: %w", ctx.Err())
 		}
 	}
 	if err != nil {
@@ -133,14 +154,12 @@ func CheckName(n string) error {
 // Put records an image and gives it a name, which must be free or by's own
 // unless admin is set. stored is asked, while nothing can be collected, whether
 // the image's blobs are there; its error is Put's.
-func (r *Registry) Put(n string, img *Image, by [32]byte, admin bool, stored func() error) error {
+func (r *Registry) Put(ctx context.Context, n string, img *Image, by [32]byte, admin bool, stored func() error) error {
 	if err := CheckName(n); err != nil {
 		return err
 	}
-	if len(img.Source) > maxSourceBytes {
-		img.Source = strings.ToValidUTF8(img.Source[:maxSourceBytes], "")
-	}
-	return r.change(func() error {
+	img.Source = printable(img.Source)
+	return r.change(ctx, func() error {
 		all, err := r.names()
 		if err != nil {
 			return err
@@ -152,8 +171,15 @@ func (r *Registry) Put(n string, img *Image, by [32]byte, admin bool, stored fun
 			return err
 		}
 		if _, err := r.record(img.Config.Hash); errors.Is(err, ErrNotFound) {
+			if err := r.roomFor(by); err != nil {
+				return err
+			}
 			if err := r.write(r.recordFile(img.Config.Hash), img); err != nil {
 				return err
+			}
+			never := time.Unix(0, 0) // its name keeps it; no build has asked for it yet
+			if err := os.Chtimes(r.recordFile(img.Config.Hash), never, never); err != nil {
+				return fmt.Errorf("writing the registry of images: %w", err)
 			}
 		} else if err != nil {
 			return err
@@ -163,7 +189,19 @@ func (r *Registry) Put(n string, img *Image, by [32]byte, admin bool, stored fun
 	})
 }
 
+// printable is an adder's text as others may see it on their terminals.
+func printable(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxSourceBytes)], "")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, text)
+}
+
 func mayTake(all []name, n string, by [32]byte, admin bool) error {
+	own := 0
 	for _, x := range all {
 		if x.Name == n {
 			if x.Owner != by && !admin {
@@ -171,16 +209,39 @@ func mayTake(all []name, n string, by [32]byte, admin bool) error {
 			}
 			return nil
 		}
+		if x.Owner == by {
+			own++
+		}
 	}
-	if len(all) >= maxNames {
-		return fmt.Errorf("%w: the farm has %d names of images, as many as it keeps; remove some", ErrTaken, maxNames)
+	if len(all) >= maxNames || own >= maxAccountNames {
+		return fmt.Errorf("%w: there are %d names, %d of them this account's; the farm keeps %d, and %d of one account: gavel image rm takes some away",
+			ErrFull, len(all), own, maxNames, maxAccountNames)
+	}
+	return nil
+}
+
+// roomFor says whether an account may have one more image.
+func (r *Registry) roomFor(by [32]byte) error {
+	all, err := r.records()
+	if err != nil {
+		return err
+	}
+	own := 0
+	for i := range all {
+		if all[i].AddedBy == by {
+			own++
+		}
+	}
+	if len(all) >= maxImages || own >= maxAccountImages {
+		return fmt.Errorf("%w: there are %d, %d of them this account's; the farm keeps %d, and %d of one account: gavel image rm and gc remove some",
+			ErrFull, len(all), own, maxImages, maxAccountImages)
 	}
 	return nil
 }
 
 // Unname takes a name away and returns the image that it named.
-func (r *Registry) Unname(n string, by [32]byte, admin bool) (img *Image, err error) {
-	err = r.change(func() error {
+func (r *Registry) Unname(ctx context.Context, n string, by [32]byte, admin bool) (root string, err error) {
+	err = r.change(ctx, func() error {
 		var x name
 		if err := r.read(r.nameFile(n), &x); err != nil {
 			return fmt.Errorf("%w: %q", err, n)
@@ -188,15 +249,49 @@ func (r *Registry) Unname(n string, by [32]byte, admin bool) (img *Image, err er
 		if x.Owner != by && !admin {
 			return fmt.Errorf("%w: %q is another account's image", ErrTaken, n)
 		}
-		if img, err = r.record(x.Hash); err != nil {
-			return err
-		}
+		root = "sha256:" + x.Hash
 		if err := os.Remove(r.nameFile(n)); err != nil {
 			return fmt.Errorf("removing the name of an image: %w", err)
 		}
 		return syncDir(filepath.Join(r.dir, "names"))
 	})
+	return root, err
+}
+
+// Use is Find for somebody who is about to submit a build in an image, by its
+// digest: for a while the image is not collected, until the build is part of the state.
+func (r *Registry) Use(ctx context.Context, root string) (img *Image, err error) {
+	if _, err := r.Find(root); err != nil {
+		return nil, err
+	}
+	// Again, now that no collection is under way.
+	err = r.change(ctx, func() error {
+		if img, err = r.Find(root); err != nil {
+			return err
+		}
+		now := time.Now()
+		return os.Chtimes(r.recordFile(img.Config.Hash), now, now)
+	})
 	return img, err
+}
+
+// NamesOf lists an image's names, sorted.
+func (r *Registry) NamesOf(img *Image) ([]string, error) {
+	all, err := r.names()
+	if err != nil {
+		return nil, err
+	}
+	return namesOf(all, img), nil
+}
+
+func namesOf(all []name, img *Image) (names []string) {
+	for _, x := range all {
+		if x.Hash == img.Config.Hash {
+			names = append(names, x.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Find returns an image by a name or by its digest, "sha256:…".
@@ -216,19 +311,21 @@ func (r *Registry) Find(ref string) (*Image, error) {
 		return nil, fmt.Errorf("%w: %q", ErrNotFound, ref)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if img := r.known[hash]; img != nil {
+	img := r.known[hash]
+	r.mu.Unlock()
+	if img != nil {
 		// It may have been collected, by any coordinator.
 		if _, err := os.Lstat(r.recordFile(hash)); err == nil {
 			return img, nil
 		}
-		delete(r.known, hash)
 	}
 	img, err := r.record(hash)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q", err, ref)
 	}
-	if len(r.known) >= maxNames {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) >= maxImages {
 		clear(r.known)
 	}
 	r.known[hash] = img
@@ -237,15 +334,34 @@ func (r *Registry) Find(ref string) (*Image, error) {
 
 // List returns all images, by first name and then digest; those without a name last.
 func (r *Registry) List() ([]Named, error) {
-	files, err := os.ReadDir(filepath.Join(r.dir, "records"))
+	all, err := r.records()
 	if err != nil {
-		return nil, fmt.Errorf("listing images: %w", err)
+		return nil, err
 	}
 	names, err := r.names()
 	if err != nil {
 		return nil, err
 	}
-	var out []Named
+	out := make([]Named, len(all))
+	for i := range all {
+		out[i] = Named{Image: *all[i], Names: namesOf(names, all[i])}
+	}
+	slices.SortFunc(out, func(a, b Named) int {
+		if c := cmp.Compare(min(1, len(b.Names)), min(1, len(a.Names))); c != 0 {
+			return c
+		}
+		return cmp.Or(slices.Compare(a.Names, b.Names), strings.Compare(a.Config.Hash, b.Config.Hash))
+	})
+	return out, nil
+}
+
+// records returns all images, by digest.
+func (r *Registry) records() ([]*Image, error) {
+	files, err := os.ReadDir(filepath.Join(r.dir, "records"))
+	if err != nil {
+		return nil, fmt.Errorf("listing images: %w", err)
+	}
+	var all []*Image
 	for _, f := range files {
 		hash, ok := strings.CutSuffix(f.Name(), ".json")
 		if !ok {
@@ -258,141 +374,7 @@ func (r *Registry) List() ([]Named, error) {
 		if err != nil {
 			return nil, err
 		}
-		n := Named{Image: *img}
-		for _, x := range names {
-			if x.Hash == hash {
-				n.Names = append(n.Names, x.Name)
-			}
-		}
-		slices.Sort(n.Names)
-		out = append(out, n)
-	}
-	slices.SortFunc(out, func(a, b Named) int {
-		if c := cmp.Compare(min(1, len(b.Names)), min(1, len(a.Names))); c != 0 {
-			return c
-		}
-		return cmp.Or(slices.Compare(a.Names, b.Names), strings.Compare(a.Config.Hash, b.Config.Hash))
-	})
-	return out, nil
-}
-
-// Collect removes the records that have no name and that unwanted names, and
-// calls remove with each and with those of its blobs that no other record needs;
-// the record goes last, so that whatever fails can be tried again. A dry run
-// removes no record.
-func (r *Registry) Collect(unwanted func(*Image) bool, dry bool, remove func(img *Image, blobs []cas.Digest) error) error {
-	return r.change(func() error {
-		all, err := r.List()
-		if err != nil {
-			return err
-		}
-		needed := make(map[cas.Digest]int)
-		for i := range all {
-			for _, d := range all[i].Blobs() {
-				needed[d]++
-			}
-		}
-		for i := range all {
-			img := &all[i].Image
-			if len(all[i].Names) > 0 || !unwanted(img) {
-				continue
-			}
-			var free []cas.Digest
-			for _, d := range img.Blobs() {
-				if needed[d]--; needed[d] == 0 {
-					free = append(free, d)
-				}
-			}
-			if err := remove(img, free); err != nil {
-				return err
-			}
-			if dry {
-				continue
-			}
-			if err := os.Remove(r.recordFile(img.Config.Hash)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("removing the record of an image: %w", err)
-			}
-			delete(r.known, img.Config.Hash)
-		}
-		return syncDir(filepath.Join(r.dir, "records"))
-	})
-}
-
-func (r *Registry) recordFile(hash string) string {
-	return filepath.Join(r.dir, "records", hash+".json")
-}
-
-func (r *Registry) nameFile(n string) string {
-	return filepath.Join(r.dir, "names", hex.EncodeToString([]byte(n))+".json")
-}
-
-func (r *Registry) record(hash string) (*Image, error) {
-	var img Image
-	if err := r.read(r.recordFile(hash), &img); err != nil {
-		return nil, err
-	}
-	return &img, nil
-}
-
-func (r *Registry) names() ([]name, error) {
-	files, err := os.ReadDir(filepath.Join(r.dir, "names"))
-	if err != nil {
-		return nil, fmt.Errorf("listing the names of images: %w", err)
-	}
-	var all []name
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".json") {
-			continue
-		}
-		var x name
-		if err := r.read(filepath.Join(r.dir, "names", f.Name()), &x); err == nil {
-			all = append(all, x)
-		} else if !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
+		all = append(all, img)
 	}
 	return all, nil
-}
-
-func (r *Registry) read(file string, v any) error {
-	b, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ErrNotFound
-	}
-	if err == nil {
-		err = json.Unmarshal(b, v)
-	}
-	if err != nil {
-		return fmt.Errorf("reading the registry of images: %s: %w", filepath.Base(file), err)
-	}
-	return nil
-}
-
-// write makes a file whole or not at all.
-func (r *Registry) write(file string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("writing the registry of images: %w", err)
-	}
-	temp, err := os.CreateTemp(filepath.Dir(file), ".new-*")
-	if err != nil {
-		return fmt.Errorf("writing the registry of images: %w", err)
-	}
-	_, err = temp.Write(b)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing the registry of images: %w", err), os.Remove(temp.Name()))
-	}
-	return syncDir(filepath.Dir(file))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

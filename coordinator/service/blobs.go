@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"gavel/cas"
@@ -21,9 +22,8 @@ import (
 type Blobs struct {
 	store    cas.Store
 	accounts scope.Access // what each account uploaded or was granted
-	holders  Holders      // the same record, asked the other way round
-	remover  Remover      // the store, where it can forget; nil where it cannot
 	images   *images.Registry
+	pictures ImageStore // of images' blobs
 	fsm      *raftfsm.FSM
 	reaches  *scope.Reaches
 
@@ -54,13 +54,19 @@ type blob struct {
 	size int64
 }
 
+// ImageStore keeps images' blobs, apart from what builds are made of: what no
+// image names any more can go. disk.Store is one.
+type ImageStore interface {
+	cas.Store
+	Collect(ctx context.Context, unwanted func(hash string, info fs.FileInfo) bool, dry bool) (blobs int, bytes int64, err error)
+}
+
 // NewBlobs makes the rules over a store. accounts is the durable record of what
-// each account uploaded or was granted, registry that of images. A store that is
-// a Remover can be collected.
-func NewBlobs(store cas.Store, accounts *scope.Accounts, registry *images.Registry, fsm *raftfsm.FSM) *Blobs {
-	remover, _ := store.(Remover)
+// each account uploaded or was granted, registry that of images, whose blobs lie in
+// pictures.
+func NewBlobs(store cas.Store, accounts scope.Access, registry *images.Registry, pictures ImageStore, fsm *raftfsm.FSM) *Blobs {
 	return &Blobs{
-		store: store, accounts: accounts, holders: accounts, remover: remover, images: registry, fsm: fsm, reaches: scope.NewReaches(store, accounts, tree.DefaultLimits),
+		store: store, accounts: accounts, images: registry, pictures: pictures, fsm: fsm, reaches: scope.NewReaches(store, accounts, tree.DefaultLimits),
 		rights: make(map[build.ID]*rights), sets: make(map[cas.Digest]map[blob]bool),
 	}
 }
@@ -73,9 +79,6 @@ func (b *Blobs) Access() scope.Access {
 // mayRead says whether a lease of the account reaches d.
 func (b *Blobs) mayRead(ctx context.Context, account [32]byte, d cas.Digest) (bool, error) {
 	r := b.rightsOf(account)
-	if ok, err := b.leasedImage(r.images, d); ok || err != nil {
-		return ok, err
-	}
 	for _, l := range r.actions {
 		set, err := b.reaches.Of(ctx, l.requester, l.action)
 		if err != nil {

@@ -63,7 +63,8 @@ func (s signer) id() build.ID                    { return build.AccountID(s.Publ
 type party struct {
 	signer
 	*api.Client
-	blobs *client.Client
+	blobs    *client.Client
+	pictures *client.Client // of images
 }
 
 // farm is a cluster of one coordinator, with everybody's keys, served over
@@ -75,6 +76,7 @@ type farm struct {
 	seal      *seal.PrivateKey
 	share     beacon.Share
 	address   string
+	imageDir  string // of the registry
 	requester *party
 	stranger  *party
 	workers   []*party
@@ -112,18 +114,22 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	logs, err := OpenLogs(filepath.Join(dir, "logs"))
 	check(t, err)
-	registry, err := images.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	blobs := NewBlobs(store, accounts, registry, f.fsm)
+	f.imageDir = filepath.Join(dir, "images")
+	registry, err := images.Open(f.imageDir)
+	check(t, err)
+	pictures, err := disk.Open(filepath.Join(dir, "pictures"), disk.Options{Cache: true})
+	check(t, err)
+	blobs := NewBlobs(store, accounts, registry, pictures, f.fsm)
 	f.server = New(Config{
 		Name: "coordinator-1", Signer: keyOf("coordinator"), FSM: f.fsm, Consensus: f, Duties: f, Archive: f,
 		Blobs: blobs, Logs: logs, Log: slog.New(slog.DiscardHandler),
 	})
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(api.MaxMessageBytes))
 	f.server.Register(s)
-	storage := server.New(server.Config{Store: store, Access: blobs.Access(), AccountFrom: f.server.Caller, Log: slog.New(slog.DiscardHandler)})
+	storage := server.New(server.Config{
+		Instance: server.Instance{Store: store, Access: blobs.Access()}, AccountFrom: f.server.Caller, Log: slog.New(slog.DiscardHandler),
+		Instances: map[string]server.Instance{api.ImagesInstance: {Store: pictures, Access: blobs.ImageAccess()}},
+	})
 	storage.Register(s)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
@@ -190,6 +196,8 @@ func (f *farm) dial(name string) *party {
 	f.t.Cleanup(func() { p.Client.Close() })
 	p.blobs, err = client.New([]grpc.ClientConnInterface{p.CASConn()}, client.Options{})
 	check(f.t, err)
+	p.pictures, err = client.New([]grpc.ClientConnInterface{p.CASConn()}, client.Options{Instance: api.ImagesInstance})
+	check(f.t, err)
 	return p
 }
 
@@ -197,7 +205,7 @@ func (f *farm) register(i int) {
 	f.t.Helper()
 	_, err := f.workers[i].Do(f.t.Context(), build.TypeRegister, &build.Register{
 		Key: f.workers[i].PublicPKIX(), Name: workerName(i), Pool: "house", Operator: fmt.Sprintf("operator-%d", i+1),
-		Machine: fmt.Sprintf("machine-%d", i+1), Class: "linux/amd64", Platforms: []string{"host"}, Slots: 1,
+		Machine: fmt.Sprintf("machine-%d", i+1), Class: "linux/amd64/v3", Platforms: []string{"host"}, Slots: 1,
 	})
 	check(f.t, err)
 }
@@ -343,10 +351,24 @@ func newProject(t *testing.T, content string, env ...attest.EnvVar) *project {
 	p := &project{bytes: uint64(len(file)), action: action.Action{
 		InputRoot: cas.Of(root), Argv: []string{"make"}, Env: env, Outputs: []string{"app"}, Root: "host", TimeoutMillis: 60_000,
 	}}
+	p.encode(t, file, root)
+	return p
+}
+
+// encode writes the action over the tree's blobs.
+func (p *project) encode(t *testing.T, tree ...[]byte) {
+	t.Helper()
 	raw, command, err := p.action.Encode()
 	check(t, err)
-	p.blobs = [][]byte{file, root, command, raw}
-	return p
+	p.blobs = append(slices.Clone(tree), command, raw)
+}
+
+// in makes it a build in an image of the farm's store.
+func (p *project) in(t *testing.T, root string, imageBytes uint64) {
+	t.Helper()
+	p.action.Root = root
+	p.bytes += imageBytes
+	p.encode(t, p.blobs[:2]...)
 }
 
 func (p *project) terms(f *farm, pool string) build.Terms {

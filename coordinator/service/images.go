@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"regexp"
 	"slices"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
 	"gavel/cas/scope"
@@ -19,17 +22,6 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 )
-
-// Remover is a store that can forget a blob; disk.Store is one.
-type Remover interface {
-	Remove(ctx context.Context, d cas.Digest) error
-}
-
-// Holders says who holds a blob; scope.Accounts does.
-type Holders interface {
-	Holders(ctx context.Context, d cas.Digest) ([][32]byte, error)
-	Revoke(account [32]byte, ds []cas.Digest) error
-}
 
 // imageOwner is the account that calls, and whether it is an admin. Only accounts
 // that pay for builds, and admins, have images.
@@ -66,10 +58,10 @@ func (s *Server) PutImage(ctx context.Context, q *gavelv1.PutImageRequest) (*gav
 	}
 	img.AddedBy, img.AddedWallMillis = id, s.now().UnixMilli()
 	stored := func() (err error) {
-		img.Platform, err = s.Blobs.checkImage(ctx, id, img)
+		img.Platform, err = s.Blobs.checkImage(ctx, img)
 		return err
 	}
-	if err := s.Blobs.images.Put(q.Name, img, id, admin, stored); err != nil {
+	if err := s.Blobs.images.Put(ctx, q.Name, img, id, admin, stored); err != nil {
 		return nil, imageError(err)
 	}
 	return s.findImage(q.Name)
@@ -103,18 +95,20 @@ func trimSHA256(text string) (string, bool) {
 	return text[len(prefix):], true
 }
 
-// checkImage says what platform an image is for, if its account has uploaded all
-// of it and its config names exactly its layers.
-func (b *Blobs) checkImage(ctx context.Context, account build.ID, img *images.Image) (string, error) {
-	view := scope.NewView(b.store, b.accounts, account)
-	missing, err := view.Missing(ctx, img.Blobs())
+// platforms are what a config may say: they are shown to others.
+var platforms = regexp.MustCompile(`^[a-z0-9]{1,32}/[a-z0-9_]{1,32}$`)
+
+// checkImage says what platform an image is for, if all of it is in the store of
+// images and its config names exactly its layers.
+func (b *Blobs) checkImage(ctx context.Context, img *images.Image) (string, error) {
+	missing, err := b.pictures.Missing(ctx, img.Blobs())
 	if err != nil {
 		return "", fmt.Errorf("looking for the image's blobs: %w", err)
 	}
 	if len(missing) > 0 {
-		return "", status.Errorf(codes.FailedPrecondition, "%d blobs of the image are not uploaded, the first is %s: upload them and try again", len(missing), missing[0])
+		return "", status.Errorf(codes.FailedPrecondition, "%d blobs of the image are not uploaded (to instance %q), the first is %s: upload them and try again", len(missing), api.ImagesInstance, missing[0])
 	}
-	raw, err := readBlob(ctx, view, img.Config, maxImageConfigBytes)
+	raw, err := readBlob(ctx, b.pictures, img.Config, maxImageConfigBytes)
 	if err != nil {
 		return "", err
 	}
@@ -133,10 +127,11 @@ func (b *Blobs) checkImage(ctx context.Context, account build.ID, img *images.Im
 	if !slices.Equal(named, given) {
 		return "", status.Errorf(codes.InvalidArgument, "the image's config names other layers than those given: layers are named by the digest of the uncompressed archive")
 	}
-	if c.OS == "" || c.Architecture == "" {
-		return "", status.Error(codes.InvalidArgument, "the image's config names no system or architecture")
+	platform := c.OS + "/" + c.Architecture
+	if !platforms.MatchString(platform) {
+		return "", status.Error(codes.InvalidArgument, "the image's config names no system and architecture as OCI has them, such as linux and amd64")
 	}
-	return c.OS + "/" + c.Architecture, nil
+	return platform, nil
 }
 
 // imageError gives an error of the registry its code.
@@ -146,6 +141,8 @@ func imageError(err error) error {
 		return status.Error(codes.NotFound, err.Error()+"; gavel image list shows what there is")
 	case errors.Is(err, images.ErrTaken):
 		return status.Error(codes.PermissionDenied, err.Error())
+	case errors.Is(err, images.ErrFull):
+		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, images.ErrName):
 		return status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, cas.ErrNotFound):
@@ -156,9 +153,15 @@ func imageError(err error) error {
 
 // Images implements the Farm service. Names and digests are no secret in a farm.
 func (s *Server) Images(ctx context.Context, q *gavelv1.ImagesRequest) (*gavelv1.ImagesResponse, error) {
-	if _, err := s.Caller(ctx); err != nil {
+	id, err := s.Caller(ctx)
+	if err != nil {
 		return nil, err
 	}
+	release, err := s.enter(s.pending, id)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if q.Image != "" {
 		img, err := s.findImage(q.Image)
 		if err != nil {
@@ -185,15 +188,9 @@ func (s *Server) findImage(ref string) (*gavelv1.Image, error) {
 	if err != nil {
 		return nil, imageError(err)
 	}
-	all, err := s.Blobs.images.List()
-	if err != nil {
-		return nil, err
-	}
 	n := images.Named{Image: *img}
-	for i := range all {
-		if all[i].Config == img.Config {
-			n.Names = all[i].Names
-		}
+	if n.Names, err = s.Blobs.images.NamesOf(img); err != nil {
+		return nil, err
 	}
 	var out *gavelv1.Image
 	s.FSM.Read(func(st *raftfsm.State) { out = showImage(&n, st) })
@@ -218,11 +215,11 @@ func (s *Server) RemoveImage(ctx context.Context, q *gavelv1.RemoveImageRequest)
 	if err != nil {
 		return nil, err
 	}
-	img, err := s.Blobs.images.Unname(q.Name, id, admin)
+	root, err := s.Blobs.images.Unname(ctx, q.Name, id, admin)
 	if err != nil {
 		return nil, imageError(err)
 	}
-	return &gavelv1.RemoveImageResponse{Digest: img.Root()}, nil
+	return &gavelv1.RemoveImageResponse{Digest: root}, nil
 }
 
 // CollectImages implements the Farm service. An account collects what it added
@@ -237,72 +234,75 @@ func (s *Server) CollectImages(ctx context.Context, q *gavelv1.CollectImagesRequ
 		return nil, err
 	}
 	defer release()
-	needed := make(map[string]bool)
-	s.FSM.Read(func(st *raftfsm.State) {
-		for _, b := range st.Live() {
-			needed[b.Terms.Platform] = true
-		}
-	})
-	unwanted := func(img *images.Image) bool { return !needed[img.Root()] && (admin || img.AddedBy == id) }
 	out := &gavelv1.CollectImagesResponse{}
-	err = s.Blobs.images.Collect(unwanted, q.DryRun, func(img *images.Image, free []cas.Digest) error {
-		var shown *gavelv1.Image
-		s.FSM.Read(func(st *raftfsm.State) { shown = showImage(&images.Named{Image: *img}, st) })
-		out.Images = append(out.Images, shown)
-		for _, d := range free {
-			gone, err := s.Blobs.forget(ctx, img.AddedBy, d, q.DryRun)
-			if err != nil {
-				return err
-			}
-			if gone {
-				out.Blobs++
-				out.Bytes += uint64(d.Size)
-			}
-		}
-		return nil
+	old := s.now().Add(-uploadTime)
+	gone, err := s.Blobs.images.Collect(ctx, images.Collection{
+		Dry: q.DryRun,
+		Unwanted: func() (func(*images.Image) bool, error) {
+			live, err := s.livePlatforms(ctx)
+			return func(img *images.Image) bool { return !live[img.Root()] && (admin || img.AddedBy == id) }, err
+		},
+		Sweep: func(needed, gone map[string]bool) error {
+			// Whoever began it: half a collection is finished by the next, whole ones are better.
+			n, bytes, err := s.Blobs.pictures.Collect(context.WithoutCancel(ctx), func(hash string, info fs.FileInfo) bool {
+				// What no image names may be on its way to one.
+				return !needed[hash] && (gone[hash] || info.ModTime().Before(old))
+			}, q.DryRun)
+			out.Blobs, out.Bytes = uint64(n), uint64(bytes)
+			return err
+		},
 	})
-	return out, err
+	if err != nil {
+		return nil, imageError(fmt.Errorf("collecting images (what is left is collected the next time): %w", err))
+	}
+	s.FSM.Read(func(st *raftfsm.State) {
+		for _, img := range gone {
+			out.Images = append(out.Images, showImage(&images.Named{Image: *img}, st))
+		}
+	})
+	return out, nil
 }
 
-// forget removes a blob that only owner holds and none of its live builds is made
-// of, and says whether it is, or would be, gone.
-func (b *Blobs) forget(ctx context.Context, owner build.ID, d cas.Digest, dry bool) (bool, error) {
-	if b.remover == nil {
-		return false, status.Error(codes.Unimplemented, "this farm's store forgets nothing")
+// livePlatforms are the images that builds under way need, by a state that holds
+// everything that was acknowledged before the call, by whichever coordinator.
+func (s *Server) livePlatforms(ctx context.Context) (map[string]bool, error) {
+	if _, _, err := s.Consensus.Propose(ctx, nil); err != nil {
+		return nil, status.Errorf(codes.Unavailable, "no leader confirms which builds are under way: %v; try again", err)
 	}
-	holders, err := b.holders.Holders(ctx, d)
-	if err != nil {
-		return false, err
-	}
-	if slices.ContainsFunc(holders, func(h [32]byte) bool { return h != owner }) {
-		return false, nil
-	}
-	var live []cas.Digest
-	b.fsm.Read(func(st *raftfsm.State) {
-		for _, x := range st.Live() {
-			if x.Requester == owner {
-				live = append(live, cas.OfSum(x.Terms.ActionDigest, int64(x.Terms.ActionBytes)))
-			}
+	live := make(map[string]bool)
+	s.FSM.Read(func(st *raftfsm.State) {
+		for _, b := range st.Live() {
+			live[b.Terms.Platform] = true
 		}
 	})
-	for _, action := range live {
-		set, err := b.reaches.Of(ctx, owner, action)
-		if err != nil {
-			return false, fmt.Errorf("finding what a build is made of: %w", err)
-		}
-		if set.Has(d) {
-			return false, nil
-		}
-	}
-	if dry {
+	return live, nil
+}
+
+// ImageAccess is what the store of images' gRPC server asks: who submits builds
+// may add to it and read all of it, a worker reads what its leases are for.
+func (b *Blobs) ImageAccess() scope.Access { return imageAccess{b} }
+
+type imageAccess struct{ blobs *Blobs }
+
+// MayRead implements scope.Access.
+func (a imageAccess) MayRead(_ context.Context, account [32]byte, d cas.Digest) (bool, error) {
+	r := a.blobs.rightsOf(account)
+	if r.writes {
 		return true, nil
 	}
-	// Rights first: after a crash in between, the next upload stores it again.
-	if err := b.holders.Revoke(owner, []cas.Digest{d}); err != nil {
-		return false, err
-	}
-	return true, b.remover.Remove(ctx, d)
+	return a.blobs.leasedImage(r.images, d)
 }
+
+// MayWrite implements scope.Access.
+func (a imageAccess) MayWrite(_ context.Context, account [32]byte, _ cas.Digest) error {
+	if a.blobs.rightsOf(account).writes {
+		return nil
+	}
+	return fmt.Errorf("%w: images belong to requesters and admins: open an account first", scope.ErrDenied)
+}
+
+// Grant implements scope.Access: nothing is anybody's own here.
+func (imageAccess) Grant(context.Context, [32]byte, []cas.Digest) error { return nil }
 
 // leasedImage says whether d is of an image that a lease is for.
 func (b *Blobs) leasedImage(platforms []string, d cas.Digest) (bool, error) {

@@ -2,10 +2,13 @@ package service
 
 import (
 	"bytes"
-	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,14 +26,14 @@ func imageRequest(t *testing.T, p *party, name string, layers ...string) *gavelv
 	var ids []string
 	for _, l := range layers {
 		d := cas.Of([]byte(l))
-		check(t, p.blobs.Put(t.Context(), d, strings.NewReader(l)))
+		check(t, p.pictures.Put(t.Context(), d, strings.NewReader(l)))
 		sum := d.Sum()
 		q.Layers = append(q.Layers, &gavelv1.ImageLayer{Digest: sum[:], Bytes: uint64(d.Size)})
 		ids = append(ids, fmt.Sprintf("%q", "sha256:"+d.Hash))
 	}
 	config := fmt.Appendf(nil, `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[%s]}}`, strings.Join(ids, ","))
 	d := cas.Of(config)
-	check(t, p.blobs.Put(t.Context(), d, bytes.NewReader(config)))
+	check(t, p.pictures.Put(t.Context(), d, bytes.NewReader(config)))
 	q.Digest, q.ConfigBytes = "sha256:"+d.Hash, uint64(d.Size)
 	return q
 }
@@ -58,7 +61,7 @@ func TestImagesAreNamedReadAndCollected(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 	layer := cas.Of([]byte("layer one"))
-	if missing, err := f.workers[0].blobs.Missing(ctx, []cas.Digest{layer}); err != nil || len(missing) != 1 {
+	if missing, err := f.workers[0].pictures.Missing(ctx, []cas.Digest{layer}); err != nil || len(missing) != 1 {
 		t.Errorf("a worker without a lease sees a layer: %v, %v", missing, err)
 	}
 	_, err = f.workers[0].Farm().PutImage(ctx, q)
@@ -73,30 +76,95 @@ func TestImagesAreNamedReadAndCollected(t *testing.T) {
 			t.Errorf("collected %v", gone)
 		}
 	}
-	if missing, err := f.requester.blobs.Missing(ctx, []cas.Digest{layer}); err != nil || len(missing) != 1 {
+	if missing, err := f.requester.pictures.Missing(ctx, []cas.Digest{layer}); err != nil || len(missing) != 1 {
 		t.Errorf("collected, and a layer is there: %v, %v", missing, err)
 	}
 	_, err = f.requester.Farm().Images(ctx, &gavelv1.ImagesRequest{Image: q.Digest})
 	wantCode(t, err, codes.NotFound, "gavel image list")
 }
 
-// A lease for an image opens that image to its holder, and no other.
+// A lease for an image opens that image to its holder, and no other. A build that
+// is under way keeps its image from being collected.
 func TestLeaseOpensItsImage(t *testing.T) {
 	f := newFarm(t)
-	ctx := context.Background()
-	q := imageRequest(t, f.requester, "base", "leased layer")
-	other := imageRequest(t, f.requester, "other", "other layer")
+	ctx := t.Context()
+	q, other := imageRequest(t, f.requester, "base", "leased layer"), imageRequest(t, f.requester, "other", "other layer")
 	for _, x := range []*gavelv1.PutImageRequest{q, other} {
 		_, err := f.requester.Farm().PutImage(ctx, x)
 		check(t, err)
 	}
-	read := func(content string) bool {
-		ok, err := f.server.Blobs.leasedImage([]string{"host", "sha256:" + strings.Repeat("0", 64), q.Digest}, cas.Of([]byte(content)))
+	for _, w := range f.workers {
+		_, err := w.Do(ctx, build.TypeUpdate, &build.Update{Platforms: []string{"host", build.PlatformImages}})
 		check(t, err)
-		return ok
 	}
-	if !read("leased layer") || read("other layer") || read("something else") {
-		t.Errorf("leased %v, other %v, else %v", read("leased layer"), read("other layer"), read("something else"))
+	p := newProject(t, "int main;")
+	p.in(t, q.Digest, q.ConfigBytes+q.Layers[0].Bytes)
+	id := f.submit(p, "house")
+	f.draw()
+	holders, _ := f.leases(id)
+	if len(holders) == 0 {
+		t.Fatal("nobody builds it")
+	}
+	reads := func(p *party, content string) bool {
+		t.Helper()
+		missing, err := p.pictures.Missing(ctx, []cas.Digest{cas.Of([]byte(content))})
+		check(t, err)
+		return len(missing) == 0
+	}
+	for _, w := range f.workers {
+		holds := slices.Contains(holders, w)
+		if reads(w, "leased layer") != holds || reads(w, "other layer") {
+			t.Errorf("a worker that holds a lease (%v) reads its image (%v) and another (%v)", holds, reads(w, "leased layer"), reads(w, "other layer"))
+		}
+	}
+	for _, name := range []string{"base", "other"} {
+		_, err := f.requester.Farm().RemoveImage(ctx, &gavelv1.RemoveImageRequest{Name: name})
+		check(t, err)
+	}
+	f.forgetUses()
+	gone, err := f.requester.Farm().CollectImages(ctx, &gavelv1.CollectImagesRequest{})
+	check(t, err)
+	if len(gone.Images) != 1 || gone.Images[0].Digest != other.Digest {
+		t.Errorf("beside a build in one of two images was collected: %v", gone)
+	}
+}
+
+// forgetUses makes every image one that nobody has asked for of late.
+func (f *farm) forgetUses() {
+	f.t.Helper()
+	records, err := filepath.Glob(filepath.Join(f.imageDir, "records", "*.json"))
+	check(f.t, err)
+	for _, path := range records {
+		check(f.t, os.Chtimes(path, time.Unix(0, 0), time.Unix(0, 0)))
+	}
+}
+
+// One account collects what it added; an upload that is under way is left alone.
+func TestCollectionIsItsAccountsOwn(t *testing.T) {
+	f := newFarm(t)
+	ctx := t.Context()
+	q := imageRequest(t, f.requester, "base", "layer")
+	_, err := f.requester.Farm().PutImage(ctx, q)
+	check(t, err)
+	_, err = f.requester.Farm().RemoveImage(ctx, &gavelv1.RemoveImageRequest{Name: "base"})
+	check(t, err)
+	loose := cas.Of([]byte("on its way"))
+	check(t, f.requester.pictures.Put(ctx, loose, strings.NewReader("on its way")))
+	second := f.dial("second")
+	_, err = second.Do(ctx, build.TypeOpen, &build.Open{Key: second.PublicPKIX(), Name: "second"})
+	check(t, err)
+	gone, err := second.Farm().CollectImages(ctx, &gavelv1.CollectImagesRequest{})
+	check(t, err)
+	if len(gone.Images) != 0 || gone.Blobs != 0 {
+		t.Errorf("another account collected %v", gone)
+	}
+	gone, err = f.requester.Farm().CollectImages(ctx, &gavelv1.CollectImagesRequest{})
+	check(t, err)
+	if len(gone.Images) != 1 || gone.Blobs != 2 {
+		t.Errorf("collected %v", gone)
+	}
+	if missing, err := f.requester.pictures.Missing(ctx, []cas.Digest{loose}); err != nil || len(missing) != 0 {
+		t.Errorf("an upload under way was collected: %v, %v", missing, err)
 	}
 }
 
@@ -128,24 +196,51 @@ func TestImagesThatAreNotWhatTheySay(t *testing.T) {
 	}
 	for _, config := range []string{"{", `{"rootfs":{"diff_ids":[]}}`} {
 		d := cas.Of([]byte(config))
-		check(t, f.requester.blobs.Put(ctx, d, strings.NewReader(config)))
+		check(t, f.requester.pictures.Put(ctx, d, strings.NewReader(config)))
 		_, err := f.requester.Farm().PutImage(ctx, &gavelv1.PutImageRequest{Name: "x", Digest: "sha256:" + d.Hash, ConfigBytes: uint64(d.Size)})
 		wantCode(t, err, codes.InvalidArgument, "config")
 	}
 }
 
-// What workers would fetch from the store must be there before anything is owed.
-func TestUnknownImageIsRefused(t *testing.T) {
+// What workers would fetch from the store must be there, whole, and for their
+// machines, before anything is owed.
+func TestImagesNobodyCouldRunAreRefused(t *testing.T) {
 	f := newFarm(t)
-	unknown := "sha256:" + strings.Repeat("5", 64)
-	_, err := f.workers[0].Do(t.Context(), build.TypeUpdate, &build.Update{Platforms: []string{"host", build.PlatformImages}})
-	check(t, err)
-	var out build.Outcome
-	f.fsm.Read(func(st *raftfsm.State) {
-		w, _ := st.Worker(f.workers[0].id())
-		out = f.server.Blobs.runnable(st, &build.Terms{Pool: w.Pool, Platform: unknown})
-	})
-	if out.Code != build.CodePlatform || !strings.Contains(out.Detail, "gavel image add") {
-		t.Errorf("got %+v", out)
+	ctx := t.Context()
+	terms := func(root string) *build.Terms {
+		var pool string
+		f.fsm.Read(func(st *raftfsm.State) {
+			w, _ := st.Worker(f.workers[0].id())
+			pool = w.Pool
+		})
+		return &build.Terms{Pool: pool, Platform: root}
 	}
+	says := func(root, want string) {
+		t.Helper()
+		_, out, err := f.server.runnable(ctx, terms(root))
+		check(t, err)
+		if want == "" && out.Code != build.Done || want != "" && (out.Code != build.CodePlatform || !strings.Contains(out.Detail, want)) {
+			t.Errorf("%s: got %+v, want %q", root, out, want)
+		}
+	}
+	unknown := "sha256:" + strings.Repeat("5", 64)
+	says(unknown, "") // every worker that offers it has it
+	_, err := f.workers[0].Do(ctx, build.TypeUpdate, &build.Update{Platforms: []string{"host", build.PlatformImages}})
+	check(t, err)
+	says("host", "")
+	says(unknown, "gavel image add")
+	q := imageRequest(t, f.requester, "base", "layer")
+	_, err = f.requester.Farm().PutImage(ctx, q)
+	check(t, err)
+	says(q.Digest, "")
+	config := []byte(`{"os":"linux","architecture":"arm64","rootfs":{"type":"layers","diff_ids":[]}}`)
+	foreign := cas.Of(config)
+	check(t, f.requester.pictures.Put(ctx, foreign, bytes.NewReader(config)))
+	_, err = f.requester.Farm().PutImage(ctx, &gavelv1.PutImageRequest{Name: "arm", Digest: "sha256:" + foreign.Hash, ConfigBytes: uint64(foreign.Size)})
+	check(t, err)
+	says("sha256:"+foreign.Hash, "is for linux/arm64")
+	// A blob that is gone: whoever won would pay for it.
+	layer := cas.Of([]byte("layer"))
+	check(t, os.Remove(filepath.Join(filepath.Dir(f.imageDir), "pictures", "blobs", layer.Hash[:2], layer.Hash)))
+	says(q.Digest, "gavel image add")
 }

@@ -54,6 +54,9 @@ const (
 	// maxImageConfigBytes and maxImageLayers are what Docker takes.
 	maxImageConfigBytes = 4 << 20
 	maxImageLayers      = 127
+	// uploadTime is how long the upload of an image may take before its blobs count
+	// as left behind.
+	uploadTime = 24 * time.Hour
 	// maxUploadSets is how many decoded manifests are kept while their blobs come in.
 	maxUploadSets = 32
 	// maxRights bounds the cached rights of accounts; deriving them again is cheap.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,7 +27,7 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	if err := wire.Decode(m.Payload, &p); err != nil {
 		return build.Refuse(build.CodeMalformed, "%v", err), nil
 	}
-	var known bool
+	var known, answered bool
 	var lane build.Lane
 	outcome := build.Outcome{}
 	s.FSM.Read(func(st *raftfsm.State) {
@@ -36,12 +37,15 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 		if pool, ok := st.Pool(p.Terms.Pool); ok {
 			lane = pool.Lane
 		}
-		if outcome = st.CheckSubmit(m.Sender, &p.Terms); outcome.Code == build.Done {
-			outcome = s.Blobs.runnable(st, &p.Terms)
-		}
+		outcome = st.CheckSubmit(m.Sender, &p.Terms)
+		answered = st.Answered(m.Sender, &p.Terms)
 	})
 	if known || outcome.Code != build.Done {
 		return outcome, nil // a repeated submission names the same build
+	}
+	img, outcome, err := s.runnable(ctx, &p.Terms)
+	if err != nil || outcome.Code != build.Done && !answered { // an answered one needs no worker
+		return outcome, err
 	}
 	select {
 	case s.checks <- struct{}{}:
@@ -53,39 +57,60 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	if err == nil {
 		var set *scope.Set
 		if set, err = s.Blobs.reaches.Of(ctx, m.Sender, a.Digest); err == nil {
-			return matchTerms(&p.Terms, a, set.Totals.Bytes+s.Blobs.imageBytes(a.Root), lane), nil
+			return matchTerms(&p.Terms, a, set.Totals.Bytes+imageBytes(img), lane), nil
 		}
 	}
 	return submissionError(ctx, err)
 }
 
-// runnable refuses an image that some workers could only get from the farm's
-// store, and that is not there.
-func (b *Blobs) runnable(st *raftfsm.State, t *build.Terms) build.Outcome {
-	if t.Platform == build.PlatformHost {
-		return build.Outcome{}
+// runnable looks an image up that is to be built in, which keeps it from being
+// collected until the build is part of the state. It refuses one that some worker
+// could not run: that it could only get from the farm's store, where it is not, or
+// that is for other machines. The image is nil where the store has no part in it.
+func (s *Server) runnable(ctx context.Context, t *build.Terms) (*images.Image, build.Outcome, error) {
+	if !strings.HasPrefix(t.Platform, "sha256:") {
+		return nil, build.Outcome{}, nil
 	}
-	_, err := b.images.Find(t.Platform)
-	if err == nil {
-		return build.Outcome{}
+	img, err := s.Blobs.images.Use(ctx, t.Platform)
+	if errors.Is(err, images.ErrNotFound) {
+		img, err = nil, nil
 	}
-	if !errors.Is(err, images.ErrNotFound) {
-		return build.Refuse(build.CodePlatform, "the image cannot be looked up now: %v", err)
-	}
-	pool, _ := st.Pool(t.Pool)
-	for _, w := range st.Workers() {
-		if pool != nil && w.In(pool) && w.Offers(t.Platform) && !slices.Contains(w.Platforms, t.Platform) {
-			return build.Refuse(build.CodePlatform, "image %s is not in the farm's store, from which worker %s would fetch it: gavel image add NAME SOURCE puts it there, gavel image list shows what there is", t.Platform, w.Name)
+	if err == nil && img != nil {
+		var missing []cas.Digest
+		if missing, err = s.Blobs.pictures.Missing(ctx, img.Blobs()); len(missing) > 0 {
+			img = nil // damaged, or half collected
 		}
+	}
+	if err != nil {
+		return nil, build.Outcome{}, status.Errorf(codes.Unavailable, "looking up image %s: %v; try again", t.Platform, err)
+	}
+	var outcome build.Outcome
+	s.FSM.Read(func(st *raftfsm.State) {
+		pool, _ := st.Pool(t.Pool)
+		for _, w := range st.Workers() {
+			if outcome.Code == build.Done && pool != nil && w.In(pool) && w.Offers(t.Platform) && !slices.Contains(w.Platforms, t.Platform) {
+				outcome = fetchable(img, t.Platform, w)
+			}
+		}
+	})
+	return img, outcome, nil
+}
+
+// fetchable says whether a worker could get and run an image of the store.
+func fetchable(img *images.Image, root string, w *build.Worker) build.Outcome {
+	switch {
+	case img == nil:
+		return build.Refuse(build.CodePlatform, "image %s is not in the farm's store, from which worker %s would fetch it: gavel image add NAME SOURCE puts it there, gavel image list shows what there is", root, w.Name)
+	case !strings.HasPrefix(w.Class, img.Platform+"/"):
+		return build.Refuse(build.CodePlatform, "image %s is for %s, and worker %s is a %s: add one that is for the pool's machines", root, img.Platform, w.Name, w.Class)
 	}
 	return build.Outcome{}
 }
 
 // imageBytes is the size of an image in the store: a worker may have to fetch it,
-// which takes time as inputs do. It is 0 for what is not there.
-func (b *Blobs) imageBytes(root string) int64 {
-	img, err := b.images.Find(root)
-	if err != nil {
+// which takes time as inputs do.
+func imageBytes(img *images.Image) int64 {
+	if img == nil {
 		return 0
 	}
 	return img.Bytes()
