@@ -342,15 +342,15 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// image is a Docker image made of this machine's busybox.
-var image = sync.OnceValues(func() (string, error) {
+// engineImage is a Docker image made of this machine's busybox.
+var engineImage = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("sh", "../../testdata/images/busybox.sh").Output()
 	return strings.TrimSpace(string(out)), err
 })
 
 // With an engine, the same verdicts come from containers.
 func TestDockerFarm(t *testing.T) {
-	id, err := image()
+	id, err := engineImage()
 	if err != nil {
 		t.Fatalf("making an image: %v", err)
 	}
