@@ -66,6 +66,7 @@ func (r *Runner) runIn(ctx context.Context, run string, s sandbox.Spec, sc conta
 	p := &process{
 		r:         r,
 		container: containerName(run),
+		run:       run,
 		order:     container.Order(s, taken),
 		course:    container.NewCourse(s, began),
 	}
