@@ -86,6 +86,7 @@ type Runner struct {
 	mu       sync.Mutex
 	closed   bool
 	runs     map[string]bool       // runs whose container may exist, the spare's too
+	lost     map[string]string     // ids of the containers of runs that lost the engine
 	images   map[string]imageFacts // by name; a name's content never changes
 	uses     map[string]int64      // when an image was last used, Unix nanoseconds
 	users    map[string]int        // runs under way of an image
@@ -127,6 +128,7 @@ func New(ctx context.Context, c Config) (*Runner, error) {
 		config:  c,
 		seccomp: filters[0], tracing: filters[1],
 		runs:   map[string]bool{},
+		lost:   map[string]string{},
 		images: map[string]imageFacts{},
 		uses:   map[string]int64{}, users: map[string]int{}, takes: make(chan struct{}, 1),
 		slots: make(chan struct{}, maxRemovals),

@@ -192,6 +192,9 @@ func (p *process) kill(ctx context.Context) {
 func (p *process) lostWhile(ctx context.Context, err error) error {
 	p.stream.Close() // PID 1 ends by this, where an engine is left to tell it
 	container.Kill(p.id, container.KillTimeout)
+	p.r.mu.Lock()
+	p.r.lost[p.run] = p.id
+	p.r.mu.Unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -9,6 +9,8 @@ import (
 	engine "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
+
+	"gavel/sandbox/container"
 )
 
 // discard removes a run's container in the background; with maxRemovals under
@@ -25,8 +27,13 @@ func (r *Runner) discard(run string) {
 			return r.remove(ctx, containerName(run))
 		})
 		r.mu.Lock()
+		lost := r.lost[run]
 		delete(r.runs, run)
+		delete(r.lost, run)
 		r.mu.Unlock()
+		if err == nil { // an engine that died while it started the container has forgotten them
+			err = container.RemoveGroups(lost, container.KillTimeout)
+		}
 		r.sweeping.Lock()
 		err = errors.Join(err, r.sweep(ctx)) // takes the run's named volumes, too
 		r.sweeping.Unlock()

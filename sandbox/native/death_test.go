@@ -162,6 +162,60 @@ func TestASpawnerDyingMidwayIsUnavailable(t *testing.T) {
 	}
 }
 
+// A stranger on the machine who kills a sandbox makes no result of it, which other
+// workers would not share and this one would answer for: the run can be repeated.
+func TestKillingTheFirstProcessFromOutsideIsNoResult(t *testing.T) {
+	r := newRunner(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	type end struct {
+		res sandbox.Result
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		res, err := r.Run(context.Background(), sandbox.Spec{
+			Root: sandbox.HostRoot, Argv: []string{"/bin/sh", "-c", "sleep 135797531 & echo ready; wait"},
+			InputDir: t.TempDir(), OutputDir: t.TempDir(), Log: write,
+		})
+		ended <- end{res, err}
+	}()
+	if _, err := io.ReadFull(read, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	var shells []int
+	eventually(t, "the shell and its sleep are not told apart", func() bool { // a forked one looks like the shell until it executes
+		shells = processes(t, "sleep 135797531 &")
+		return len(shells) == 1
+	})
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", shells[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	first, err := strconv.Atoi(fields[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(first, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-ended; !errors.Is(got.err, sandbox.ErrUnavailable) || !strings.Contains(got.err.Error(), "from outside") {
+		t.Errorf("%+v, %v, want that the sandbox failed, not the command", got.res, got.err)
+	}
+	if left := processes(t, "135797531"); len(left) > 0 {
+		t.Errorf("still alive: %v", left)
+	}
+	s := sandbox.Spec{Root: sandbox.HostRoot, Argv: []string{"true"}, InputDir: t.TempDir(), OutputDir: t.TempDir()}
+	if res, err := r.Run(context.Background(), s); err != nil || res.Status != sandbox.Exited || res.ExitCode != 0 {
+		t.Errorf("afterwards: %+v %v", res, err)
+	}
+}
+
 // A command may kill the first process of its own sandbox: that is its own end.
 func TestKillingTheFirstProcessIsASignal(t *testing.T) {
 	r := newRunner(t)

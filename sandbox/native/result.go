@@ -61,9 +61,11 @@ func (c *command) judge(res *sandbox.Result, s sandbox.Spec, log *sandbox.Capped
 		res.Detail = fmt.Sprintf("killed at its time limit of %v", s.Limits.Timeout())
 	case c.end == nil && c.spawnerDied():
 		return errSpawnerLostMidway
+	case c.end == nil && c.sigkilled:
+		return errKilledFromOutside
 	case c.end == nil:
 		res.Status, res.Signal = sandbox.Signaled, int(unix.SIGKILL)
-		res.Detail = "the first process of the sandbox was killed from inside"
+		res.Detail = "the first process of the sandbox broke, as nothing from outside makes it do"
 	case c.end.Kind == box.LaunchFailed:
 		code, line := sandbox.LaunchFailure(s.Argv[0], c.end.Errno)
 		_, _ = log.Write([]byte(line)) // a CappedLog takes everything
@@ -78,6 +80,11 @@ func (c *command) judge(res *sandbox.Result, s sandbox.Spec, log *sandbox.Capped
 
 // errSpawnerLostMidway is the end of a command that had started: its log was seen, so it is not tried again here.
 var errSpawnerLostMidway = fmt.Errorf("%w: the spawner died while the command ran", sandbox.ErrUnavailable)
+
+// errKilledFromOutside is the end of a command whose sandbox somebody else on this machine
+// killed. Nobody inside can: the kernel takes no SIGKILL for a first process from its own
+// namespace (pid_namespaces(7)). What memory limits kill for is known before.
+var errKilledFromOutside = fmt.Errorf("%w: the first process of the sandbox was killed from outside before its command ended", sandbox.ErrUnavailable)
 
 // spawnerDied says whether the box died because its spawner did.
 func (c *command) spawnerDied() bool {

@@ -127,10 +127,11 @@ type command struct {
 	logDone chan struct{} // closed when the log is read to its end; nil before begin
 	start   time.Time
 
-	work     *os.File    // WorkRoot inside, once ready
-	end      *box.Report // how it ended, unless it was killed
-	setup    time.Duration
-	timedOut atomic.Bool
+	work      *os.File    // WorkRoot inside, once ready
+	end       *box.Report // how it ended, unless it was killed
+	sigkilled bool        // the first process ended by SIGKILL, whoever sent it
+	setup     time.Duration
+	timedOut  atomic.Bool
 
 	mu     sync.Mutex
 	pidfd  int // of the box; -1 before it is known
@@ -253,6 +254,8 @@ func (c *command) follow(ctx context.Context, timeout time.Duration, ready func(
 			ready()
 		case box.SpawnFailed, box.SetupFailed:
 			failure = setupFailure(r)
+		case box.Killed: // after whatever the box had to say
+			c.sigkilled = unix.Signal(r.Code) == unix.SIGKILL
 		default:
 			c.end = &r
 		}

@@ -15,6 +15,7 @@ const (
 	Exited                       // by the box: by itself with Code
 	Signaled                     // by the box: by signal Code
 	MemoryOver                   // by the box: Plan.PollBytes was exceeded
+	Killed                       // by the spawner: the box itself ended by signal Code
 )
 
 // Report is one message to the runner. Nanos is how long the command ran.
@@ -43,7 +44,7 @@ func (r Report) Encode() []byte {
 // DecodeReport reads what Encode wrote.
 func DecodeReport(b []byte) (Report, error) {
 	d := decoder{b: b}
-	r := Report{Kind: Kind(d.max(uint64(MemoryOver))), Code: d.i32(), Errno: unix.Errno(d.max(4095)), Nanos: int64(d.u64()), Text: d.str()}
+	r := Report{Kind: Kind(d.max(uint64(Killed))), Code: d.i32(), Errno: unix.Errno(d.max(4095)), Nanos: int64(d.u64()), Text: d.str()}
 	if d.bad || len(d.b) != 0 || r.Kind == 0 {
 		return Report{}, ErrEncoding
 	}

@@ -89,18 +89,34 @@ func spawn(q Request, null int, fds []int) {
 		return
 	}
 	// The thread of Wait4 is what a command costs here; it is the runner that bounds them.
-	go func() {
-		for {
-			if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
-				return
-			}
-		}
-	}()
+	kept, err := unix.FcntlInt(uintptr(control), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		kept = -1 // it is reaped all the same, in silence
+	}
+	go reapBox(pid, kept)
 	if (Report{Kind: Spawned}).send(control, pidfd) != nil {
 		// ESRCH: it ended meanwhile. Without a runner it must not run.
 		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
 	}
 	unix.Close(pidfd)
+}
+
+// reapBox waits for a box, which is this process's child alone, and tells the
+// runner of one that a signal killed: the box cannot say that itself. control is
+// its own from here on.
+func reapBox(pid, control int) {
+	for {
+		var st syscall.WaitStatus
+		_, err := syscall.Wait4(pid, &st, 0, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == nil && st.Signaled() {
+			_ = Report{Kind: Killed, Code: int32(st.Signal())}.send(control, -1) // without a runner there is nobody to tell
+		}
+		unix.Close(control)
+		return
+	}
 }
 
 func boxAttributes(q Request, pidfd *int) *syscall.SysProcAttr {
