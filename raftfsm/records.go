@@ -112,7 +112,7 @@ func (s *State) touchAll() {
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 2
+const snapshotVersion = 3
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }

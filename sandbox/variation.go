@@ -29,6 +29,10 @@ type Variation struct {
 	// ReverseOrder lists the directories of the input tree in the reverse of the
 	// order in which they would be listed. (A directory of one entry has one order.)
 	ReverseOrder bool
+	// CopiedInputs copies the input tree instead of laying a writable layer over it,
+	// as another user or order does in any case: two runs that differ in one of those
+	// then differ in nothing else.
+	CopiedInputs bool
 	// FixedAddresses turns address randomisation off.
 	FixedAddresses bool
 }

@@ -59,6 +59,8 @@ type product struct {
 	// long that took.
 	Findings build.Findings
 	Varying  time.Duration
+	// Fetching is how long an image took to be here: it is here the next time.
+	Fetching time.Duration
 }
 
 // executor makes a job's product.
@@ -84,9 +86,11 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	if a.Root != j.Platform {
 		return nil, fmt.Errorf("%w: the lease is for %s and the action for %s", errUnfit, j.Platform, a.Root)
 	}
+	asked := time.Now()
 	if err := s.images.ensure(ctx, a.Root); err != nil {
 		return nil, err
 	}
+	fetching := time.Since(asked)
 	dir, release, err := s.blobs.Tree(ctx, a.InputRoot)
 	if err != nil {
 		return nil, fmt.Errorf("fetching the input tree: %w", err)
@@ -97,7 +101,7 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	}
 	spec := specOf(a, dir, j.outputs())
 	spec.Log = j.Log
-	p := &product{Action: a, Started: time.Now()}
+	p := &product{Action: a, Started: time.Now(), Fetching: fetching}
 	s.log.Info("command begins", "build", full(j.Build), "lease", short(j.Lease))
 	heard := j.Begin(ctx)
 	res, err := s.run(ctx, spec)
@@ -109,6 +113,9 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 		"exit_code", res.ExitCode, "setup_us", res.SetupNanos/1000, "run_us", res.RunNanos/1000)
 	if res.Detail != "" {
 		fmt.Fprintf(j.Log, "gavel: %s\n", res.Detail)
+	}
+	if res.LogTruncated { // said again at the end, where a reader looks first
+		fmt.Fprintf(j.Log, "gavel: the command printed more than the %d bytes of log that are kept\n", spec.Limits.WithDefaults().LogBytes)
 	}
 	var note string
 	if p.Manifest, note, err = manifestOf(ctx, res, j.outputs(), spec.Outputs); err != nil {

@@ -142,7 +142,7 @@ func (w *workshop) produce(ctx context.Context, l lease, r *attemptRecord) error
 	if err := w.conclude(l, j, p, nonce, r); err != nil {
 		return err
 	}
-	if err := w.estimates.learn(l.action.Sum(), l.platform, (time.Since(begun) - p.Varying).Milliseconds()); err != nil {
+	if err := w.estimates.learn(l.action.Sum(), l.platform, (time.Since(begun) - p.Varying - p.Fetching).Milliseconds()); err != nil {
 		w.log.Warn("duration is not remembered", "why", err)
 	}
 	return nil

@@ -46,7 +46,7 @@ const (
 )
 
 // environments makes the environments of one lease. Their values follow from the
-// lease, so that a repeated build differs in the same.
+// lease, so that a repeated build differs in the same; those of a clock from now.
 type environments struct {
 	seed     build.ID
 	fixedCPU int // how many CPUs the fixed environment shows
@@ -100,6 +100,7 @@ func (e environments) still(dims, able build.Dimensions) sandbox.Variation {
 		v.Clock = &sandbox.Clock{StartSeconds: start, StepSeconds: clockHeldStep}
 	}
 	v.FixedAddresses = able&build.VaryAddresses != 0 && dims&build.VaryAddresses == 0
+	v.CopiedInputs = true // as another user and another order need: they differ in nothing else then
 	return v
 }
 
@@ -132,15 +133,19 @@ func (e environments) vary(v sandbox.Variation, dims build.Dimensions) sandbox.V
 	return v
 }
 
-// errLimit says that a varied build hit a limit: how it would have ended is unknown.
+// errLimit says that a varied build hit a limit, or that there is no time for
+// another: how it would have ended is unknown.
 var errLimit = errors.New("a varied build hit a limit")
 
 // explore builds once more in another environment, and where the result differs
 // finds out on what it depends.
 func (s *sandboxed) explore(ctx context.Context, j *job, spec sandbox.Spec, fixed *build.Manifest) (build.Findings, error) {
-	if fixed.Status.ResourceLimit() {
-		return build.Findings{}, nil // there is no result to compare with
+	if fixed.Status != build.StatusExited || fixed.ExitCode != 0 {
+		return build.Findings{}, nil // what made nothing depends on nothing worth knowing
 	}
+	// Less than the lease is good for: what was built is committed to in any case.
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(build.VariedBuilds-1)*spec.Limits.Timeout(), errLimit)
+	defer cancel()
 	e := environments{
 		seed: wire.NewHasher("environment").Fixed(j.Build).Fixed(j.Lease).Sum(), machine: runtime.NumCPU(), now: time.Now().Unix(),
 	}
@@ -152,7 +157,7 @@ func (s *sandboxed) explore(ctx context.Context, j *job, spec sandbox.Spec, fixe
 	search := search{environments: e, tried: j.Vary & able, able: able, fixed: summary.Digest(),
 		build: func(v sandbox.Variation) (build.ID, error) { return s.rebuild(ctx, j, spec, v) }}
 	f, err := search.findings()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && (ctx.Err() == nil || errors.Is(context.Cause(ctx), errLimit)) {
 		// The fixed build is done and is what counts; this is a report beside it.
 		s.log.Warn("varying the environment failed", "build", full(j.Build), "lease", short(j.Lease), "why", err)
 		f, err = build.Findings{Finding: build.FindUnfinished, Tried: search.tried}, nil
@@ -166,15 +171,24 @@ func (s *sandboxed) explore(ctx context.Context, j *job, spec sandbox.Spec, fixe
 // rebuild runs a job's command in another environment and returns its result's digest.
 func (s *sandboxed) rebuild(ctx context.Context, j *job, spec sandbox.Spec, v sandbox.Variation) (build.ID, error) {
 	spec.Variation, spec.OutputDir, spec.Log = v, filepath.Join(j.Dir, variedName), nil
-	if err := clearDir(spec.OutputDir); err != nil {
-		return build.ID{}, err
-	}
-	res, err := s.run(ctx, spec)
-	if err != nil {
-		return build.ID{}, fmt.Errorf("varying the environment: %w", err)
+	defer os.RemoveAll(spec.OutputDir) // with the job, at the latest
+	var res sandbox.Result
+	wait := retryFirst
+	for n := 1; ; n++ {
+		err := clearDir(spec.OutputDir)
+		if err == nil {
+			res, err = s.run(ctx, spec)
+		}
+		if err == nil {
+			break
+		}
+		if n == runTries || errors.Is(err, errUnfit) || !pause(ctx, wait) {
+			return build.ID{}, fmt.Errorf("varying the environment: %w", err)
+		}
+		wait *= 4
 	}
 	m, _, err := manifestOf(ctx, res, spec.OutputDir, spec.Outputs)
-	if err = errors.Join(err, os.RemoveAll(spec.OutputDir)); err != nil {
+	if err != nil {
 		return build.ID{}, err
 	}
 	if m.Status.ResourceLimit() {
@@ -193,9 +207,9 @@ type search struct {
 }
 
 // findings takes one build where nothing differs, and at most
-// build.VariedBuilds − 1 where something does. What is found is never a guess: a
-// dimension is named only if changing it alone changed the result, in an
-// environment in which two builds before it were equal.
+// build.VariedBuilds − 1 where something does. A dimension is named only if
+// changing it alone changed the result, in an environment in which two builds
+// before all that and one after were equal.
 func (s *search) findings() (build.Findings, error) {
 	f := build.Findings{Tried: s.tried}
 	if s.tried == 0 {
@@ -217,22 +231,26 @@ func (s *search) find(f *build.Findings) error {
 		f.Finding = build.FindSame
 		return nil
 	}
-	var still [2]build.ID
-	for i := range still {
-		if still[i], err = s.build(s.still(0, s.able)); err != nil {
-			return err
-		}
+	still, err := s.build(s.still(0, s.able))
+	if err != nil {
+		return err
 	}
-	if still[0] != still[1] {
-		f.Finding = build.FindUnstable
-		return nil
+	steady := func() bool {
+		var again build.ID
+		if again, err = s.build(s.still(0, s.able)); err == nil && again != still {
+			f.Finding, f.Broke = build.FindUnstable, 0
+		}
+		return err == nil && again == still
+	}
+	if !steady() {
+		return err
 	}
 	s.tried.Each(func(one build.Dimensions) {
 		if err != nil {
 			return
 		}
 		var alone build.ID
-		if alone, err = s.build(s.still(one, s.able)); err == nil && alone != still[0] {
+		if alone, err = s.build(s.still(one, s.able)); err == nil && alone != still {
 			f.Broke |= one
 		}
 	})
@@ -240,8 +258,11 @@ func (s *search) find(f *build.Findings) error {
 		return err
 	}
 	if f.Broke != 0 {
-		f.Finding = build.FindDepends
-		return nil
+		// What goes with the time that passes would have seemed to go with everything.
+		if steady() {
+			f.Finding = build.FindDepends
+		}
+		return err
 	}
 	again, err := s.build(sandbox.Variation{})
 	if err != nil {

@@ -121,7 +121,7 @@ func TestSearchOfWhatCannotBeNamed(t *testing.T) {
 	}
 	n := 0
 	s.build = func(v sandbox.Variation) (build.ID, error) {
-		if n++; n == 5 {
+		if n++; n == 5 { // in the middle of the search
 			return build.ID{}, errLimit
 		}
 		return dependent(build.VaryAll, false, &now)(v)

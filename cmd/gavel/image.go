@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	"gavel/coordinator/images"
 	"gavel/sandbox"
 	"gavel/sandbox/image"
+	"gavel/sandbox/rootfs"
 )
 
 func imageCommand() *cobra.Command {
@@ -99,6 +102,7 @@ SOURCE is one of
   debootstrap:SUITE    a Debian root made now: debootstrap:bookworm?include=gcc,make
                        (also variant=minbase or buildd, and mirror=URL); needs root
   docker://REF         from a registry, such as docker://docker.io/library/debian:12
+                       (docker:// can be left out where REF begins with a host)
   docker-archive:FILE, oci:PATH, dir:DIR  say what PATH is, where that is not plain
 
 Everybody who may submit builds to the farm can read its images: keep secrets out of them.
@@ -132,6 +136,10 @@ func addImage(ctx context.Context, term *terminal, dir, key, name, source string
 		return refused(fmt.Errorf("reading the image: %w. Nothing was added", err))
 	}
 	defer src.Close()
+	term.say("unpacking it once, as every worker will")
+	if err := tryUnpacking(ctx, src.Image); err != nil {
+		return refused(fmt.Errorf("the image cannot be unpacked: %w. Nothing was added", err))
+	}
 	added, err := farm.putImage(ctx, term, name, source, src.Image)
 	if err != nil {
 		return err
@@ -141,6 +149,16 @@ func addImage(ctx context.Context, term *terminal, dir, key, name, source string
 	}
 	term.print("%s  %s  %s", name, added.Digest, megabytes(int64(added.Bytes)))
 	return nil
+}
+
+// tryUnpacking finds out before anybody bids on a build in it what no worker could
+// unpack.
+func tryUnpacking(ctx context.Context, img sandbox.Image) error {
+	dir, err := os.MkdirTemp("", "gavel-image-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(rootfs.Unpack(ctx, img, filepath.Join(dir, "root"), rootfs.Options{}), rootfs.Remove(dir))
 }
 
 // withoutPassword finds who signs in at a mirror or registry: everybody sees an image's source.
@@ -380,8 +398,8 @@ func imageCollectCommand() *cobra.Command {
 		Use:   "gc",
 		Short: "remove images without a name",
 		Long: `Removes the images that you added and that have no name any more, and frees those of
-their layers that nothing else needs: no other image, no build under way, no other
-account. With the administrator's key (--key FARM/keys/admin.key) it is everybody's.
+their layers that no other image needs. What a build under way needs stays, and what
+one asked for in the last 20 seconds. With the administrator's key (--key FARM/keys/admin) it is everybody's.
 Workers forget images by themselves, the longest unused first.`,
 		Args: wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {

@@ -168,8 +168,11 @@ func sha256Text(sum []byte) digest.Digest {
 func (r *buildReport) exitCode(warn bool) int {
 	switch r.Verdict {
 	case build.Agreed.String(), build.Judged.String(), build.Unsampled.String():
-		if r.Status != build.StatusExited.String() || r.ExitCode != 0 || r.unvaried() {
+		switch {
+		case r.failed(), r.dependent():
 			return exitFailed
+		case r.unexplored() && !warn:
+			return exitUnverified
 		}
 		return exitDone
 	}

@@ -70,9 +70,10 @@ result is there before. In a lottery pool a ticket is needed (gavel ticket buy),
 price. --verify 5% leaves 95 % of builds unverified, by lot.
 
 With --vary each validator builds once more with another build path, host name, user
-id, umask, locale, time zone, clock, number of CPUs, directory order and without
-address randomisation, and finds out which of them changes the result. The verdict is
-about the fixed environment as ever; each varied build earns one more validator's fee.
+id, umask, locale (one that images rarely have: programs then fall back to plain C),
+time zone, clock, number of CPUs, directory order and without address randomisation,
+and finds out which of them changes the result. The verdict is about the fixed
+environment as ever; each varied build earns one more validator's fee.
 
 --image names a root by a name or digest of gavel image list.
 
@@ -82,8 +83,8 @@ Attestations, one of each machine, are left in DIR-OF-FARM/attestations/BUILD.
 
 Exit status: 0 a verified result, and the command succeeded (also: an unsampled
 one); 1 the command failed, timed out, ran out of memory or left an output unmade,
-and all agree, or --vary found that the result depends on the environment; 2 bad usage, or refused before anything ran; 3 not verified (0 with
---on-unverified warn); 4 no farm answers.`,
+and all agree, or --vary found that the result depends on the environment; 2 bad usage, or refused before anything ran; 3 not verified, or --vary
+could vary nothing (0 with --on-unverified warn); 4 no farm answers.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:

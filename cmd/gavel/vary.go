@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	gavelv1 "gavel/api/gavel/v1"
@@ -44,21 +45,42 @@ func dependences(b *gavelv1.Build) []dependenceReport {
 	return out
 }
 
-// unvaried says that some validator's varied build gave another result.
-func (r *buildReport) unvaried() bool {
-	for _, seats := range [][]seatReport{r.Validators, r.Panel} {
-		for _, s := range seats {
-			if s.Finding != "" && s.Finding != build.FindSame.String() {
-				return true
-			}
+// dependent says that a validator found what was asked for to change the result,
+// or the build to be unstable.
+func (r *buildReport) dependent() bool {
+	for _, s := range r.varying() {
+		switch s.Finding {
+		case build.FindDepends.String(), build.FindTogether.String(), build.FindUnstable.String():
+			return true
 		}
 	}
 	return false
 }
 
+// unexplored says that what was asked for was tried by nobody, or without an answer.
+func (r *buildReport) unexplored() bool {
+	if len(r.Varied) == 0 || r.dependent() {
+		return false
+	}
+	for _, s := range r.varying() {
+		if s.Finding == build.FindSame.String() {
+			return false
+		}
+	}
+	return true
+}
+
+// varying are the seats that were to vary something, none if nothing was asked for.
+func (r *buildReport) varying() []seatReport {
+	if len(r.Varied) == 0 {
+		return nil
+	}
+	return slices.Concat(r.Validators, r.Panel)
+}
+
 // writeVaried says what varying the environment showed.
 func (r *buildReport) writeVaried(term *terminal) {
-	if len(r.Varied) == 0 || r.Verdict == "" {
+	if len(r.Varied) == 0 || r.Verdict == "" || r.failed() {
 		return
 	}
 	for _, d := range r.DependsOn {
@@ -66,7 +88,7 @@ func (r *buildReport) writeVaried(term *terminal) {
 	}
 	tried := map[string]bool{}
 	same := 0
-	for _, s := range r.Validators {
+	for _, s := range r.varying() {
 		for _, name := range s.Tried {
 			tried[name] = true
 		}
@@ -78,10 +100,10 @@ func (r *buildReport) writeVaried(term *terminal) {
 		case build.FindUnstable.String():
 			term.print("  %s got different results in one and the same environment: the build is not deterministic", s.Worker)
 		case build.FindUnfinished.String():
-			term.print("  %s got another result when it varied the environment, or hit a limit, and could not find out why", s.Worker)
+			term.print("  %s could not finish varying the environment: a limit was hit, or its sandbox failed", s.Worker)
 		}
 	}
-	if same > 0 && same == len(r.Validators) {
+	if same > 0 {
 		term.print("  the same result with %s varied, by %s", strings.Join(inOrder(r.Varied, tried), ", "), count(int64(same), "validator"))
 	}
 	var untried []string
@@ -90,9 +112,18 @@ func (r *buildReport) writeVaried(term *terminal) {
 			untried = append(untried, name)
 		}
 	}
-	if len(untried) > 0 && len(tried) > 0 {
+	switch {
+	case len(untried) == len(r.Varied):
+		term.print("  %s: no validator's machine can vary %s", term.paint(yellow, "nothing was varied"), strings.Join(untried, ", "))
+	case len(untried) > 0:
 		term.print("  not varied, because no validator's machine can: %s", strings.Join(untried, ", "))
 	}
+}
+
+// failed says that the delivered result is that of a command which did not
+// succeed: validators vary nothing then.
+func (r *buildReport) failed() bool {
+	return r.Status != "" && (r.Status != build.StatusExited.String() || r.ExitCode != 0)
 }
 
 // inOrder lists the members of all that are in some.
@@ -106,13 +137,20 @@ func inOrder(all []string, some map[string]bool) []string {
 	return out
 }
 
-// explainVaried says in the reason on what the result depends.
+// explainVaried says in the reason on what the result depends, as far as those
+// validators agree that could tell.
 func (r *buildReport) explainVaried() {
 	var on []string
 	for _, d := range r.DependsOn {
 		on = append(on, fmt.Sprintf("%s (%s)", dimensionWords[d.Dimension], d.Dimension))
 	}
-	if len(on) > 0 {
+	unstable := slices.ContainsFunc(r.varying(), func(s seatReport) bool { return s.Finding == build.FindUnstable.String() })
+	switch {
+	case len(on) > 0 && unstable:
+		r.Reason = sentences(r.Reason, "some validators found the result to depend on "+strings.Join(on, ", ")+", others to differ in one and the same environment")
+	case len(on) > 0:
 		r.Reason = sentences(r.Reason, "the result depends on "+strings.Join(on, ", "))
+	case unstable:
+		r.Reason = sentences(r.Reason, "the build is not deterministic: it differs in one and the same environment")
 	}
 }

@@ -160,7 +160,7 @@ func showResult(s *gavelv1.Attempt, b *build.Build, a *build.Attempt) {
 	result := summary.Digest()
 	s.Result, s.Manifest, s.ManifestBytes = raw(result), raw(summary.Content), summary.ManifestBytes
 	s.Status, s.ExitCode = summary.Status.String(), summary.ExitCode
-	if f := &a.Opening.Findings; f.Tried != 0 {
+	if f := b.Reported(a); f.Tried != 0 {
 		s.Finding, s.Tried, s.Broke = f.Finding.String(), f.Tried.Names(), f.Broke.Names()
 	}
 	s.Agreed, s.ManifestStored = b.Delivers && result == b.Delivered, readable(b, a)

@@ -21,5 +21,5 @@ func (b *Build) Answers(t *Terms, house bool) bool {
 	if !house {
 		domains += 3
 	}
-	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains && t.Vary&^b.Terms.Vary == 0
+	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains && t.Vary&^b.Varied() == 0
 }

@@ -209,6 +209,6 @@ const (
 // Offers says whether the worker can run builds of platform.
 func (w *Worker) Offers(platform string) bool {
 	_, named := slices.BinarySearch(w.Platforms, platform)
-	_, any := slices.BinarySearch(w.Platforms, PlatformImages)
-	return named || any && strings.HasPrefix(platform, "sha256:")
+	_, images := slices.BinarySearch(w.Platforms, PlatformImages)
+	return named || images && strings.HasPrefix(platform, "sha256:")
 }

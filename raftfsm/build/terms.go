@@ -81,6 +81,8 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 		return fmt.Errorf("a sampling rate of %d ppm, want 1 to 1000000", t.SamplePPM)
 	case t.Vary&^VaryAll != 0:
 		return fmt.Errorf("the terms vary what this version does not know (%#x)", uint32(t.Vary&^VaryAll))
+	case t.Vary != 0 && t.TimeoutMillis > MaxTimeoutMillis/VariedBuilds:
+		return fmt.Errorf("a varied build may take %d times its timeout: at most %d ms, not %d", VariedBuilds, int64(MaxTimeoutMillis/VariedBuilds), t.TimeoutMillis)
 	case t.Platform == PlatformImages:
 		return fmt.Errorf("%q is what workers offer; name one image by its digest", PlatformImages)
 	case t.Platform == "":

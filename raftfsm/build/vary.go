@@ -176,6 +176,23 @@ func (b *Build) seatFee(p *Params, round Round, seat uint32) escrow.Credits {
 	return p.ValidatorFee
 }
 
+// Reported are the findings that an attempt's author was asked for: nobody is
+// believed about what it had no part in, or for builds that vary nothing.
+func (b *Build) Reported(a *Attempt) Findings {
+	if a.State != AttemptOpened || a.Opening.Findings.Tried&^b.VariedBy(a) != 0 {
+		return Findings{}
+	}
+	return a.Opening.Findings
+}
+
+// Varied is what validators of the build have varied, one or another.
+func (b *Build) Varied() (d Dimensions) {
+	for i := range b.Attempts {
+		d |= b.Reported(&b.Attempts[i]).Tried
+	}
+	return d
+}
+
 // Dependence says on what a build's result was found to depend, and by whom.
 type Dependence struct {
 	Dimension Dimensions // one
@@ -189,8 +206,8 @@ func (b *Build) Dependences() []Dependence {
 	VaryAll.Each(func(one Dimensions) {
 		d := Dependence{Dimension: one}
 		for i := range b.Attempts {
-			f := b.Attempts[i].Opening.Findings
-			if b.Attempts[i].State != AttemptOpened || f.Tried&one == 0 {
+			f := b.Reported(&b.Attempts[i])
+			if f.Tried&one == 0 {
 				continue
 			}
 			d.Tried++

@@ -78,18 +78,60 @@ func TestCommitmentBindsFindings(t *testing.T) {
 
 func TestDependencesCountAuthors(t *testing.T) {
 	author := func(state AttemptState, f Findings) Attempt {
-		return Attempt{State: state, Opening: Opening{Findings: f}}
+		return Attempt{State: state, Round: RoundFirst, Opening: Opening{Findings: f}}
 	}
-	b := Build{Attempts: []Attempt{
-		author(AttemptOpened, Findings{}), // the builder
+	liar := author(AttemptOpened, Findings{FindDepends, VaryAll, VaryUID}) // the builder, whom nobody asked
+	again := author(AttemptOpened, Findings{FindDepends, VaryAll, VaryUID})
+	again.Round, again.Seat = RoundRecheck, 1
+	b := Build{Terms: Terms{Vary: VaryAll}, Attempts: []Attempt{
+		liar, again,
 		author(AttemptOpened, Findings{FindDepends, VaryAll, VaryClock | VaryPath}),
 		author(AttemptOpened, Findings{FindDepends, VaryAll &^ VaryCPUs, VaryClock}),
 		author(AttemptOpened, Findings{FindSame, VaryPath, 0}),
 		author(AttemptSilent, Findings{FindDepends, VaryAll, VaryCPUs}),
 	}}
+	for i := 2; i < len(b.Attempts); i++ {
+		b.Attempts[i].Seat = uint32(i - 1)
+	}
 	want := []Dependence{{VaryPath, 1, 3}, {VaryClock, 2, 2}}
 	if got := b.Dependences(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := b.Varied(); got != VaryAll {
+		t.Errorf("varied: %v", got)
+	}
+	b.Terms.Vary = VaryPath // nobody is believed about more than was asked for
+	if got := b.Dependences(); len(got) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	b.Terms.Vary = 0
+	if got := b.Dependences(); len(got) != 0 || b.Varied() != 0 {
+		t.Errorf("a build that varies nothing depends on %+v", got)
+	}
+}
+
+// A seat of the panel must not be told from one of the first round.
+func TestPanelVariesLikeTheFirstRound(t *testing.T) {
+	b := Build{Terms: Terms{Vary: VaryClock}}
+	for _, c := range []struct {
+		round Round
+		seat  uint32
+		want  Dimensions
+	}{{RoundFirst, 0, 0}, {RoundFirst, 1, VaryClock}, {RoundRecheck, 0, 0}, {RoundRecheck, 1, 0}, {RoundPanel, 1, VaryClock}} {
+		if got := b.VariedBy(&Attempt{Round: c.round, Seat: c.seat}); got != c.want {
+			t.Errorf("%v seat %d varies %v, want %v", c.round, c.seat, got, c.want)
+		}
+	}
+}
+
+// An earlier result answers only for what was really varied.
+func TestCacheAnswersForWhatWasVaried(t *testing.T) {
+	b := Build{Terms: Terms{Vary: VaryPath | VaryClock, Validators: 1}, State: Settled, Verdict: Agreed, Delivers: true, Domains: 9, Attempts: []Attempt{
+		{Round: RoundFirst, Seat: 1, State: AttemptOpened, Opening: Opening{Findings: Findings{FindSame, VaryPath, 0}}}}}
+	for vary, want := range map[Dimensions]bool{0: true, VaryPath: true, VaryClock: false, VaryPath | VaryClock: false} {
+		if got := b.Answers(&Terms{Cached: true, Validators: 1, Vary: vary}, false); got != want {
+			t.Errorf("varying %v is answered: %v", vary, got)
+		}
 	}
 }
 

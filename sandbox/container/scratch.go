@@ -39,7 +39,7 @@ func TreeOf(s sandbox.Spec, base int) Tree {
 	v := s.Surroundings()
 	return Tree{
 		InputDir: s.InputDir, Bytes: s.Limits.DiskBytes, Epoch: s.SourceDateEpoch, Owner: base + v.UID, Root: base, Hostname: v.Hostname,
-		Copied: v.UID != sandbox.UID || v.ReverseOrder, Reversed: v.ReverseOrder,
+		Copied: v.UID != sandbox.UID || v.ReverseOrder || v.CopiedInputs, Reversed: v.ReverseOrder,
 	}
 }
 

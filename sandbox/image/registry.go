@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -16,8 +17,14 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// isReference says whether source can be the name of an image in a registry.
+// isReference says whether source, without docker:// before it, is the name of an
+// image in a registry: a host comes first. A mere name is more likely a path that
+// was mistyped.
 func isReference(source string) bool {
+	host, _, below := strings.Cut(source, "/")
+	if !below || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		return false
+	}
 	_, err := name.ParseReference(source)
 	return err == nil
 }

@@ -139,7 +139,7 @@ func opener(source string) (func(context.Context, *reader) error, error) {
 	case looksLikePath(source):
 		return nil, unknown(source, "there is no such file")
 	case !isReference(source):
-		return nil, unknown(source, "there is no such file, and it is no name of a registry")
+		return nil, unknown(source, "there is no such file, and it is no name of a registry (docker:// before it makes it one)")
 	}
 	return func(ctx context.Context, r *reader) error { return openRegistry(ctx, r, source) }, nil
 }

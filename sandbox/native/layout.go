@@ -151,7 +151,7 @@ func (r *Runner) imageRoot(dir, hostname string, network bool) ([]box.Step, erro
 // memory to write to, /proc, the CPUs, and the inputs.
 func (r *Runner) ownMounts(s sandbox.Spec, cpuDir string) []box.Step {
 	inputs := box.Step{Op: box.Overlay, Source: inputTree, Target: strings.TrimPrefix(s.Surroundings().WorkRoot, "/"), Options: workRoot}
-	if v := s.Surroundings(); r.copies || v.UID != sandbox.UID || v.ReverseOrder {
+	if v := s.Surroundings(); r.copies || v.UID != sandbox.UID || v.ReverseOrder || v.CopiedInputs {
 		inputs.Op = box.Copy
 		if v.ReverseOrder {
 			inputs.Flags = box.Reversed
