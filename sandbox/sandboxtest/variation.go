@@ -144,7 +144,7 @@ func variation(t *testing.T, h *harness) {
 		}
 	})
 	t.Run("what is usual", func(t *testing.T) {
-		script := "env; id; umask; pwd; uname -n; ls -lan | grep -v '\.\.$'; stat -c '%Y %a %u %g' . d f; find .; nproc; cat /proc/cpuinfo; grep . /sys/devices/system/cpu/online"
+		script := "env; id; umask; pwd; uname -n; ls -lan | grep -v ' [.][.]$'; stat -c '%Y %a %u %g' . d f; find .; nproc; cat /proc/cpuinfo; grep . /sys/devices/system/cpu/online"
 		s := h.spec(t, script, tree)
 		plain := h.run(t, s)
 		plain.want(t, sandbox.Exited, 0)
