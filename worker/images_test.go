@@ -14,8 +14,8 @@ import (
 	"gavel/sandbox"
 )
 
-// shelf is a sandbox that takes images and runs nothing.
-type shelf struct {
+// imageTaker is a sandbox that takes images and runs nothing.
+type imageTaker struct {
 	sandbox.Runner
 	roots []string
 	took  []string // the layers' contents, joined, of each image
@@ -23,9 +23,9 @@ type shelf struct {
 	calls string // what it says an image is called, if not what it is
 }
 
-func (s *shelf) Roots(context.Context) ([]string, error) { return s.roots, nil }
+func (s *imageTaker) Roots(context.Context) ([]string, error) { return s.roots, nil }
 
-func (s *shelf) TakeImage(ctx context.Context, img sandbox.Image) (string, error) {
+func (s *imageTaker) TakeImage(ctx context.Context, img sandbox.Image) (string, error) {
 	if s.fails != nil {
 		return "", s.fails
 	}
@@ -49,7 +49,7 @@ func (s *shelf) TakeImage(ctx context.Context, img sandbox.Image) (string, error
 }
 
 // imageFarm is a farm with one image of two layers.
-func imageFarm(t *testing.T, to *shelf) (f *imageFetcher, root string, found *gavelv1.Image) {
+func imageFarm(t *testing.T, to *imageTaker) (f *imageFetcher, root string, found *gavelv1.Image) {
 	t.Helper()
 	store, err := disk.Open(t.TempDir(), disk.Options{Cache: true})
 	if err != nil {
@@ -79,7 +79,7 @@ func imageFarm(t *testing.T, to *shelf) (f *imageFetcher, root string, found *ga
 }
 
 func TestAnImageIsFetchedOnce(t *testing.T) {
-	to := &shelf{roots: []string{"host"}}
+	to := &imageTaker{roots: []string{"host"}}
 	f, root, _ := imageFarm(t, to)
 	for range 3 {
 		for _, platform := range []string{root, "host"} {
@@ -101,25 +101,25 @@ func TestAnImageIsFetchedOnce(t *testing.T) {
 // whose fault a failure is decides whether the lease is given up at once.
 func TestImagesThatCannotBeHad(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*shelf, *gavelv1.Image)
+		change func(*imageTaker, *gavelv1.Image)
 		unfit  bool
 	}{
-		"refused by the sandbox": {func(s *shelf, _ *gavelv1.Image) { s.fails = sandbox.ErrRefused }, true},
-		"no room":                {func(s *shelf, _ *gavelv1.Image) { s.fails = sandbox.ErrUnavailable }, false},
-		"another image":          {func(s *shelf, _ *gavelv1.Image) { s.calls = "sha256:" + strings.Repeat("0", 64) }, true},
-		"another config":         {func(_ *shelf, i *gavelv1.Image) { i.ConfigBytes++ }, false},
-		"a huge config":          {func(_ *shelf, i *gavelv1.Image) { i.ConfigBytes = 1 << 40 }, true},
-		"a layer without digest": {func(_ *shelf, i *gavelv1.Image) { i.Layers[0].Digest = nil }, false},
-		"a layer that is gone":   {func(_ *shelf, i *gavelv1.Image) { i.Layers[0].Digest[0]++ }, false},
+		"refused by the sandbox": {func(s *imageTaker, _ *gavelv1.Image) { s.fails = sandbox.ErrRefused }, true},
+		"no room":                {func(s *imageTaker, _ *gavelv1.Image) { s.fails = sandbox.ErrUnavailable }, false},
+		"another image":          {func(s *imageTaker, _ *gavelv1.Image) { s.calls = "sha256:" + strings.Repeat("0", 64) }, true},
+		"another config":         {func(_ *imageTaker, i *gavelv1.Image) { i.ConfigBytes++ }, false},
+		"a huge config":          {func(_ *imageTaker, i *gavelv1.Image) { i.ConfigBytes = 1 << 40 }, true},
+		"a layer without digest": {func(_ *imageTaker, i *gavelv1.Image) { i.Layers[0].Digest = nil }, false},
+		"a layer that is gone":   {func(_ *imageTaker, i *gavelv1.Image) { i.Layers[0].Digest[0]++ }, false},
 	} {
-		to := &shelf{}
+		to := &imageTaker{}
 		f, root, found := imageFarm(t, to)
 		c.change(to, found)
 		if err := f.ensure(t.Context(), root); err == nil || errors.Is(err, errUnfit) != c.unfit {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	f, _, _ := imageFarm(t, &shelf{})
+	f, _, _ := imageFarm(t, &imageTaker{})
 	if err := f.ensure(t.Context(), "sha256:"+strings.Repeat("1", 64)); err == nil {
 		t.Error("an image that the farm does not know")
 	}
