@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,11 @@ func (s *upSettings) validate() error {
 	}
 	if s.Runtime != "" && !slices.ContainsFunc(s.sandboxes(), func(kind string) bool { return kind != worker.SandboxNative }) {
 		return usage("--runtime %s: only the sandboxes docker and oci use one", s.Runtime)
+	}
+	if s.Runtime != "" && slices.Contains(s.sandboxes(), worker.SandboxOCI) {
+		if _, err := exec.LookPath(s.Runtime); err != nil {
+			return usage("--runtime %s: there is no such program (%v): install it, or name crun, runc or runsc", s.Runtime, err)
+		}
 	}
 	if _, _, err := s.parseListen(); err != nil {
 		return err

@@ -58,6 +58,7 @@ func TestResume(t *testing.T) {
 	for name, change := range map[string]func(*upSettings){
 		"coordinators": func(s *upSettings) { s.Coordinators = 5 }, "workers": func(s *upSettings) { s.Workers = 9 },
 		"private": func(s *upSettings) { s.Private = true }, "sandbox": func(s *upSettings) { s.Sandbox = worker.SandboxDocker },
+		"runtime": func(s *upSettings) { s.Runtime = "runsc" },
 	} {
 		want := settings()
 		if err := settings().resume("d", want, flags(name)); err != nil {
@@ -100,5 +101,24 @@ func TestWorkerConfig(t *testing.T) {
 	s.Private = true
 	if c := workerConfig("/d", s, 1); c.Price != nil || c.Stake != 0 {
 		t.Errorf("a house pool's worker has a price: %+v", c)
+	}
+}
+
+func TestSandboxesTakeTurns(t *testing.T) {
+	s := settings()
+	s.Sandbox, s.Runtime = "native,docker,oci", "sh" // a program that is there
+	if err := s.validate(); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int][2]string{1: {"native", ""}, 2: {"docker", "sh"}, 3: {"oci", "sh"}, 4: {"native", ""}} {
+		if kind, runtime := s.sandbox(i); kind != want[0] || runtime != want[1] {
+			t.Errorf("worker %d runs %s with %q, want %v", i, kind, runtime, want)
+		}
+	}
+	for _, bad := range [][2]string{{"native,", ""}, {"chroot", ""}, {"native", "crun"}, {"oci", "no-such-program"}} {
+		s.Sandbox, s.Runtime = bad[0], bad[1]
+		if err := s.validate(); err == nil {
+			t.Errorf("--sandbox %q --runtime %q is taken", bad[0], bad[1])
+		}
 	}
 }
