@@ -13,6 +13,7 @@ import (
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/sandbox"
 	"gavel/worker"
 )
 
@@ -90,7 +91,10 @@ func (f *demoFlags) root() (string, error) {
 	case f.image == "":
 		return "host", nil
 	}
-	return parseRoot(f.image)
+	if !sandbox.ValidRoot(f.image) || f.image == sandbox.HostRoot {
+		return "", usage("--image %q: the demonstration's farm is new and knows images by their digest alone, sha256:…, as docker image inspect -f '{{.Id}}' prints it", f.image)
+	}
+	return f.image, nil
 }
 
 // demonstration is one run.

@@ -179,7 +179,7 @@ func TestRefusalsCostNothing(t *testing.T) {
 		flags []string
 		says  string
 	}{
-		"unknown image":     {[]string{"--image", image}, "the workers offer: host"},
+		"unknown image":     {[]string{"--image", image}, "gavel image add"},
 		"price":             {[]string{"--max-price", "20000"}, "does not cover"},
 		"many validators":   {[]string{"--validators", "4"}, "too few independent validators"},
 		"few validators":    {[]string{"--validators", "1"}, "too few independent validators"},

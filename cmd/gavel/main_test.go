@@ -99,7 +99,7 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 		{[]string{"up"}, exitUsage, "--dir"},
 		{[]string{"up", "--dir", "d", "--coordinators", "10"}, exitUsage, "1 to 9"},
 		{[]string{"up", "--dir", "d", "--workers", "0"}, exitUsage, "1 to 64"},
-		{[]string{"up", "--dir", "d", "--sandbox", "chroot"}, exitUsage, "native and docker"},
+		{[]string{"up", "--dir", "d", "--sandbox", "chroot"}, exitUsage, "native, docker, oci"},
 		{[]string{"up", "--dir", "d", "--misbehave", "9=forge"}, exitUsage, "numbered 1 to 8"},
 		{[]string{"up", "--dir", "d", "--misbehave", "1=snore"}, exitUsage, "snore"},
 		{[]string{"up", "--dir", "d", "--listen", "here"}, exitUsage, "HOST:PORT"},

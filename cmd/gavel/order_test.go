@@ -80,12 +80,12 @@ func TestParseEnv(t *testing.T) {
 
 func TestParseRoot(t *testing.T) {
 	id := "sha256:" + strings.Repeat("0a", 32)
-	for _, good := range []string{"host", id} {
+	for _, good := range []string{"host", id, "debian", "debian:12", "team/go-1.26"} {
 		if got, err := parseRoot(good); err != nil || got != good {
 			t.Errorf("parseRoot(%q) = %q, %v", good, got, err)
 		}
 	}
-	for _, bad := range []string{"", "debian", "debian:12", id[:70], id + "0", strings.ToUpper(id), "sha512:" + id[7:]} {
+	for _, bad := range []string{"", "Debian", "a b", "../x", id[:70], id + "0", strings.ToUpper(id), "sha512:" + id[7:]} {
 		if got, err := parseRoot(bad); err == nil {
 			t.Errorf("parseRoot(%q) = %q", bad, got)
 		}

@@ -51,6 +51,9 @@ const (
 	lockPoll = 10 * time.Millisecond
 )
 
+// digests begin with what no name may.
+var digests = regexp.MustCompile(`^sha[0-9]+:`)
+
 var names = regexp.MustCompile(`^[a-z0-9]+([._/:-][a-z0-9]+)*$`)
 
 // Image is what an image is made of.
@@ -145,7 +148,7 @@ func (r *Registry) change(ctx context.Context, f func() error) error {
 
 // CheckName says whether a name may be given.
 func CheckName(n string) error {
-	if len(n) > maxNameBytes || !names.MatchString(n) || strings.HasPrefix(n, "sha256:") || n == "host" || n == "images" {
+	if len(n) > maxNameBytes || !names.MatchString(n) || digests.MatchString(n) || n == "host" || n == "images" {
 		return fmt.Errorf("%w: %q: want at most %d of a-z, 0-9 and single . _ / : - between them, and not host, images or sha256:…", ErrName, n, maxNameBytes)
 	}
 	return nil
