@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -53,7 +54,9 @@ func TestShownTimesOfFiles(t *testing.T) {
 		"raw":                 {"echo > x; $0 raw-stats x", "errno 0 bad address bad address bad address bad address bad address bad file descriptor\nerrno 0 " + start + " " + start + " " + start + " 1\nno such file or directory true errno 0 " + start + "\n"},
 		"killed while asking": {"echo > x; for i in $(seq 20); do timeout -s KILL 0.0$((i % 10)) $0 stats x >/dev/null 2>&1 & done; wait; stat -c %Y x", start + "\n"},
 		"many":                {"echo > x; i=0; while test $i -lt 200; do stat -c %Y x; i=$((i+1)); done | sort -u; yes x | head -1000 | xargs stat -c %Y | sort | uniq -c | tr -d ' '", start + "\n1000" + start + "\n"},
-		"written as it runs":  {"for i in $(seq 50); do (echo > x$i; stat -c %Y x$i) & done | sort -u; wait", start + "\n"},
+		"at once":             {"for i in $(seq 50); do (echo > x$i; stat -c %Y x$i) & done | sort -u", start + "\n"},
+		"stopped":             {"echo > x; $0 stats x & for i in $(seq 30); do kill -STOP $!; sleep 0.001; kill -CONT $!; sleep 0.002; done 2>/dev/null; wait $!; echo $?", start + "\n0\n"},
+		"execs":               {"for i in $(seq 20); do $0 stats-exec .; done | sort -u", start + "\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := in(t, t.TempDir(), 3600, c.script, build(t, runtime.GOARCH)); got != c.want {
@@ -162,6 +165,58 @@ func TestOfFile(t *testing.T) {
 			t.Fatalf("%v %v is after %v %v", a, aOK, b, bOK)
 		}
 	})
+}
+
+// statBuffer is where it stays, as no stack does.
+var statBuffer unix.Stat_t
+
+// The end of a call is told by its registers alone. Nothing is kept on the heap, as it happens
+// at each question in programs that collect no garbage.
+func TestShowTimesByRegisters(t *testing.T) {
+	tree := Tree{face: newFace(Setting{start2040, 60})}
+	tree.registers.have = wideRegisterBytes
+	buffer := &statBuffer
+	made := tree.face.made.Unix() + 1
+	a := abis[0]
+	for _, c := range []struct {
+		name     string
+		call     uint64
+		argument int
+		result   uint64
+		changes  bool
+	}{
+		{"fstat", uint64(a.fstat), 1, 0, true},
+		{"newfstatat", uint64(a.newfstatat), 2, 0, true},
+		{"with a high half that the kernel ignores", 1<<32 | uint64(a.fstat), 1, 0, true},
+		{"failed", uint64(a.fstat), 1, ^uint64(unix.EIO) + 1, false},
+		{"interrupted", uint64(a.fstat), 1, ^uint64(512) + 1, false}, // ERESTARTSYS
+		{"another call", unix.SYS_READ, 1, 0, false},
+		{"no call", ^uint64(0), 1, 0, false},
+	} {
+		tree.registers.bytes = [len(tree.registers.bytes)]byte{}
+		tree.registers.setWord(wideCall, c.call)
+		tree.registers.setWord(wideArgument[c.argument], uint64(uintptr(unsafe.Pointer(buffer))))
+		tree.registers.setWord(wideResult, c.result)
+		for time.Now().Unix() <= made {
+			time.Sleep(10 * time.Millisecond)
+		}
+		kept := unix.Stat_t{Dev: 1, Ino: 2, Size: made, Blocks: made}
+		ask := func() {
+			*buffer = kept
+			buffer.Mtim = unix.Timespec{Sec: made, Nsec: 5}
+			tree.showTimes(os.Getpid())
+		}
+		if n := testing.AllocsPerRun(100, ask); n != 0 {
+			t.Errorf("%s: %v allocations", c.name, n)
+		}
+		want := kept
+		if want.Mtim = (unix.Timespec{Sec: made, Nsec: 5}); c.changes {
+			want.Mtim = unix.Timespec{Sec: start2040}
+		}
+		if *buffer != want {
+			t.Errorf("%s: %+v, want %+v", c.name, *buffer, want)
+		}
+	}
 }
 
 // Only times of the run change in a buffer, whatever else it holds, and in either form.

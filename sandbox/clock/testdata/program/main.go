@@ -60,6 +60,15 @@ func main() {
 		rawStats(os.Args[2])
 	case "signalled-stats":
 		signalledStats(os.Args[2])
+	case "stats-exec": // while other threads ask
+		go stats(os.Args[2])
+		go stats(os.Args[2])
+		runtime.LockOSThread()
+		if err := os.WriteFile("made", nil, 0o666); err != nil {
+			panic(err)
+		}
+		time.Sleep(2 * time.Millisecond)
+		fmt.Println(syscall.Exec("/usr/bin/stat", []string{"stat", "-c", "%Y", "made"}, os.Environ()))
 	case "nothing":
 	}
 }
