@@ -38,8 +38,9 @@ type Variation struct {
 }
 
 // Clock is a time of day of the sandbox's own: what programs read as
-// CLOCK_REALTIME. The times of files that a command writes, and clocks that
-// only measure, stay the machine's.
+// CLOCK_REALTIME, and as the times of files that were written since the command
+// started. Those files' times on the file system, and so in outputs' metadata, and
+// clocks that only measure, stay the machine's.
 type Clock struct {
 	// StartSeconds is what it shows when the command starts, seconds since 1970.
 	StartSeconds int64

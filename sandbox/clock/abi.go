@@ -10,6 +10,8 @@ type abi struct {
 	clockGettime, clockGettime64, gettimeofday, time uint32
 	// The calls that wait for it, where deadlines are translated.
 	futex, clockNanosleep uint32
+	// The calls that tell the times of a file; 0 for all where those stay as they are.
+	stat, fstat, lstat, newfstatat, statx uint32
 }
 
 // asked says what a call wants, by number.

@@ -6,7 +6,8 @@ import "golang.org/x/sys/unix"
 // arch/x86/entry/syscalls/syscall_32.tbl of Linux.
 var abis = []abi{
 	{arch: unix.AUDIT_ARCH_X86_64, wide: true, clockGettime: unix.SYS_CLOCK_GETTIME, gettimeofday: unix.SYS_GETTIMEOFDAY, time: unix.SYS_TIME,
-		futex: unix.SYS_FUTEX, clockNanosleep: unix.SYS_CLOCK_NANOSLEEP},
+		futex: unix.SYS_FUTEX, clockNanosleep: unix.SYS_CLOCK_NANOSLEEP,
+		stat: unix.SYS_STAT, fstat: unix.SYS_FSTAT, lstat: unix.SYS_LSTAT, newfstatat: unix.SYS_NEWFSTATAT, statx: unix.SYS_STATX},
 	{arch: unix.AUDIT_ARCH_I386, clockGettime: 265, clockGettime64: 403, gettimeofday: 78, time: 13},
 }
 
@@ -17,6 +18,7 @@ const (
 	wideStack           = 19
 	narrowStack         = 15
 	wideCall            = 15 // orig_rax
+	wideResult          = 10 // rax
 )
 
 // wideArgument is the register of a call's nth argument, from 0.

@@ -6,7 +6,8 @@ import "golang.org/x/sys/unix"
 // arch/arm/tools/syscall.tbl of Linux; there is no time call.
 var abis = []abi{
 	{arch: unix.AUDIT_ARCH_AARCH64, wide: true, clockGettime: unix.SYS_CLOCK_GETTIME, gettimeofday: unix.SYS_GETTIMEOFDAY,
-		futex: unix.SYS_FUTEX, clockNanosleep: unix.SYS_CLOCK_NANOSLEEP},
+		futex: unix.SYS_FUTEX, clockNanosleep: unix.SYS_CLOCK_NANOSLEEP,
+		fstat: unix.SYS_FSTAT, newfstatat: unix.SYS_FSTATAT, statx: unix.SYS_STATX},
 	{arch: unix.AUDIT_ARCH_ARM, clockGettime: 263, clockGettime64: 403, gettimeofday: 78},
 }
 
@@ -17,6 +18,7 @@ const (
 	wideStack           = 31
 	narrowStack         = 13
 	wideCall            = 8 // x8
+	wideResult          = 0
 )
 
 // wideArgument is the register of a call's nth argument, from 0.

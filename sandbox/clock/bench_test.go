@@ -2,7 +2,10 @@ package clock
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -43,4 +46,23 @@ func BenchmarkTree(b *testing.B) {
 // A program that does nothing but ask, from eight threads, which no build is.
 func BenchmarkAsking(b *testing.B) {
 	compare(b, shown(0, build(b, runtime.GOARCH), "many"), 8*5000)
+}
+
+// A program that does nothing but ask for the times of files, five thousand of them.
+func BenchmarkStats(b *testing.B) {
+	const files = 5000
+	dir := b.TempDir()
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	compare(b, shown(0, "find", dir, "-newermt", "2100-01-01"), files)
+}
+
+// A build of small C sources, of which the compiler looks for headers in many places.
+func BenchmarkCompile(b *testing.B) {
+	d := shown(0, "sh", "-c", `for i in $(seq 10); do printf '#include <stdio.h>\nint f(void) { return puts("x"); }' > x$i.c; gcc -O1 -c x$i.c || exit 1; done`)
+	d.Dir = b.TempDir()
+	compare(b, d, 0)
 }

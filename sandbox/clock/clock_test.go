@@ -113,6 +113,7 @@ func TestMeasuringStaysReal(t *testing.T) {
 	}
 }
 
+// What lies on the file system is the machine's, whatever programs read of it.
 func TestFilesKeepRealTimes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	before := time.Now()

@@ -23,12 +23,10 @@ type wait struct {
 	own      uint64
 }
 
-// translate gives the thread's wait the machine's time; false leaves it as it is.
+// translate gives the wait of the thread whose registers are read the machine's time;
+// false leaves it as it is.
 func (t *Tree) translate(pid int) bool {
 	r := &t.registers
-	if r.get(pid) != 0 || !r.wide() {
-		return false
-	}
 	var argument int
 	switch r.word(wideCall) {
 	case unix.SYS_FUTEX: // word, operation, value, time
@@ -65,17 +63,11 @@ func (t *Tree) translate(pid int) bool {
 	return true
 }
 
-// restore gives the thread its own argument back.
-func (t *Tree) restore(pid int) {
-	kept, ok := t.waits[pid]
-	if !ok {
-		return
-	}
+// restore gives the thread, whose registers are read, its own argument back.
+func (t *Tree) restore(pid int, kept wait) {
 	delete(t.waits, pid)
-	if t.registers.get(pid) == 0 && t.registers.wide() {
-		t.registers.setWord(kept.register, kept.own)
-		_ = t.registers.set(pid) // ESRCH: it was killed
-	}
+	t.registers.setWord(kept.register, kept.own)
+	_ = t.registers.set(pid) // ESRCH: it was killed
 }
 
 func (r *registers) word(i int) uint64       { return binary.LittleEndian.Uint64(r.bytes[8*i:]) }

@@ -4,6 +4,14 @@ package clock
 
 import "testing"
 
+// Programs of the older architecture keep the machine's times of files, as it says.
+func TestNarrowTimesOfFiles(t *testing.T) {
+	d := nobody(shown(60, "sh", "-c", "$0 stats /proc/self/", build(t, "386")))
+	if o, got := carryOut(t, d); o.Code != 0 || len(got) == 0 || got >= "2208988800" {
+		t.Errorf("%+v %q", o, got)
+	}
+}
+
 // Programs of the older architecture, which the kernel still runs.
 func TestNarrowPrograms(t *testing.T) {
 	file := build(t, "386")

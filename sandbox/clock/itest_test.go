@@ -73,6 +73,34 @@ func TestLibc(t *testing.T) {
 	}
 }
 
+// What each language and libc, and no libc, asks of a file's times.
+func TestTimesOfFilesInOtherLanguages(t *testing.T) {
+	const start = "2208988800"
+	file := compile(t, "-static")
+	dir := filepath.Join(scratch, "times")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ script, want string }{
+		"python":    {`python3 -c 'import os; open("p", "w").close(); s = os.stat("p"); print(s.st_mtime_ns, s.st_ctime_ns, int(os.path.getmtime("p")), os.fstat(0).st_mtime < 3e9, next(e for e in os.scandir(".") if e.name == "p").stat().st_mtime_ns)'`, start + "000000000 " + start + "000000000 " + start + " True " + start + "000000000\n"},
+		"busybox":   {"busybox touch b; busybox stat -c '%X %Y %Z' b; busybox find b -mmin -1; busybox tar cf - b | busybox tar tvf - | awk '{print $4}'", start + " " + start + " " + start + "\nb\n2040-01-01\n"},
+		"static C":  {file + " stat s", "0\n"},
+		"dynamic C": {compile(t) + " stat d", "0\n"},
+		"make":      {"printf 'a:\n\ttouch a\nb: a\n\ttouch b\n' > m; make -s -f m b; make -f m b", "make: 'b' is up to date.\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := nobody(shown(3600, "sh", "-c", c.script))
+			d.Dir = dir
+			if o, got := carryOut(t, d); o.Code != 0 || got != c.want {
+				t.Errorf("%+v: %q, want %q", o, got, c.want)
+			}
+		})
+	}
+}
+
 // Whatever the command leaves ends when the first process does.
 func TestNamespaceEndsDaemons(t *testing.T) {
 	file := filepath.Join(scratch, "beats")

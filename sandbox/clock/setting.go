@@ -40,6 +40,27 @@ func (f *face) now() (seconds, nanos int64) {
 	return f.setting.after(time.Since(f.made) - time.Duration(f.start.Load()))
 }
 
+// tick is by how much the times that the kernel gives files lag behind its clock at
+// most: they are those of its last tick, of which the slowest has a hundred a second.
+const tick = 10 * time.Millisecond
+
+// ofFile is what this clock showed at a moment of the machine's clock, which now shows
+// now. ok is false for one before the start or after now, which the command cannot have
+// come by except by setting it. A moment stays the same to whoever asks again.
+func (f *face) ofFile(moment [2]int64, now time.Time) (shown [2]int64, ok bool) {
+	began := f.made.Add(time.Duration(f.start.Load()))
+	if moment[0] < began.Unix()-1 || moment[0] > now.Unix() || moment[1] < 0 || moment[1] >= second {
+		return shown, false
+	}
+	at := time.Unix(moment[0], moment[1])
+	elapsed := at.Sub(began) // by the times of day, as at has no other
+	if elapsed < -tick || at.After(now) {
+		return shown, false
+	}
+	shown[0], shown[1] = f.setting.after(elapsed)
+	return shown, true
+}
+
 const second = int64(time.Second)
 
 // inMachineTime is the moment of the machine's clock, which now shows real, that is

@@ -17,6 +17,7 @@ type Tree struct {
 	stack     words
 	target    remote
 	registers registers
+	times     [mostFileTimes * timeBytes]byte
 }
 
 // traceOptions have every descendant traced from its first instruction and ended
@@ -68,7 +69,7 @@ func (t *Tree) resume(pid, signal, event int) {
 		t.executed(pid)
 		trace(unix.PTRACE_CONT, pid, 0)
 	case event == unix.PTRACE_EVENT_SECCOMP:
-		if t.translate(pid) {
+		if t.attend(pid) {
 			trace(unix.PTRACE_SYSCALL, pid, 0) // up to its end
 		} else {
 			trace(unix.PTRACE_CONT, pid, 0)
@@ -80,10 +81,34 @@ func (t *Tree) resume(pid, signal, event int) {
 	case event != 0: // a new descendant, its parent, or a process continued
 		trace(unix.PTRACE_CONT, pid, 0)
 	case signal == int(unix.SIGTRAP)|0x80: // the end of a call
-		t.restore(pid)
+		t.finish(pid)
 		trace(unix.PTRACE_CONT, pid, 0)
 	default: // about to get a signal
 		trace(unix.PTRACE_CONT, pid, signal)
+	}
+}
+
+// attend looks at a call that the filter picked, before the kernel sees it; true asks for
+// a stop at its end.
+func (t *Tree) attend(pid int) bool {
+	if t.registers.get(pid) != 0 || !t.registers.wide() {
+		return false
+	}
+	if _, _, _, ok := t.registers.toldTimes(); ok {
+		return t.started
+	}
+	return t.translate(pid)
+}
+
+// finish does what is left to do at the end of a call that attend asked for.
+func (t *Tree) finish(pid int) {
+	if t.registers.get(pid) != 0 || !t.registers.wide() {
+		return // ESRCH: it was killed
+	}
+	if kept, ok := t.waits[pid]; ok {
+		t.restore(pid, kept)
+	} else {
+		t.showTimes(pid)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -52,6 +54,21 @@ func main() {
 		raw()
 	case "until":
 		until()
+	case "stats":
+		stats(os.Args[2])
+	case "raw-stats":
+		rawStats(os.Args[2])
+	case "signalled-stats":
+		signalledStats(os.Args[2])
+	case "stats-exec": // while other threads ask
+		go stats(os.Args[2])
+		go stats(os.Args[2])
+		runtime.LockOSThread()
+		if err := os.WriteFile("made", nil, 0o666); err != nil {
+			panic(err)
+		}
+		time.Sleep(2 * time.Millisecond)
+		fmt.Println(syscall.Exec("/usr/bin/stat", []string{"stat", "-c", "%Y", "made"}, os.Environ()))
 	case "nothing":
 	}
 }
@@ -171,4 +188,96 @@ func until() {
 		}
 	}
 	fmt.Println("waited")
+}
+
+// stats asks for the times of one file a thousand times from each of eight threads, and
+// prints what they saw: one time, whoever asks.
+func stats(name string) {
+	var all sync.WaitGroup
+	var seen sync.Map
+	for range 8 {
+		all.Go(func() {
+			runtime.LockOSThread()
+			for range 1000 {
+				info, err := os.Stat(name)
+				if err != nil {
+					panic(err)
+				}
+				seen.Store(info.ModTime().Unix(), true)
+			}
+		})
+	}
+	all.Wait()
+	seen.Range(func(at, _ any) bool { fmt.Println(at); return true })
+}
+
+// signalledStats asks while signals arrive, and prints the same, and whether any was seen.
+func signalledStats(name string) {
+	var got atomic.Int64
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	go func() {
+		for range signals {
+			got.Add(1)
+		}
+	}()
+	done := make(chan bool)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+			}
+		}
+	}()
+	stats(name)
+	close(done)
+	fmt.Println(got.Load() > 0)
+}
+
+// rawStats makes the calls themselves on a file just made, with buffers that are, are not and
+// are only partly there, and prints the results, and whether a byte changed but in them.
+func rawStats(name string) {
+	page, err := syscall.Mmap(-1, 0, 3*4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		panic(err)
+	}
+	base := uintptr(unsafe.Pointer(&page[0]))
+	call(syscall.SYS_MUNMAP, base+2*4096, 4096, 0, 0)
+	if err := syscall.Mprotect(page[4096:2*4096], syscall.PROT_READ); err != nil {
+		panic(err)
+	}
+	path, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		panic(err)
+	}
+	missing, _ := syscall.BytePtrFromString(name + "-missing")
+	fd, err := syscall.Open(name, syscall.O_RDONLY, 0)
+	if err != nil {
+		panic(err)
+	}
+	size := unsafe.Sizeof(syscall.Stat_t{})
+	at := func(offset uintptr) syscall.Errno { return call(syscall.SYS_FSTAT, uintptr(fd), base+offset, 0, 0) }
+	fmt.Println(at(4096-size), at(4096-size+8), at(4096-80), at(4096), at(2*4096), call(syscall.SYS_FSTAT, uintptr(fd), 0, 0, 0), call(syscall.SYS_FSTAT, 12345, base, 0, 0))
+	st := (*syscall.Stat_t)(unsafe.Pointer(base + 4096 - size))
+	clear(page[:4096])
+	fmt.Println(at(4096-size), st.Atim.Sec, st.Mtim.Sec, st.Ctim.Sec, st.Size)
+	for i, b := range page[:4096-size] {
+		if b != 0 {
+			fmt.Println("byte", i, "changed")
+		}
+	}
+	// A call that fails leaves what the buffer has, though it looks like times.
+	mark := syscall.NsecToTimespec(time.Now().UnixNano())
+	st.Mtim = mark
+	fmt.Println(newfstatat(missing, base+4096-size), st.Mtim == mark, newfstatat(path, base+4096-size), st.Mtim.Sec)
+}
+
+func newfstatat(path *byte, at uintptr) syscall.Errno {
+	number := map[string]uintptr{"amd64": 262, "arm64": 79}[runtime.GOARCH]
+	working := -100 // AT_FDCWD
+	_, _, errno := syscall.Syscall6(number, uintptr(working), uintptr(unsafe.Pointer(path)), at, 0, 0, 0)
+	return errno
 }
