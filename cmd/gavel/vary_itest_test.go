@@ -22,6 +22,8 @@ var planted = []struct{ dimension, script string }{
 	{"timezone", `date -d @86400 '+%F %H:%M' > out`},
 	{"clock", `date +%F > out`}, // the same on any two machines today
 	{"clock", `date +%s%N > out`},
+	{"clock", `touch new; stat -c %Y new > out`},
+	{"clock", `echo x > new; tar --owner=0 --group=0 --mode=644 -cf out new`},
 	{"cpus", `nproc > out`},
 	{"order", `ls -U parts > out`},
 	{"addresses", `grep -m1 stack /proc/self/maps > out`},
