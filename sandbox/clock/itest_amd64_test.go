@@ -12,6 +12,14 @@ func TestNarrowTimesOfFiles(t *testing.T) {
 	}
 }
 
+// Who makes itself untraceable gets no times of files rather than others.
+func TestUntracedChild(t *testing.T) {
+	script := `$| = 1; $p = syscall 56, 0x800011, 0, 0, 0, 0; if (!$p) { print((stat "/") ? "times" : $!, "\n"); syscall 231, 0 } waitpid $p, 0; print((stat "/") ? "times" : $!, "\n")`
+	if o, got := carryOut(t, nobody(shown(60, "perl", "-e", script))); o.Code != 0 || got != "Function not implemented\ntimes\n" {
+		t.Errorf("%+v %q", o, got)
+	}
+}
+
 // Programs of the older architecture, which the kernel still runs.
 func TestNarrowPrograms(t *testing.T) {
 	file := build(t, "386")

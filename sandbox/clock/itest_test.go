@@ -77,8 +77,8 @@ func TestLibc(t *testing.T) {
 func TestTimesOfFilesInOtherLanguages(t *testing.T) {
 	const start = "2208988800"
 	file := compile(t, "-static")
-	dir := filepath.Join(scratch, "times")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(scratch, "times-")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(dir, 65534, 65534); err != nil {
