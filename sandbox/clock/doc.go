@@ -96,7 +96,7 @@
 // # Cost
 //
 // As measured on two cores of amd64 by the benchmarks: a command that only starts takes 3 to
-// 4 milliseconds more, which is the launcher; two hundred commands under a shell take 1.2
+// 4 milliseconds more, which is the launcher; two hundred commands under a shell take 1.2 to 1.7
 // times as long; asking the time takes 7 microseconds instead of a tenth of one. A fork or exec
 // has two or three stops, a signal one; all else is as fast as ever.
 //
