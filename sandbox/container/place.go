@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -164,10 +165,8 @@ func (p *Place) Remove() error {
 	errs := []error{os.RemoveAll(filepath.Join(p.Dir, cpusDir))}
 	for _, path := range []string{filepath.Join(p.Dir, runsDir), filepath.Join(p.Dir, lockName), p.Dir} {
 		err := os.Remove(path)
-		if path == p.Dir && errors.Is(err, unix.ENOTEMPTY) {
-			if _, lockErr := os.Lstat(filepath.Join(p.Dir, lockName)); lockErr == nil {
-				err = nil // the next has taken it: our lock's name is gone
-			}
+		if path == p.Dir && errors.Is(err, unix.ENOTEMPTY) && p.onlyOurs() {
+			err = nil // the next is taking it: our lock's name is gone
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
@@ -175,6 +174,14 @@ func (p *Place) Remove() error {
 	}
 	// Last, so that whoever takes it next finds nothing half removed.
 	return errors.Join(append(errs, p.Release())...)
+}
+
+// onlyOurs says whether nothing stands in the directory but what every runner makes there.
+func (p *Place) onlyOurs() bool {
+	entries, err := os.ReadDir(p.Dir)
+	return err == nil && !slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return !slices.Contains([]string{lockName, runsDir, cpusDir}, e.Name())
+	})
 }
 
 // NewRunID names a run as nobody else's.

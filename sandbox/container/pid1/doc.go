@@ -16,7 +16,9 @@ const Path = "/.gavel-init"
 
 // Threads is how many processes and threads this program takes of a container's
 // limit at most: what the Go runtime makes with one processor, and spareThreads.
-const Threads = 16
+const Threads = 32
 
 // spareThreads are made before the command starts, so that none is needed after.
-const spareThreads = 4
+// Four were once too few of thousands of fork bombs: threads on their way to rest are
+// not found by the runtime, which then makes another, or ends the process.
+const spareThreads = 16

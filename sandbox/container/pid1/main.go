@@ -51,6 +51,7 @@ func Main() {
 	// that the command sends ends the sandbox, and as handlers, unlike ignored
 	// signals, do not pass through exec, the command starts with every default.
 	signal.Notify(make(chan os.Signal, 1))
+	signal.Reset(syscall.SIGCHLD) // harmless, and a fork bomb's thousands would keep threads busy
 
 	order, err := ReadOrder(os.Stdin)
 	if err != nil {
