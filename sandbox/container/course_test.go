@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,10 +95,16 @@ func TestCourseWatch(t *testing.T) {
 						time.AfterFunc(d, what)
 					}
 				}
-				after(c.start, func() { fmt.Fprint(&co.Report, "started\n") })
-				after(c.end, func() { fmt.Fprint(&co.Report, "ended 0 0 0\n"); ended <- nil })
+				var one sync.Mutex // one goroutine writes a report
+				say := func(line string) {
+					one.Lock()
+					defer one.Unlock()
+					fmt.Fprint(&co.Report, line)
+				}
+				after(c.start, func() { say("started\n") })
+				after(c.end, func() { say("ended 0 0 0\n"); ended <- nil })
 				if c.end < 0 { // PID 1 says so, and does not exit
-					after(1500*time.Millisecond, func() { fmt.Fprint(&co.Report, "ended 0 0 0\n") })
+					after(1500*time.Millisecond, func() { say("ended 0 0 0\n") })
 				}
 				after(c.cancel, cancel)
 				after(c.loses, func() { ended <- lost })

@@ -19,6 +19,7 @@ import (
 	"gavel/sandbox/clock"
 	"gavel/sandbox/cpus"
 	"gavel/sandbox/seccomp"
+	"gavel/sandbox/signals"
 )
 
 // exitFault is the container's exit code when this program could not do its
@@ -165,6 +166,9 @@ func (e launchError) Error() string { return e.err.Error() }
 // start begins the command with standard output as both its streams, so that
 // the log keeps the order in which it wrote. wait returns how the command ended.
 func start(o Order) (wait func() (syscall.WaitStatus, error), err error) {
+	if err := signals.Default(); err != nil {
+		return nil, fmt.Errorf("forgetting what the worker ignores: %w", err)
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"gavel/sandbox/clock"
 	"gavel/sandbox/seccomp"
+	"gavel/sandbox/signals"
 
 	"gavel/sandbox/cpus"
 )
@@ -73,6 +74,9 @@ func runBox() {
 // run starts the command and sees it to its end. It returns where it could not
 // be executed.
 func run(plan *Plan, program string) error {
+	if err := signals.Default(); err != nil {
+		exit(Report{Kind: SetupFailed, Text: "forgetting what the worker ignores: " + err.Error()})
+	}
 	start := time.Now()
 	if plan.Clock {
 		tree, err := clock.Start(plan.Time, clock.Command{
