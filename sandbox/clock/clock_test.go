@@ -363,7 +363,7 @@ func TestRefusedFromOutside(t *testing.T) {
 	}{
 		"ptrace": {[]uint32{unix.SYS_PTRACE}, "tracing the command"},
 		"filter": {[]uint32{unix.SYS_SECCOMP}, "installing a filter that notifies"},
-		"memory": {[]uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PREAD64}, "reaching the command's memory"},
+		"memory": {[]uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PWRITE64}, "reaching the command's memory"},
 	} {
 		d := shown(0, "echo", "ran")
 		d.Outer = refusing(c.calls...)
