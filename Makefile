@@ -27,7 +27,7 @@ test: ## all that needs neither root nor Docker
 
 itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap and debootstrap; fails without them
 	@sh .ci/need-itest
-	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 30m ./sandbox/... ./worker/... ./cmd/...
+	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 60m ./sandbox/... ./worker/... ./cmd/...
 
 probe: $(INIT) ## escapes and exhaustion against every runner of this machine; PROBE=-v prints each
 	@sh .ci/need-itest probe

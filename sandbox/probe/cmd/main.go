@@ -1,7 +1,7 @@
 // Command cmd probes every runner that this machine can have: native, of the host
 // and of an image, as root and as a user without privileges, docker, and oci with
 // runc and crun; each as it is and, where the runner can vary the environment,
-// varied. It prints package probe's table and then, in a sentence each, what
+// varied in what tries to get out. It prints package probe's table and then, in a sentence each, what
 // succeeded and what could not be tried, and exits with 1 if that is anything. It
 // needs root, a Docker engine, both runtimes, and the source it was built from.
 package main
@@ -28,6 +28,7 @@ type options struct {
 	only    *regexp.Regexp
 	runners *regexp.Regexp
 	vary    bool
+	varyAll bool
 	child   string // directory of a suite that runs as another user and writes its reports as JSON
 	program string // of the child
 }
@@ -56,7 +57,8 @@ func parse() options {
 	flag.BoolVar(&o.verbose, "v", false, "print every probe as it ends")
 	only := flag.String("only", "", "only probes whose name or category matches")
 	runners := flag.String("runner", "", "only runners whose name matches")
-	flag.BoolVar(&o.vary, "vary", true, "probe runners that can vary the environment once more, varied")
+	flag.BoolVar(&o.vary, "vary", true, "probe runners that can vary the environment once more, varied: all that tries to get out")
+	flag.BoolVar(&o.varyAll, "vary-all", false, "and all that exhausts, outlives or leaves something too, which takes minutes each")
 	flag.StringVar(&o.child, "child", "", "for its own use")
 	flag.StringVar(&o.program, "program", "", "for its own use")
 	flag.Parse()

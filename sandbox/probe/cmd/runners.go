@@ -117,7 +117,7 @@ func probeAll(ctx context.Context, o options, base string, planted *probe.Plante
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-runner", o.runners.String(), "-vary=" + strconv.FormatBool(o.vary)}
+	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-runner", o.runners.String(), "-vary=" + strconv.FormatBool(o.vary), "-vary-all=" + strconv.FormatBool(o.varyAll)}
 	if o.verbose {
 		args = append(args, "-v")
 	}
@@ -203,11 +203,16 @@ func probeOne(ctx context.Context, o options, c contender, base string, planted 
 		return reports, nil
 	}
 	opts.Name, opts.Variation, opts.Each = c.name+"+varied", variation, o.each(c.name+"+varied")
+	opts.Only = func(p probe.Probe) bool { return o.selected(p) && (o.varyAll || !slow[p.Category]) }
 	if report, err = probe.Run(ctx, r, opts); err != nil {
 		return nil, err
 	}
 	return append(reports, report), nil
 }
+
+// slow are the categories whose probes take the machine's time, and to whose limits a
+// variation means nothing.
+var slow = map[probe.Category]bool{probe.Outputs: true, probe.Exhaustion: true, probe.Orphans: true}
 
 // variationFor is the most that a runner can vary, and why that is not all.
 func variationFor(ctx context.Context, r sandbox.Runner, root, dir string) (v sandbox.Variation, why string, err error) {
