@@ -78,6 +78,10 @@ type Config struct {
 	// Runtime is an OCI runtime: one that the Docker engine knows, such as "runsc",
 	// or, of the sandbox "oci", a program of this machine, such as "crun".
 	Runtime string `json:"runtime,omitempty"`
+	// SpareContainer has the sandbox "docker" keep one started container waiting for
+	// the next build like the last: a build then starts several times as fast, and an
+	// idle worker shows in docker ps.
+	SpareContainer bool `json:"spare_container,omitempty"`
 	// ImageBytes bounds the images that it keeps, unpacked or in the engine; 32 GiB unless set.
 	ImageBytes int64 `json:"image_bytes,omitempty"`
 
@@ -190,6 +194,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("sandbox %q is none of %s", c.Sandbox, strings.Join(Sandboxes, ", "))
 	case c.Runtime != "" && c.Sandbox == SandboxNative:
 		return fmt.Errorf("runtime %q needs the sandbox %q or %q", c.Runtime, SandboxDocker, SandboxOCI)
+	case c.SpareContainer && c.Sandbox != SandboxDocker:
+		return fmt.Errorf("a spare container needs the sandbox %q", SandboxDocker)
 	case c.ImageBytes < 1<<20:
 		return fmt.Errorf("room for images of %d bytes is too small; want at least 1 MiB", c.ImageBytes)
 	case c.Price != nil && c.PricePerSecond != nil:

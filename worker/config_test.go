@@ -44,6 +44,7 @@ func TestConfigRefusals(t *testing.T) {
 		"malformed":      {`"1.25"`, `"1.2.5"`, "amount of credits"},
 		"two prices":     {`"1.25"`, `"1","price_per_second":"1"`, "both set"},
 		"sandbox":        {`"w1"`, `"w1","sandbox":"chroot"`, "chroot"},
+		"spare":          {`"w1"`, `"w1","spare_container":true`, "needs the sandbox"},
 		"runtime":        {`"w1"`, `"w1","runtime":"runsc"`, "needs the sandbox"},
 		"slots":          {`"w1"`, `"w1","slots":-1`, "slots"},
 		"cache":          {`"w1"`, `"w1","cache_bytes":5`, "too small"},

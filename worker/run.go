@@ -122,7 +122,7 @@ func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, 
 	scratch, images, name := filepath.Join(c.Dir, "sandbox"), filepath.Join(c.Dir, "images"), hex.EncodeToString(owner[:16])
 	switch c.Sandbox {
 	case SandboxDocker:
-		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, Owner: name})
+		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, NoSpare: !c.SpareContainer, Owner: name})
 	case SandboxOCI:
 		return openOCI(ctx, c.Runtime, oci.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
 	}

@@ -31,6 +31,8 @@ beside --config override it. These keys have no flag:
                    an epoch, by how long builds took it so far)
   finished_price   what it asks in an auction for a result that it has already; unset,
                    it bids for its slot alone
+  spare_container  true: the sandbox docker keeps one container started for the next
+                   build like the last, which then starts several times as fast
 
 In a batch pool work goes to the cheapest ask first, up to its capacity, then to the
 next; a worker whose ask is above the pool's reserve gets none.

@@ -61,6 +61,8 @@ type Config struct {
 	// ImageBytes bounds what the images that this owner took take of the engine's
 	// disk, each counted with what it shares; 0 is no bound.
 	ImageBytes int64
+	// NoSpare starts every container when its Run comes: none waits for one idle.
+	NoSpare bool
 	// Owner labels what this runner makes (gavel.owner). Two workers must not
 	// share it: each removes what bears its owner and is not its own run.
 	Owner string

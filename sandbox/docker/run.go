@@ -46,7 +46,7 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (sandbox.Result, error
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	if k, ok := kindOf(s, shown); ok {
+	if k, ok := kindOf(s, shown); ok && !r.config.NoSpare {
 		r.makeSpare(k, facts)
 	}
 	return res, nil
