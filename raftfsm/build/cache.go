@@ -1,6 +1,10 @@
 package build
 
-import "gavel/raftfsm/wire"
+import (
+	"slices"
+
+	"gavel/raftfsm/wire"
+)
 
 // CacheKey is what a verified result answers for: the requester's own
 // submissions of the same action to the same pool.
@@ -21,5 +25,5 @@ func (b *Build) Answers(t *Terms, house bool) bool {
 	if !house {
 		domains += 3
 	}
-	return t.Cached && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains && t.Vary&^b.Varied() == 0
+	return t.Cached && slices.Equal(b.Terms.Expect, t.Expect) && b.Verified() && b.Terms.Validators >= t.Validators && b.Terms.ValueAtRisk >= t.ValueAtRisk && b.Domains >= domains && t.Vary&^b.Varied() == 0
 }

@@ -14,5 +14,6 @@ const (
 	MaxPlatformBytes  = 256            // "host" or an image digest
 	MaxPlatforms      = 256            // roots one worker offers
 	MaxClassBytes     = 512            // a fingerprint class
+	MaxExpected       = 64             // published digests that a submission is held against; a command is at most 64 KiB
 	MaxTransfers      = 4 * MaxWorkers // a forfeit or a fine of each worker, and the fees
 )

@@ -36,6 +36,21 @@ type Terms struct {
 	Vary Dimensions
 	// Cached lets an earlier verified result of the same requester answer.
 	Cached bool
+	// Expect are digests that somebody else published for outputs, sorted by path.
+	// They decide nothing: evidence says whether the farm's result has them.
+	Expect []Expected
+}
+
+// Expected is an output's published digest.
+type Expected struct {
+	Path   string
+	Digest ID // SHA-256 of the file
+}
+
+// Code is the canonical encoding.
+func (x *Expected) Code(c *wire.Coder) {
+	c.String(&x.Path, MaxPathBytes)
+	c.Bytes32(&x.Digest)
 }
 
 // Code is the canonical encoding.
@@ -62,6 +77,7 @@ func (t *Terms) Code(c *wire.Coder) {
 	c.Bytes32(&t.LogKey)
 	c.U32((*uint32)(&t.Vary))
 	c.Bool(&t.Cached)
+	wire.Records(c, &t.Expect, MaxExpected)
 }
 
 // MaxTimeoutMillis bounds a build's own timeout: a day.
@@ -87,6 +103,8 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 		return fmt.Errorf("%q is what workers offer; name one image by its digest", PlatformImages)
 	case t.Platform == "":
 		return fmt.Errorf("no platform named: want \"host\" or an image digest")
+	case !expectedInOrder(t.Expect):
+		return fmt.Errorf("the expected outputs are not clean relative paths in ascending order")
 	case t.InputBytes > 1<<50:
 		return fmt.Errorf("inputs of %d bytes are too large", t.InputBytes)
 	}
@@ -115,6 +133,15 @@ func (t *Terms) Validate(p *Params, pool *Pool) error {
 			t.Budget, need, t.Reserve, p.AuctioneerFee, t.rebuilds(), p.ValidatorFee, p.UploadFee)
 	}
 	return nil
+}
+
+func expectedInOrder(list []Expected) bool {
+	for i := range list {
+		if !CleanPath(list[i].Path) || i > 0 && list[i-1].Path >= list[i].Path {
+			return false
+		}
+	}
+	return true
 }
 
 // prices holds a maximum price to what the pool's lane demands of it.
