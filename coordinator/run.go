@@ -174,7 +174,7 @@ func (n *node) openLog() (hclog.Logger, error) {
 func (n *node) openConsensus(g *raftfsm.Genesis, links *peers, log hclog.Logger) (*consensus.Node, error) {
 	c := &n.config
 	config := consensus.Config{
-		Dir: filepath.Join(c.Dir, "raft"), Name: c.Name, Bind: c.RaftListen, FSM: n.fsm, Forwarder: links, Log: log,
+		Dir: filepath.Join(c.Dir, "raft"), Name: c.Name, Bind: c.RaftListen, FSM: machine{n.fsm, func(uint64) error { return nil }}, Forwarder: links, Log: log,
 		Tick: time.Duration(g.Params.TickMillis) * time.Millisecond,
 		Pending: func() (pending bool) {
 			n.fsm.Read(func(s *raftfsm.State) { _, pending = s.NextDeadline() })

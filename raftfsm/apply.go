@@ -18,12 +18,11 @@ func must(err error) {
 
 // applyEntry carries out one Raft entry. It is total: what cannot be decoded or
 // is not allowed leaves the state as it was and says so in its outcome.
-func (s *State) applyEntry(index uint64, data []byte) []build.Outcome {
+func (s *State) applyEntry(index uint64, data []byte) Applied {
 	s.index = index
 	var batch build.Batch
 	if err := wire.Decode(data, &batch); err != nil {
-		s.rehash()
-		return []build.Outcome{build.Refuse(build.CodeMalformed, "%v", err)}
+		return s.conclude(index, data, []build.Outcome{build.Refuse(build.CodeMalformed, "%v", err)})
 	}
 	proven := s.proveBeacons(batch.Commands)
 	outcomes := make([]build.Outcome, len(batch.Commands))
@@ -33,8 +32,7 @@ func (s *State) applyEntry(index uint64, data []byte) []build.Outcome {
 	s.dispatch()
 	s.forgetSettled()
 	s.spendIncome()
-	s.rehash()
-	return outcomes
+	return s.conclude(index, data, outcomes)
 }
 
 // apply carries out one command.
@@ -291,6 +289,7 @@ func (s *State) changed(b *build.Build) {
 		b.SettledOrder = s.settlements
 		s.settled = append(s.settled, b.ID)
 		s.remember(b)
+		s.settledNow(b)
 	}
 }
 
@@ -390,13 +389,10 @@ func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome 
 		if !demanded || d.Purpose != m.Purpose || d.Round != m.Round {
 			return build.Refuse(build.CodeStale, "nothing waits for this draw")
 		}
-		msg, sig := beacon.Message(s.cluster, m.Purpose, m.Build, m.Round), beacon.Signature(m.Signature)
-		if !proven[provenKey(msg, sig)] {
-			if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
-				return build.Refuse(build.CodeBadBeacon, "%v", err)
-			}
-		}
-		return build.Outcome{Subject: m.Build}
+		return s.checkBeacon(m, proven)
+	}
+	if m.Purpose == build.PurposeCertificate {
+		return s.certify(m, proven)
 	}
 	seed := beacon.Randomness(beacon.Signature(m.Signature))
 	if pool, ok := s.marketPool(m.Build); ok {

@@ -23,7 +23,7 @@ func (d Demand) Message(cluster ID) []byte {
 }
 
 // Demands lists the signatures that the state asks for: those of builds, oldest
-// first, then those of markets, by pool. A coordinator signs nothing else.
+// first, then those of markets, by pool, then the certificate of settled builds. A coordinator signs nothing else.
 func (s *State) Demands() []Demand {
 	var out []Demand
 	for _, b := range s.Live() {
@@ -37,6 +37,9 @@ func (s *State) Demands() []Demand {
 		if d, ok := k.Demand(); ok {
 			out = append(out, Demand{d.Purpose, k.ID, d.Round})
 		}
+	}
+	if d, ok := s.certificateDemand(); ok {
+		out = append(out, d)
 	}
 	return out
 }

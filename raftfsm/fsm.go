@@ -6,18 +6,22 @@ import (
 	"io"
 	"sync"
 
-	"github.com/hashicorp/raft"
-
+	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 )
 
-// FSM is the state machine as hashicorp/raft drives it.
+// FSM is the state machine as a node drives it, entry by entry.
 type FSM struct {
 	mu      sync.RWMutex
 	genesis *Genesis
 	state   *State
 	changed chan struct{} // closed, and replaced, by every Apply and Restore
+	observe func(Applied)
 }
+
+// Observe has fn told of every entry that is applied from now on, under the
+// state's lock and in order: it must be quick. It is called before the first Apply.
+func (f *FSM) Observe(fn func(Applied)) { f.observe = fn }
 
 // New makes the state machine of a cluster, before its first entry.
 func New(g *Genesis) (*FSM, error) {
@@ -32,13 +36,16 @@ func New(g *Genesis) (*FSM, error) {
 }
 
 // Apply carries out one Raft entry, a canonical build.Batch, and returns
-// []build.Outcome, one for each command.
-func (f *FSM) Apply(l *raft.Log) any {
+// an outcome for each command.
+func (f *FSM) Apply(index uint64, data []byte) []build.Outcome {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := f.state.applyEntry(l.Index, l.Data)
+	out := f.state.applyEntry(index, data)
+	if f.observe != nil {
+		f.observe(out)
+	}
 	f.announce()
-	return out
+	return out.Outcomes
 }
 
 // announce wakes who waits for a change.
@@ -85,15 +92,14 @@ func (f *FSM) WaitApplied(ctx context.Context, index uint64) error {
 }
 
 // Snapshot encodes the state as it is now.
-func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+func (f *FSM) Snapshot() (index uint64, raw []byte) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return persisted(wire.Encode(snapshot{f.state})), nil
+	return f.state.index, wire.Encode(snapshot{f.state})
 }
 
 // Restore replaces the state by a snapshot's.
-func (f *FSM) Restore(r io.ReadCloser) error {
-	defer r.Close()
+func (f *FSM) Restore(r io.Reader) error {
 	s, err := restore(f.genesis, f.state.verify, r)
 	if err != nil {
 		return err
@@ -105,20 +111,3 @@ func (f *FSM) Restore(r io.ReadCloser) error {
 	f.announce()
 	return nil
 }
-
-// persisted is an encoded snapshot on its way to disk.
-type persisted []byte
-
-// Persist writes the snapshot.
-func (p persisted) Persist(sink raft.SnapshotSink) error {
-	if _, err := sink.Write(p); err != nil {
-		sink.Cancel()
-		return fmt.Errorf("writing snapshot: %w", err)
-	}
-	return sink.Close()
-}
-
-// Release frees nothing: the bytes are the garbage collector's.
-func (p persisted) Release() {}
-
-var _ raft.FSM = (*FSM)(nil)

@@ -10,13 +10,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
-
-	"github.com/hashicorp/raft"
 
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
@@ -282,7 +279,7 @@ func (f *farm) send(commands ...build.Command) []build.Outcome {
 	raw := wire.Encode(&build.Batch{Commands: commands})
 	var first []build.Outcome
 	for i, r := range f.replicas {
-		out := r.Apply(&raft.Log{Index: f.index, Data: raw}).([]build.Outcome)
+		out := r.Apply(f.index, raw)
 		if i == 0 {
 			first = out
 		} else if !slices.Equal(first, out) {
@@ -339,10 +336,9 @@ func (f *farm) same() {
 // snapshotRestore replaces a replica by one restored from its snapshot.
 func (f *farm) snapshotRestore(i int) {
 	f.t.Helper()
-	snap, err := f.replicas[i].Snapshot()
-	check(f.t, err)
+	_, snap := f.replicas[i].Snapshot()
 	fresh := f.startReplica()
-	check(f.t, fresh.Restore(io.NopCloser(bytes.NewReader(snap.(persisted)))))
+	check(f.t, fresh.Restore(bytes.NewReader(snap)))
 	f.replicas[i] = fresh
 }
 

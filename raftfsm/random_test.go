@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/hashicorp/raft"
-
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -126,7 +124,7 @@ func (c *chaos) garbage(raw []byte) {
 	c.index++
 	raw = raw[:len(raw)-1-c.rng.IntN(3)]
 	for i, r := range c.replicas {
-		out := r.Apply(&raft.Log{Index: c.index, Data: raw}).([]build.Outcome)
+		out := r.Apply(c.index, raw)
 		if len(out) != 1 || out[0].Code != build.CodeMalformed {
 			c.t.Fatalf("replica %d took a truncated entry: %v", i, out)
 		}

@@ -54,6 +54,8 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		r, ok = &s.keys, true
 	case kindUnbonding:
 		r, ok = unbondings{s}, true
+	case kindEvidence:
+		r, ok = &s.evidence, true
 	case kindPool:
 		p := s.pools[s.poolByID[k.id]]
 		r, ok = p, p != nil
@@ -109,10 +111,11 @@ func (s *State) touchAll() {
 	}
 	s.touch(kindKeys, ID{})
 	s.touch(kindUnbonding, ID{})
+	s.touch(kindEvidence, ID{})
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 3
+const snapshotVersion = 4
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }
@@ -145,6 +148,7 @@ func (n snapshot) Code(c *wire.Coder) {
 	text := func(c *wire.Coder, k *string) { c.String(k, build.MaxNameBytes) }
 	wire.SortedMap(c, &s.pools, MaxPools, cmp.Compare[string], text, codePointer[build.Pool])
 	wire.SortedMap(c, &s.markets, MaxPools, cmp.Compare[string], text, codePointer[build.Market])
+	s.evidence.Code(c)
 }
 
 func codePointer[T any, P interface {

@@ -84,6 +84,7 @@ type State struct {
 	keys        KeyGeneration
 	requests    map[ID]*request
 	unbonds     []unbonding // in order of At
+	evidence    logState
 
 	// Derived from the above; rebuilt at restore.
 	live       map[ID]*build.Build
@@ -322,6 +323,9 @@ func (s *State) NextDeadline() (at int64, ok bool) {
 		at, ok = s.unbonds[0].At, true
 	}
 	if d := s.keys.Deadline; d > 0 && (!ok || d < at) {
+		at, ok = d, true
+	}
+	if d, open := s.epochDeadline(); open && (!ok || d < at) {
 		at, ok = d, true
 	}
 	if m, d := s.nextMarket(); m != nil && (!ok || d < at) {

@@ -139,6 +139,7 @@ const (
 	kindUnbonding recordKind = 10
 	kindPool      recordKind = 11
 	kindMarket    recordKind = 12
+	kindEvidence  recordKind = 13
 )
 
 // recordKey names a record. A market has many: its parts have names.

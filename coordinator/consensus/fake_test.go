@@ -15,15 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 
 	"github.com/hashicorp/raft"
 )
-
-// The state machine of a farm is one that a node can run.
-var _ FSM = (*raftfsm.FSM)(nil)
 
 // fakeFSM is the least state machine there is: it remembers request ids in the
 // order of their first appearance, and what ticks came.

@@ -21,8 +21,6 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
-
-	"github.com/hashicorp/raft"
 )
 
 // What the node of a farm is made of fits together.
@@ -170,7 +168,7 @@ func (b *bench) apply(commands []build.Command) ([]build.Outcome, uint64, error)
 	data := wire.Encode(&build.Batch{Commands: commands})
 	var out []build.Outcome
 	for _, m := range b.members {
-		out = m.fsm.Apply(&raft.Log{Index: b.index, Data: data}).([]build.Outcome)
+		out = m.fsm.Apply(b.index, data)
 	}
 	for i := range commands {
 		b.counts[commands[i].Type]++

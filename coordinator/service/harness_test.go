@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
 	"gavel/api"
@@ -230,7 +229,7 @@ func (f *farm) apply(commands ...build.Command) []build.Outcome {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
-	return f.fsm.Apply(&raft.Log{Index: f.index, Data: wire.Encode(&build.Batch{Commands: commands})}).([]build.Outcome)
+	return f.fsm.Apply(f.index, wire.Encode(&build.Batch{Commands: commands}))
 }
 
 // Propose implements Consensus.

@@ -96,6 +96,7 @@ func (b *Build) wantsAuctioneer() bool {
 // Drawn applies the signature that Demand asked for; the caller has verified
 // it. Seed is its SHA-256.
 func (b *Build) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
+	b.proven(b.ID, d, signature)
 	switch d.Purpose {
 	case PurposeAuctioneer:
 		b.Auctioneer = b.drawAuctioneer(e, seed)
@@ -211,6 +212,7 @@ func (b *Build) requeue(e *Env) {
 	b.Bids, b.BiddingDone, b.RevealsDone, b.Sigma = nil, false, false, [48]byte{}
 	b.Posted, b.Allotted, b.Epoch, b.Priced, b.Share = false, ID{}, 0, false, 0
 	b.Winner, b.Price, b.Reference = 0, 0, 0
+	b.Draws = nil
 }
 
 // appoint gives a build to a worker without an auction, at a price that the lane

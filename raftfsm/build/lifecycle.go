@@ -143,6 +143,8 @@ func (b *Build) Clone() *Build {
 	c.Penalties = slices.Clone(b.Penalties)
 	c.Names = slices.Clone(b.Names)
 	c.Attempts = slices.Clone(b.Attempts)
+	c.Draws = slices.Clone(b.Draws)
+	c.Terms.Expect = slices.Clone(b.Terms.Expect)
 	c.Transfers = slices.Clone(b.Transfers)
 	c.Used = slices.Clone(b.Used)
 	return &c

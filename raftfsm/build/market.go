@@ -133,7 +133,7 @@ func (m *Market) Demand() (Demand, bool) {
 func (m *Market) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 	switch d.Purpose {
 	case PurposeSeal:
-		m.unseal(e, seed)
+		m.unseal(e, d, signature, seed)
 	case PurposeAsks:
 		m.remake(e, func() { m.Epoch.tied(e, signature) })
 	case PurposeCandle:

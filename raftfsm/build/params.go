@@ -56,6 +56,7 @@ type Params struct {
 	PanelGapMillis    int64 // panel starts at least this long after the last first-round start
 	RetryMillis       int64 // pause before an auction without bids is tried again
 	UnbondMillis      int64 // how long withdrawn stake stays locked
+	EpochMillis       int64 // how long the log's epochs gather entries
 	AuctioneerFee     escrow.Credits
 	ValidatorFee      escrow.Credits
 	UploadFee         escrow.Credits
@@ -69,7 +70,7 @@ func DefaultParams() Params {
 	return Params{
 		TickMillis: 100, BiddingMillis: 300, RevealMillis: 30_000, AuctioneerMillis: 2_000,
 		LeaseMillis: 5_000, GraceMillis: 60_000, MillisPerMB: 1_000, UploadMillis: 60_000,
-		MaxDeadlineMillis: 24 * 3_600_000, PanelGapMillis: 2_000, RetryMillis: 1_000, UnbondMillis: 48 * 3_600_000,
+		MaxDeadlineMillis: 24 * 3_600_000, PanelGapMillis: 2_000, RetryMillis: 1_000, UnbondMillis: 48 * 3_600_000, EpochMillis: 2_000,
 		AuctioneerFee: 100_000, ValidatorFee: 1_000_000, UploadFee: 1_000_000,
 		GammaPPM: 250_000, PMaxPPM: 100_000, Treasury: TreasuryKeep,
 	}
@@ -78,7 +79,7 @@ func DefaultParams() Params {
 // Code is the canonical encoding.
 func (p *Params) Code(c *wire.Coder) {
 	for _, v := range []*int64{&p.TickMillis, &p.BiddingMillis, &p.RevealMillis, &p.AuctioneerMillis, &p.LeaseMillis,
-		&p.GraceMillis, &p.MillisPerMB, &p.UploadMillis, &p.MaxDeadlineMillis, &p.PanelGapMillis, &p.RetryMillis, &p.UnbondMillis} {
+		&p.GraceMillis, &p.MillisPerMB, &p.UploadMillis, &p.MaxDeadlineMillis, &p.PanelGapMillis, &p.RetryMillis, &p.UnbondMillis, &p.EpochMillis} {
 		c.I64(v)
 	}
 	for _, v := range []*escrow.Credits{&p.AuctioneerFee, &p.ValidatorFee, &p.UploadFee} {
@@ -97,7 +98,7 @@ func (p *Params) Validate() error {
 	}{
 		{"tick", p.TickMillis}, {"bidding", p.BiddingMillis}, {"reveal", p.RevealMillis}, {"auctioneer", p.AuctioneerMillis},
 		{"lease", p.LeaseMillis}, {"grace", p.GraceMillis}, {"upload", p.UploadMillis}, {"max deadline", p.MaxDeadlineMillis},
-		{"retry", p.RetryMillis}, {"unbond", p.UnbondMillis},
+		{"retry", p.RetryMillis}, {"unbond", p.UnbondMillis}, {"epoch", p.EpochMillis},
 	} {
 		if v.value <= 0 || v.value > 1<<40 {
 			return fmt.Errorf("%s is %d ms, want above 0 and at most 2^40", v.name, v.value)

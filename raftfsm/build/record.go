@@ -1,6 +1,8 @@
 package build
 
 import (
+	"slices"
+
 	"gavel/raftfsm/draw"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -135,6 +137,40 @@ func (a *Attempt) Active() bool { return a.State == AttemptAssigned || a.State =
 // Result is the digest of an opened attempt.
 func (a *Attempt) Result() ID { return a.Opening.Summary.Digest() }
 
+// DrawProof is a beacon signature that something of the build followed from: a
+// draw can be made again from it with the group's public key alone.
+type DrawProof struct {
+	Subject   ID // the build; for a shared draw its market
+	Purpose   string
+	Round     uint64
+	Signature [48]byte
+}
+
+// Code is the canonical encoding.
+func (p *DrawProof) Code(c *wire.Coder) {
+	c.Bytes32(&p.Subject)
+	c.String(&p.Purpose, 32)
+	c.U64(&p.Round)
+	wire.Fixed48(c, &p.Signature)
+}
+
+// proven keeps a signature as evidence. One of each purpose is kept: a replaced
+// auctioneer's is in the log's epochs.
+func (b *Build) proven(subject ID, d Demand, signature [48]byte) {
+	b.Draws = slices.DeleteFunc(b.Draws, func(p DrawProof) bool { return p.Purpose == d.Purpose })
+	b.Draws = append(b.Draws, DrawProof{subject, d.Purpose, d.Round, signature})
+}
+
+// Draw returns the proof of a purpose.
+func (b *Build) Draw(purpose string) (DrawProof, bool) {
+	for _, p := range b.Draws {
+		if p.Purpose == purpose {
+			return p, true
+		}
+	}
+	return DrawProof{}, false
+}
+
 // Sampling is what the beacon said of a build with a sampling rate.
 type Sampling uint8
 
@@ -239,6 +275,7 @@ type Build struct {
 	Panelled   bool        // panel seats are assigned
 	PanelSeats uint32
 	Attempts   []Attempt
+	Draws      []DrawProof // at most one of each purpose
 
 	// Delivery and money.
 	Delivers  bool   // Delivered means something
@@ -272,6 +309,7 @@ func (b *Build) Code(c *wire.Coder) {
 	c.Bool(&b.Panelled)
 	c.U32(&b.PanelSeats)
 	wire.Records(c, &b.Attempts, MaxAttempts)
+	wire.Records(c, &b.Draws, 16)
 	c.Bool(&b.Delivers)
 	c.Bytes32(&b.Delivered)
 	c.U32(&b.Uploader)

@@ -25,12 +25,13 @@ func (m *Market) Seal(e *Env, committed []*Build) {
 }
 
 // unseal makes the draws of the builds of the last seal.
-func (m *Market) unseal(e *Env, randomness [32]byte) {
+func (m *Market) unseal(e *Env, d Demand, signature [48]byte, randomness [32]byte) {
 	m.Sealing = false
 	for _, b := range e.Committed() {
 		if b.State != Committed || b.Seal != m.Seals {
 			continue
 		}
+		b.proven(m.ID, d, signature)
 		if b.Terms.SamplePPM < draw.PPM {
 			b.sample(SealSeed(randomness, b.ID, PurposeSample))
 		}

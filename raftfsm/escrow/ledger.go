@@ -87,6 +87,7 @@ type Ledger struct {
 
 	touchedAccounts  map[[32]byte]struct{}
 	touchedTransfers map[TransferID]struct{}
+	movements        []Movement
 }
 
 // New is the empty ledger of a cluster, named by the hash of its genesis.
@@ -165,4 +166,8 @@ func (l *Ledger) Touched() (accounts [][32]byte, transfers []TransferID) {
 func (l *Ledger) ResetTouched() {
 	l.touchedAccounts = make(map[[32]byte]struct{})
 	l.touchedTransfers = make(map[TransferID]struct{})
+	l.movements = nil
 }
+
+// Movements are the operations since ResetTouched, in order.
+func (l *Ledger) Movements() []Movement { return l.movements }

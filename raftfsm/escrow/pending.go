@@ -46,6 +46,7 @@ func (l *Ledger) Hold(id TransferID, from [32]byte, source Source, amount Credit
 	e.commit()
 	l.pendings[id] = Pending{ID: id, From: from, Source: source, Amount: amount}
 	l.touchedTransfers[id] = struct{}{}
+	l.note(Movement{ID: id, Kind: HeldBack, From: from, To: from, Amount: amount})
 	return nil
 }
 
@@ -100,6 +101,10 @@ func (l *Ledger) end(id TransferID, parts []Part) error {
 	r.pendings--
 	delete(l.pendings, id)
 	e.commitFinished(id)
+	for _, part := range parts {
+		l.note(Movement{ID: id, Kind: Posted, From: p.From, To: part.To, Amount: part.Amount})
+	}
+	l.note(Movement{ID: id, Kind: Returned, From: p.From, To: p.From, Amount: rest})
 	return nil
 }
 

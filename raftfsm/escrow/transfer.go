@@ -38,6 +38,7 @@ func (l *Ledger) Mint(id TransferID, to [32]byte, amount Credits) error {
 		return fmt.Errorf("minting %v to %x: %w", amount, to[:4], err)
 	}
 	e.commitFinished(id)
+	l.note(Movement{ID: id, Kind: Minted, To: to, Amount: amount})
 	return nil
 }
 
@@ -54,6 +55,7 @@ func (l *Ledger) Burn(id TransferID, from [32]byte, amount Credits) error {
 		return fmt.Errorf("burning %v of %x: %w", amount, from[:4], err)
 	}
 	e.commitFinished(id)
+	l.note(Movement{ID: id, Kind: BurnedUp, From: from, Amount: amount})
 	return nil
 }
 
@@ -97,6 +99,14 @@ func (l *Ledger) moveOnce(id TransferID, from [32]byte, source bucket, to [32]by
 		return err
 	}
 	e.commitFinished(id)
+	kind := Moved
+	switch {
+	case source == stake:
+		kind = Withdrawn
+	case target == stake:
+		kind = Deposited
+	}
+	l.note(Movement{ID: id, Kind: kind, From: from, To: to, Amount: amount})
 	return nil
 }
 
