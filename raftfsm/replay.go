@@ -1,0 +1,99 @@
+package raftfsm
+
+import (
+	"gavel/raftfsm/beacon"
+)
+
+// Replay is the state machine as an auditor runs it: entry by entry, from genesis.
+// Signatures of the beacon are taken as they come and proved many at once by
+// Prove; every other check is Apply's own.
+type Replay struct {
+	state  *State
+	proofs *deferred
+}
+
+// NewReplay starts from a genesis.
+func NewReplay(g *Genesis) (*Replay, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	v := &deferred{}
+	s, err := foundState(g, v)
+	if err != nil {
+		return nil, err
+	}
+	return &Replay{s, v}, nil
+}
+
+// Apply carries out the entry at index. It panics only where the state machine
+// of a cluster would have: a broken invariant.
+func (r *Replay) Apply(index uint64, data []byte) Applied { return r.state.applyEntry(index, data) }
+
+// State is the state so far. It must not be changed.
+func (r *Replay) State() *State { return r.state }
+
+// Hash is the state hash after the last entry.
+func (r *Replay) Hash() ID { return r.state.hash }
+
+// Chain binds every entry so far.
+func (r *Replay) Chain() ID { return r.state.evidence.Chain }
+
+// Unproven is how many beacon signatures wait for Prove.
+func (r *Replay) Unproven() int { return len(r.proofs.msgs) }
+
+// Prove verifies the beacon signatures since the last call, two pairings for all
+// of them, and returns the messages and signatures of those that are forged.
+func (r *Replay) Prove() (forged []ForgedBeacon) {
+	p := r.proofs
+	p.find(p.key, p.msgs, p.sigs, &forged)
+	p.msgs, p.sigs = nil, nil
+	return forged
+}
+
+// ForgedBeacon is a signature that is not the group's.
+type ForgedBeacon struct {
+	Message   []byte
+	Signature beacon.Signature
+	Err       error
+}
+
+// deferred takes beacon signatures on credit. The group key is fixed once key
+// generation is done; a handover proves what is open under the old one first.
+type deferred struct {
+	cryptography
+	key  beacon.GroupKey
+	msgs [][]byte
+	sigs []beacon.Signature
+}
+
+func (d *deferred) beacon(key beacon.GroupKey, msg []byte, sig beacon.Signature) error {
+	if key != d.key && len(d.msgs) > 0 {
+		return d.cryptography.beacon(key, msg, sig)
+	}
+	d.key, d.msgs, d.sigs = key, append(d.msgs, msg), append(d.sigs, sig)
+	return nil
+}
+
+func (d *deferred) beacons(key beacon.GroupKey, msgs [][]byte, sigs []beacon.Signature) error {
+	for i := range msgs {
+		if err := d.beacon(key, msgs[i], sigs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find halves a batch that does not hold until the forged ones are alone.
+func (d *deferred) find(key beacon.GroupKey, msgs [][]byte, sigs []beacon.Signature, forged *[]ForgedBeacon) {
+	switch {
+	case len(msgs) == 0:
+	case len(msgs) == 1:
+		if err := d.cryptography.beacon(key, msgs[0], sigs[0]); err != nil {
+			*forged = append(*forged, ForgedBeacon{msgs[0], sigs[0], err})
+		}
+	case beacon.VerifyBatch(key, msgs, sigs) != nil:
+		half := len(msgs) / 2
+		d.find(key, msgs[:half], sigs[:half], forged)
+		d.find(key, msgs[half:], sigs[half:], forged)
+	}
+}
