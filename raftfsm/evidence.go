@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"cmp"
 	"crypto/sha256"
 
 	"gavel/raftfsm/beacon"
@@ -66,6 +67,47 @@ type EpochItem struct {
 	State       ID // the state hash then
 	FarmMillis  int64
 	WallMillis  int64
+	// Secrets are what its entries reveal of things that are not over: until none
+	// stands any more (State.Secret), its entries are the coordinators' alone.
+	Secrets []Secret
+}
+
+// Secret is a build without a verdict whose prices or results are open to the
+// coordinators, or an epoch of a batch pool whose asks are.
+type Secret struct {
+	Subject ID     // the build, or the market
+	Epoch   uint64 // of the market; 0 for a build
+}
+
+// secretBuild says that bids or results of a build are in the log and its
+// verdict is not.
+func secretBuild(b *build.Build) bool {
+	return b.Verdict == 0 && b.State >= build.Revealing && b.State <= build.Panel
+}
+
+// secrets lists what the log must not show yet, sorted.
+func (s *State) secrets() (out []Secret) {
+	for _, id := range wire.SortedKeys(s.live, wire.Compare32) {
+		if secretBuild(s.live[id]) {
+			out = append(out, Secret{Subject: id})
+		}
+	}
+	for _, name := range wire.SortedKeys(s.markets, cmp.Compare[string]) {
+		if m := s.markets[name]; m.AsksOpen() {
+			out = append(out, Secret{m.ID, m.Epoch.Number})
+		}
+	}
+	return out
+}
+
+// Secret says whether x still stands.
+func (s *State) Secret(x Secret) bool {
+	if x.Epoch == 0 {
+		b, live := s.live[x.Subject]
+		return live && secretBuild(b)
+	}
+	m, ok := s.markets[s.poolByID[x.Subject]]
+	return ok && m.Epoch.Number == x.Epoch && m.AsksOpen()
 }
 
 // CertifiedItem is a settled build whose transcript the group has signed.
@@ -94,6 +136,7 @@ type Applied struct {
 	Chain       ID     // after it
 	Outcomes    []build.Outcome
 	Transcripts []TranscriptOf // of builds that settled in it
+	FirstItem   uint64         // how many items all entries before it left
 	Items       []Item
 }
 
@@ -110,7 +153,8 @@ type logState struct {
 	First   uint64 // index of the open epoch's first entry
 	Entries uint64 // in the open epoch
 	Bytes   uint64
-	Since   int64 // farm time of the first
+	Since   int64  // farm time of the first
+	Items   uint64 // left so far, of all kinds
 	// Waiting are settled builds in order; the first Certifying of them are what
 	// the group is asked to sign now.
 	Waiting    []waiting
@@ -129,6 +173,7 @@ func (v *logState) Code(c *wire.Coder) {
 	c.U64(&v.Entries)
 	c.U64(&v.Bytes)
 	c.I64(&v.Since)
+	c.U64(&v.Items)
 	wire.Records(c, &v.Waiting, MaxLive+MaxSettled)
 	c.U32(&v.Certifying)
 	if c.Decoding() && int(v.Certifying) > len(v.Waiting) {
@@ -227,13 +272,18 @@ func (s *State) conclude(index uint64, data []byte, outcomes []build.Outcome) Ap
 		ended = &EpochItem{Number: v.Epochs, First: v.First, Last: index, Entries: v.Entries, Chain: v.Chain, FarmMillis: s.now, WallMillis: s.wall}
 		v.First, v.Entries, v.Bytes, v.Since = 0, 0, 0, 0
 	}
+	first := v.Items
+	v.Items += uint64(len(v.items))
+	if ended != nil {
+		v.Items++
+	}
 	s.touch(kindEvidence, ID{})
 	s.rehash()
 	if ended != nil {
-		ended.State = s.hash
+		ended.State, ended.Secrets = s.hash, s.secrets()
 		v.items = append(v.items, Item{Epoch: ended})
 	}
-	out := Applied{Index: index, Record: record, Chain: v.Chain, Outcomes: outcomes, Transcripts: v.transcripts, Items: v.items}
+	out := Applied{Index: index, Record: record, Chain: v.Chain, Outcomes: outcomes, Transcripts: v.transcripts, FirstItem: first, Items: v.items}
 	v.transcripts, v.items = nil, nil
 	return out
 }

@@ -115,7 +115,7 @@ func (s *State) touchAll() {
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 4
+const snapshotVersion = 5
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }

@@ -87,6 +87,16 @@ type Clearing struct {
 	Units    []Unit
 }
 
+// AsksOpen says that asks of the running epoch are open to the coordinators and
+// its price is not fixed: nobody else may read them yet.
+func (m *Market) AsksOpen() bool {
+	l := &m.Epoch
+	if l.Last != nil && l.Last.Number >= l.Number {
+		return false
+	}
+	return slices.ContainsFunc(l.Asks, func(a Ask) bool { return a.Opened })
+}
+
 // Code is the canonical encoding.
 func (l *Clearing) Code(c *wire.Coder) {
 	c.U64(&l.Number)
