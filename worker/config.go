@@ -13,6 +13,7 @@ import (
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/worker/engine"
 )
 
 // Amount is an amount of credits, written as a decimal string such as "1.25".
@@ -33,13 +34,13 @@ func (a *Amount) UnmarshalText(text []byte) error {
 
 // The kinds of sandbox.
 const (
-	SandboxNative = "native"
-	SandboxDocker = "docker"
-	SandboxOCI    = "oci"
+	SandboxNative = engine.Native
+	SandboxDocker = engine.Docker
+	SandboxOCI    = engine.OCI
 )
 
 // Sandboxes are all kinds.
-var Sandboxes = []string{SandboxNative, SandboxDocker, SandboxOCI}
+var Sandboxes = engine.Kinds
 
 // The ways in which a worker can be made to misbehave, on purpose: for
 // demonstrations and tests of what the farm does about it.

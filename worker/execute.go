@@ -2,11 +2,9 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -14,11 +12,12 @@ import (
 	"gavel/cas"
 	"gavel/raftfsm/build"
 	"gavel/sandbox"
+	"gavel/worker/engine"
 )
 
 // errUnfit is wrapped by errors that no retry on this worker can mend: the lease
 // is given up.
-var errUnfit = errors.New("this worker cannot build it")
+var errUnfit = engine.ErrUnfit
 
 // blobs is the content a lease opens to this worker.
 type blobs interface {
@@ -79,7 +78,7 @@ type sandboxed struct {
 
 // Execute implements executor. Errors that wrap errUnfit are final.
 func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
-	a, err := fetchAction(ctx, s.blobs, j.Action)
+	a, err := engine.FetchAction(ctx, s.blobs, j.Action)
 	if err != nil {
 		return nil, err
 	}
@@ -96,20 +95,20 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 		return nil, fmt.Errorf("fetching the input tree: %w", err)
 	}
 	defer release()
-	if err := clearDir(j.outputs()); err != nil {
+	if err := engine.ClearDir(j.outputs()); err != nil {
 		return nil, err
 	}
-	spec := specOf(a, dir, j.outputs())
+	spec := engine.Spec(a, dir, j.outputs())
 	spec.Log = j.Log
 	p := &product{Action: a, Started: time.Now(), Fetching: fetching}
 	s.log.Info("command begins", "build", full(j.Build), "lease", short(j.Lease))
 	heard := j.Begin(ctx)
-	res, err := s.run(ctx, spec)
+	res, err := engine.Run(ctx, s.runner, spec)
 	p.Finished = time.Now()
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("command ended", "build", full(j.Build), "lease", short(j.Lease), "status", statuses[res.Status],
+	s.log.Info("command ended", "build", full(j.Build), "lease", short(j.Lease), "status", engine.Statuses[res.Status],
 		"exit_code", res.ExitCode, "setup_us", res.SetupNanos/1000, "run_us", res.RunNanos/1000)
 	if res.Detail != "" {
 		fmt.Fprintf(j.Log, "gavel: %s\n", res.Detail)
@@ -118,7 +117,7 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 		fmt.Fprintf(j.Log, "gavel: the command printed more than the %d bytes of log that are kept\n", spec.Limits.WithDefaults().LogBytes)
 	}
 	var note string
-	if p.Manifest, note, err = manifestOf(ctx, res, j.outputs(), spec.Outputs); err != nil {
+	if p.Manifest, note, err = engine.Manifest(ctx, res, j.outputs(), spec.Outputs); err != nil {
 		return nil, err
 	}
 	if note != "" {
@@ -131,32 +130,4 @@ func (s *sandboxed) Execute(ctx context.Context, j *job) (*product, error) {
 	p.Findings, err = s.explore(ctx, j, spec, p.Manifest)
 	p.Varying = time.Since(began)
 	return p, err
-}
-
-// run runs a command. One that no sandbox would run has failed, on every
-// machine alike, so that the requester is told why; one that this machine cannot
-// run is left to others.
-func (s *sandboxed) run(ctx context.Context, spec sandbox.Spec) (sandbox.Result, error) {
-	if err := spec.Validate(); err != nil {
-		return sandbox.Result{Status: sandbox.Exited, ExitCode: sandbox.ExitNotExecutable, Detail: err.Error()}, nil
-	}
-	res, err := s.runner.Run(ctx, spec)
-	if errors.Is(err, sandbox.ErrRefused) {
-		return res, fmt.Errorf("%w: %w", errUnfit, err)
-	}
-	if err != nil {
-		return res, fmt.Errorf("running the command: %w", err)
-	}
-	return res, nil
-}
-
-// clearDir makes dir an empty directory.
-func clearDir(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("emptying a work directory: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making a work directory: %w", err)
-	}
-	return nil
 }

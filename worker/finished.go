@@ -10,6 +10,7 @@ import (
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
+	"gavel/worker/engine"
 )
 
 // finishedRecord is a bid that sells a result the worker has already, by
@@ -133,7 +134,7 @@ func (w *workshop) handOver(ctx context.Context, l lease, f *finishedRecord, r *
 	if err := os.CopyFS(j.outputs(), os.DirFS(outputs)); err != nil {
 		return fmt.Errorf("copying the finished result: %w", err)
 	}
-	a, err := fetchAction(ctx, w.blobs, l.action)
+	a, err := engine.FetchAction(ctx, w.blobs, l.action)
 	if err != nil {
 		return err
 	}

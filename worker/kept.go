@@ -14,6 +14,7 @@ import (
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
+	"gavel/worker/engine"
 )
 
 // The names in a work directory, and in the kept directory it becomes.
@@ -43,7 +44,7 @@ type kept struct {
 // openKept prepares the directories and removes what a crash has left in them.
 func openKept(dir string, limit int64, rs records, log *slog.Logger) (*kept, error) {
 	k := &kept{dir: dir, limit: limit, journal: rs, log: log}
-	if err := clearDir(filepath.Join(dir, "work")); err != nil {
+	if err := engine.ClearDir(filepath.Join(dir, "work")); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "kept"), 0o700); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"gavel/api/action"
 	"gavel/raftfsm/build"
+	"gavel/worker/engine"
 )
 
 // idler commits, as a validator, to a result without outputs, and builds
@@ -30,11 +31,11 @@ func (i *idler) Execute(ctx context.Context, j *job) (*product, error) {
 // pretend makes a product without running anything; to the farm it looks like a
 // very fast machine.
 func pretend(ctx context.Context, from blobs, j *job, result func(*action.Action) *build.Manifest) (*product, error) {
-	a, err := fetchAction(ctx, from, j.Action)
+	a, err := engine.FetchAction(ctx, from, j.Action)
 	if err != nil {
 		return nil, err
 	}
-	if err := clearDir(j.outputs()); err != nil {
+	if err := engine.ClearDir(j.outputs()); err != nil {
 		return nil, err
 	}
 	p := &product{Action: a, Started: time.Now()}

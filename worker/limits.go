@@ -4,9 +4,7 @@ import "time"
 
 // Bounds on what a worker reads, holds and waits for.
 const (
-	maxConfigBytes  = 64 << 10 // a page of settings
-	maxActionBytes  = 1 << 20  // a REAPI Action is a few hundred bytes
-	maxCommandBytes = 4 << 20  // above what the kernel takes as arguments and environment
+	maxConfigBytes = 64 << 10 // a page of settings
 
 	// maxTasks bounds what is under way or remembered at once; a farm that asks
 	// for more of one worker is answered in portions.
@@ -29,9 +27,6 @@ const (
 	// logAway is how long the log may wait for a cluster that takes none; what
 	// came in the meantime is then dropped, and said.
 	logAway = 30 * time.Second
-	// maxManifestBytes bounds a manifest as coordinators read it: MaxOutputs paths
-	// of ordinary length.
-	maxManifestBytes = 64 << 20
 
 	// logFlush bounds what the end of a log may delay the commitment by.
 	logFlush = 2 * time.Second

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,10 +24,8 @@ import (
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
 	"gavel/sandbox"
-	"gavel/sandbox/docker"
-	"gavel/sandbox/native"
-	"gavel/sandbox/oci"
 	"gavel/verify/keys"
+	"gavel/worker/engine"
 )
 
 // Run is a worker's life: it begins with what its journal remembers and ends
@@ -119,38 +116,9 @@ func open(ctx context.Context, c Config, log *slog.Logger, closers *[]func() err
 }
 
 func openRunner(ctx context.Context, c Config, owner build.ID) (sandbox.Runner, error) {
-	scratch, images, name := filepath.Join(c.Dir, "sandbox"), filepath.Join(c.Dir, "images"), hex.EncodeToString(owner[:16])
-	switch c.Sandbox {
-	case SandboxDocker:
-		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, NoSpare: !c.SpareContainer, Owner: name})
-	case SandboxOCI:
-		return openOCI(ctx, c.Runtime, oci.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: name})
-	}
-	return native.New(ctx, native.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes})
-}
-
-// openOCI uses the runtime that was asked for, or else the first of the usual ones
-// that is installed and works here.
-func openOCI(ctx context.Context, asked string, c oci.Config) (sandbox.Runner, error) {
-	if asked != "" {
-		c.Runtime = asked
-		return oci.New(ctx, c)
-	}
-	var failures []error
-	for _, c.Runtime = range []string{"crun", "runc", "runsc"} {
-		if _, err := exec.LookPath(c.Runtime); err != nil {
-			continue
-		}
-		r, err := oci.New(ctx, c)
-		if err == nil {
-			return r, nil
-		}
-		failures = append(failures, err)
-	}
-	if len(failures) == 0 {
-		return nil, fmt.Errorf("%w: no OCI runtime is installed: install crun, runc or runsc, or name one by runtime", sandbox.ErrUnavailable)
-	}
-	return nil, errors.Join(failures...)
+	return engine.OpenRunner(ctx, engine.RunnerConfig{
+		Kind: c.Sandbox, Runtime: c.Runtime, Dir: c.Dir, ImageBytes: c.ImageBytes, Owner: hex.EncodeToString(owner[:16]), SpareContainer: c.SpareContainer,
+	})
 }
 
 // commandKey is a signing key as api wants it.

@@ -12,6 +12,7 @@ import (
 	"gavel/cas"
 	"gavel/cas/tree"
 	"gavel/raftfsm/build"
+	"gavel/worker/engine"
 )
 
 // upload is outputs that the farm asks for, after the verdict.
@@ -87,5 +88,5 @@ func (d *deliverer) send(ctx context.Context, m *build.Manifest, dir string) err
 		return fmt.Errorf("uploading the manifest: %w", err)
 	}
 	limits := tree.Options{Limits: tree.Limits{Entries: build.MaxOutputs}}
-	return tree.UploadFiles(ctx, d.blobs, dir, entriesOf(m), limits)
+	return tree.UploadFiles(ctx, d.blobs, dir, engine.Entries(m), limits)
 }

@@ -14,6 +14,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 	"gavel/sandbox"
+	"gavel/worker/engine"
 )
 
 // variable says which field of sandbox.Variation carries a dimension.
@@ -175,9 +176,9 @@ func (s *sandboxed) rebuild(ctx context.Context, j *job, spec sandbox.Spec, v sa
 	var res sandbox.Result
 	wait := retryFirst
 	for n := 1; ; n++ {
-		err := clearDir(spec.OutputDir)
+		err := engine.ClearDir(spec.OutputDir)
 		if err == nil {
-			res, err = s.run(ctx, spec)
+			res, err = engine.Run(ctx, s.runner, spec)
 		}
 		if err == nil {
 			break
@@ -187,7 +188,7 @@ func (s *sandboxed) rebuild(ctx context.Context, j *job, spec sandbox.Spec, v sa
 		}
 		wait *= 4
 	}
-	m, _, err := manifestOf(ctx, res, spec.OutputDir, spec.Outputs)
+	m, _, err := engine.Manifest(ctx, res, spec.OutputDir, spec.Outputs)
 	if err != nil {
 		return build.ID{}, err
 	}

@@ -1,4 +1,4 @@
-package worker
+package engine
 
 import (
 	"context"
@@ -17,17 +17,18 @@ import (
 	"gavel/sandbox"
 )
 
-var statuses = map[sandbox.Status]build.Status{
+// Statuses are the sandbox's ends of a command as a result has them.
+var Statuses = map[sandbox.Status]build.Status{
 	sandbox.Exited: build.StatusExited, sandbox.Signaled: build.StatusSignaled, sandbox.Timeout: build.StatusTimeout,
 	sandbox.OOM: build.StatusOOM, sandbox.MissingOutput: build.StatusMissingOutput,
 }
 
-// manifestOf describes a result in full: how the command ended and all that lies
+// Manifest describes a result in full: how the command ended and all that lies
 // in dir under its declared outputs. Outputs that a tree cannot carry (a name
 // that is not UTF-8, too many files) count as not made, and note says why: that
 // is the command's doing and the same on every machine. The error is about reading dir.
-func manifestOf(ctx context.Context, res sandbox.Result, dir string, declared []string) (m *build.Manifest, note string, err error) {
-	status, ok := statuses[res.Status]
+func Manifest(ctx context.Context, res sandbox.Result, dir string, declared []string) (m *build.Manifest, note string, err error) {
+	status, ok := Statuses[res.Status]
 	if !ok {
 		return nil, "", fmt.Errorf("the sandbox returned the unknown status %d", res.Status)
 	}
@@ -82,8 +83,8 @@ func outputOf(e tree.Entry) build.Output {
 	return o
 }
 
-// entriesOf lists a manifest's outputs as a tree.
-func entriesOf(m *build.Manifest) []tree.Entry {
+// Entries lists a manifest's outputs as a tree.
+func Entries(m *build.Manifest) []tree.Entry {
 	types := map[build.OutputType]tree.Type{build.OutputFile: tree.File, build.OutputDir: tree.Dir, build.OutputSymlink: tree.Symlink}
 	es := make([]tree.Entry, 0, len(m.Outputs))
 	for i := range m.Outputs {

@@ -1,4 +1,4 @@
-package worker
+package engine
 
 import (
 	"context"
@@ -10,16 +10,21 @@ import (
 	"gavel/sandbox"
 )
 
-// fetchAction reads an action and its command. Errors that wrap errUnfit are the
+// Reader reads a small blob, verified.
+type Reader interface {
+	Read(ctx context.Context, d cas.Digest) ([]byte, error)
+}
+
+// FetchAction reads an action and its command. Errors that wrap ErrUnfit are the
 // requester's.
-func fetchAction(ctx context.Context, from blobs, digest cas.Digest) (*action.Action, error) {
+func FetchAction(ctx context.Context, from Reader, digest cas.Digest) (*action.Action, error) {
 	raw, err := fetchSmall(ctx, from, digest, maxActionBytes)
 	if err != nil {
 		return nil, fmt.Errorf("fetching the action: %w", err)
 	}
 	named, err := action.CommandDigest(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnfit, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	command, err := fetchSmall(ctx, from, named, maxCommandBytes)
 	if err != nil {
@@ -27,20 +32,20 @@ func fetchAction(ctx context.Context, from blobs, digest cas.Digest) (*action.Ac
 	}
 	a, err := action.Decode(raw, command)
 	if errors.Is(err, action.ErrMalformed) {
-		err = fmt.Errorf("%w: %w", errUnfit, err)
+		err = fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	return a, err
 }
 
-func fetchSmall(ctx context.Context, from blobs, d cas.Digest, limit int64) ([]byte, error) {
+func fetchSmall(ctx context.Context, from Reader, d cas.Digest, limit int64) ([]byte, error) {
 	if d.Size > limit {
-		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", errUnfit, d, d.Size, limit)
+		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrUnfit, d, d.Size, limit)
 	}
 	return from.Read(ctx, d)
 }
 
-// specOf is an action as the sandbox runs it.
-func specOf(a *action.Action, inputDir, outputDir string) sandbox.Spec {
+// Spec is an action as the sandbox runs it.
+func Spec(a *action.Action, inputDir, outputDir string) sandbox.Spec {
 	env := make([]string, 0, len(a.Env))
 	for _, v := range a.Env {
 		env = append(env, v.Name+"="+v.Value)
