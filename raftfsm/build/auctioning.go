@@ -337,7 +337,7 @@ func (b *Build) Reveal(e *Env, worker ID, m *Reveal) Outcome {
 	if m.Price < 0 || m.Price > maxAmount || m.FinishMillis < 0 {
 		return Refuse(CodeMalformed, "a price of %s or a finish of %d ms is out of range", m.Price, m.FinishMillis)
 	}
-	bid.Revealed, bid.Price, bid.Finish, bid.Result = true, m.Price, m.FinishMillis, m.Result
+	bid.Revealed, bid.Price, bid.Finish, bid.Result, bid.Nonce = true, m.Price, m.FinishMillis, m.Result, m.Nonce
 	for i := range b.Bids {
 		if !b.Bids[i].Revealed {
 			return Outcome{Subject: m.Auction}

@@ -64,6 +64,7 @@ type Bid struct {
 	Price      escrow.Credits
 	Finish     int64
 	Result     ID   // commitment to a finished result; zeros where the bid is for the slot
+	Nonce      ID   // with it anyone recomputes Commitment
 	Defaulted  bool // won and let the build down
 	Skipped    bool // at the last award: had no slot or no stake left when its turn came
 }
@@ -78,6 +79,7 @@ func (b *Bid) Code(c *wire.Coder) {
 	c.I64((*int64)(&b.Price))
 	c.I64(&b.Finish)
 	c.Bytes32(&b.Result)
+	c.Bytes32(&b.Nonce)
 	c.Bool(&b.Defaulted)
 	c.Bool(&b.Skipped)
 }

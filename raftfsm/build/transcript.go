@@ -8,7 +8,7 @@ import (
 )
 
 // TranscriptVersion is the version of Transcript's encoding.
-const TranscriptVersion = 1
+const TranscriptVersion = 2
 
 // MaxTranscriptBytes bounds a transcript that is read: the record's own limits
 // leave a few megabytes.
