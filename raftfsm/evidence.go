@@ -63,6 +63,7 @@ type EpochItem struct {
 	Number      uint64 // from 1, without gaps
 	First, Last uint64 // Raft indexes of its entries; there may be fewer than between them
 	Entries     uint64
+	Before      ID // the chain before its first entry
 	Chain       ID // after its last entry
 	State       ID // the state hash then
 	FarmMillis  int64
@@ -72,12 +73,29 @@ type EpochItem struct {
 	Secrets []Secret
 }
 
+// Code is the canonical encoding.
+func (e *EpochItem) Code(c *wire.Coder) {
+	c.U64(&e.Number)
+	c.U64(&e.First)
+	c.U64(&e.Last)
+	c.U64(&e.Entries)
+	c.Bytes32(&e.Before)
+	c.Bytes32(&e.Chain)
+	c.Bytes32(&e.State)
+	c.I64(&e.FarmMillis)
+	c.I64(&e.WallMillis)
+	wire.Records(c, &e.Secrets, MaxLive+MaxPools)
+}
+
 // Secret is a build without a verdict whose prices or results are open to the
 // coordinators, or an epoch of a batch pool whose asks are.
 type Secret struct {
 	Subject ID     // the build, or the market
 	Epoch   uint64 // of the market; 0 for a build
 }
+
+// Code is the canonical encoding.
+func (x *Secret) Code(c *wire.Coder) { c.Bytes32(&x.Subject); c.U64(&x.Epoch) }
 
 // secretBuild says that bids or results of a build are in the log and its
 // verdict is not.
@@ -117,10 +135,54 @@ type CertifiedItem struct {
 	Certificate build.Certificate
 }
 
+// Code is the canonical encoding.
+func (i *CertifiedItem) Code(c *wire.Coder) {
+	c.Bytes32(&i.Build)
+	c.Bytes32(&i.Transcript)
+	i.Certificate.Code(c)
+}
+
 // Item is what the log records next: one of its fields is set.
 type Item struct {
 	Epoch     *EpochItem
 	Certified *CertifiedItem
+}
+
+// The kinds of items in their encoding. Numbers are append-only.
+const (
+	itemEpoch     = 1
+	itemCertified = 2
+)
+
+// Code is the canonical encoding.
+func (i *Item) Code(c *wire.Coder) {
+	var kind uint8
+	switch {
+	case i.Epoch != nil:
+		kind = itemEpoch
+	case i.Certified != nil:
+		kind = itemCertified
+	}
+	c.U8(&kind)
+	switch kind {
+	case itemEpoch:
+		codeItem(c, &i.Epoch)
+	case itemCertified:
+		codeItem(c, &i.Certified)
+	default:
+		c.Refuse("unknown kind of item %d", kind)
+	}
+}
+
+// codeItem codes what an item points to.
+func codeItem[T any, P interface {
+	*T
+	wire.Record
+}](c *wire.Coder, p *P) {
+	if c.Decoding() {
+		*p = new(T)
+	}
+	(*p).Code(c)
 }
 
 // TranscriptOf is a transcript as it was when its build settled.
@@ -149,6 +211,7 @@ func (w *waiting) Code(c *wire.Coder) { c.Bytes32(&w.Build); c.Bytes32(&w.Transc
 // logState is the state's record of what the log has yet to say.
 type logState struct {
 	Chain   ID
+	Before  ID     // the chain before the open epoch's first entry
 	Epochs  uint64 // that have ended
 	First   uint64 // index of the open epoch's first entry
 	Entries uint64 // in the open epoch
@@ -168,6 +231,7 @@ type logState struct {
 // Code is the canonical encoding.
 func (v *logState) Code(c *wire.Coder) {
 	c.Bytes32(&v.Chain)
+	c.Bytes32(&v.Before)
 	c.U64(&v.Epochs)
 	c.U64(&v.First)
 	c.U64(&v.Entries)
@@ -260,16 +324,16 @@ func (s *State) conclude(index uint64, data []byte, outcomes []build.Outcome) Ap
 		v.Certifying = uint32(min(len(v.Waiting), build.MaxCertified))
 	}
 	record := wire.Encode(s.entry(index, data, outcomes))
-	v.Chain = Chain(v.Chain, index, record)
 	if v.Entries == 0 {
-		v.First, v.Since = index, s.now
+		v.First, v.Since, v.Before = index, s.now, v.Chain
 	}
+	v.Chain = Chain(v.Chain, index, record)
 	v.Entries++
 	v.Bytes += uint64(len(record))
 	var ended *EpochItem
 	if v.Entries >= maxEpochEntries || v.Bytes >= maxEpochBytes || s.now >= v.Since+s.genesis.Params.EpochMillis {
 		v.Epochs++
-		ended = &EpochItem{Number: v.Epochs, First: v.First, Last: index, Entries: v.Entries, Chain: v.Chain, FarmMillis: s.now, WallMillis: s.wall}
+		ended = &EpochItem{Number: v.Epochs, First: v.First, Last: index, Entries: v.Entries, Before: v.Before, Chain: v.Chain, FarmMillis: s.now, WallMillis: s.wall}
 		v.First, v.Entries, v.Bytes, v.Since = 0, 0, 0, 0
 	}
 	first := v.Items
