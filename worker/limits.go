@@ -86,9 +86,6 @@ const (
 	// award with the default windows, in which bids are opened at once.
 	auctionMillis = 1_000
 
-	// toolPatience bounds asking one tool of the machine for its version.
-	toolPatience = 10 * time.Second
-
 	// feedPause is how long a worker waits when the farm would not say what is
 	// asked of it, before it asks again.
 	feedPause = time.Second

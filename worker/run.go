@@ -151,7 +151,7 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 	if err := w.readRoots(ctx); err != nil {
 		return nil, err
 	}
-	if w.class, err = fingerprint(ctx, c.Sandbox, w.offers(sandbox.HostRoot)); err != nil {
+	if w.class, err = engine.Fingerprint(ctx, c.Sandbox, w.offers(sandbox.HostRoot)); err != nil {
 		return nil, err
 	}
 	w.logStart()

@@ -1,4 +1,4 @@
-package worker
+package engine
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"gavel/sandbox"
 )
 
-// fingerprint is the class that a worker declares: slash-separated components,
+// Fingerprint is the class that a worker declares: slash-separated components,
 // coarse before fine, of which a pool admits a prefix.
 //
 //	linux/amd64/v3/cpu-1f00ab34/6.1/native[/host-5e1f0c22]
@@ -29,7 +29,7 @@ import (
 // sorted feature flags, the kernel's major and minor version, the sandbox, and,
 // where the machine's own root is offered, a digest of what a build sees of it:
 // distribution, libc and toolchain.
-func fingerprint(ctx context.Context, sandboxName string, host bool) (string, error) {
+func Fingerprint(ctx context.Context, sandboxName string, host bool) (string, error) {
 	flags, err := cpuFlags()
 	if err != nil {
 		return "", fmt.Errorf("reading the CPU's features: %w", err)
