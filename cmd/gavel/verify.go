@@ -74,5 +74,8 @@ func verifyFiles(bundle, file, key string) (*attest.Report, error) {
 	if err != nil {
 		return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: %w", err)}
 	}
+	if report.Failed() {
+		return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: the summary is genuine, and it says that verification FAILED\n%s", report)}
+	}
 	return report, nil
 }

@@ -13,6 +13,7 @@ import (
 	dssepb "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"gavel/verify/keys"
 )
@@ -41,15 +42,23 @@ func Sign(statement []byte, signer signature.Signer) ([]byte, error) {
 // JSON: equal inputs make equal bytes. A signature that does not verify is
 // refused. The public key's hint is the base64 of its id, as cosign writes it.
 func Assemble(statement, sig []byte, pub crypto.PublicKey) ([]byte, error) {
-	pkix, err := keys.PKIX(pub)
+	b, err := newBundle(statement, sig, pub)
 	if err != nil {
 		return nil, fmt.Errorf("assembling bundle: %w", err)
 	}
+	return canonicalProto(b)
+}
+
+func newBundle(statement, sig []byte, pub crypto.PublicKey) (*bundlepb.Bundle, error) {
+	pkix, err := keys.PKIX(pub)
+	if err != nil {
+		return nil, err
+	}
 	if err := keys.Verify(pkix, Payload(statement), sig); err != nil {
-		return nil, fmt.Errorf("assembling bundle: %w", err)
+		return nil, err
 	}
 	id := keys.ID(pkix)
-	plain, err := protojson.Marshal(&bundlepb.Bundle{
+	return &bundlepb.Bundle{
 		MediaType: mediaType,
 		VerificationMaterial: &bundlepb.VerificationMaterial{Content: &bundlepb.VerificationMaterial_PublicKey{
 			PublicKey: &commonpb.PublicKeyIdentifier{Hint: base64.StdEncoding.EncodeToString(id[:])},
@@ -57,14 +66,19 @@ func Assemble(statement, sig []byte, pub crypto.PublicKey) ([]byte, error) {
 		Content: &bundlepb.Bundle_DsseEnvelope{DsseEnvelope: &dssepb.Envelope{
 			Payload: statement, PayloadType: payloadType, Signatures: []*dssepb.Signature{{Sig: sig}},
 		}},
-	})
+	}, nil
+}
+
+// canonicalProto is a message in RFC 8785 JSON: protojson varies its spaces from
+// build to build on purpose.
+func canonicalProto(m proto.Message) ([]byte, error) {
+	plain, err := protojson.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("encoding bundle: %w", err)
+		return nil, fmt.Errorf("encoding JSON: %w", err)
 	}
-	// protojson varies its spaces from build to build on purpose.
-	canonical, err := jsoncanonicalizer.Transform(plain)
+	out, err := jsoncanonicalizer.Transform(plain)
 	if err != nil {
-		return nil, fmt.Errorf("encoding bundle: %w", err)
+		return nil, fmt.Errorf("encoding canonical JSON: %w", err)
 	}
-	return canonical, nil
+	return out, nil
 }

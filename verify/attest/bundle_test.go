@@ -252,7 +252,8 @@ func TestTamperedBundles(t *testing.T) {
 			first(e)["sig"] = flip(first(e)["sig"])
 		})},
 		{"statement type", "its type is https://in-toto.io/Statement/v0.1", attest.ErrStatement, sealed("Statement/v1", "Statement/v0.1")},
-		{"predicate type", "its predicate type is https://slsa.dev/verification_summary/v1", attest.ErrStatement, sealed("slsa.dev/provenance/v1", "slsa.dev/verification_summary/v1")},
+		{"predicate type", "its predicate type is https://slsa.dev/provenance/v0.2", attest.ErrStatement, sealed("slsa.dev/provenance/v1", "slsa.dev/provenance/v0.2")},
+		{"predicate of another type", "names its verifier", attest.ErrStatement, sealed("slsa.dev/provenance/v1", "slsa.dev/verification_summary/v1")},
 		{"no statement", "reading its JSON", attest.ErrStatement, bundleOf(t, []byte("hello"), pub, signer)},
 		{"subject without digest", "in-toto:", attest.ErrStatement, sealed(`"sha256":"`+hexOf(artifact), `"sha256":"`+hexOf(artifact)[1:])},
 		{"no build type", "SLSA:", attest.ErrStatement, sealed(`"buildType":"`+attest.BuildType+`"`, `"buildType":""`)},
@@ -373,6 +374,9 @@ func FuzzVerifyBundle(f *testing.F) {
 	f.Add(raw)
 	own, signer := ed25519Key(f)
 	f.Add(bundle(f, sample(), own, signer))
+	f.Add(bundleOf(f, summaryStatement(f, sampleSummary()), own, signer))
+	logged, _ := newTestLog(f).logged(f, statement(f, sample()), own, func(st []byte) []byte { sig, _ := attest.Sign(st, signer); return sig })
+	f.Add(logged)
 	f.Add([]byte(`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{}},"dsseEnvelope":{"signatures":[null]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, key := range []crypto.PublicKey{pub, own} {
@@ -392,6 +396,7 @@ func FuzzVerifyBundle(f *testing.F) {
 func FuzzStatement(f *testing.F) {
 	pub, signer := ed25519Key(f)
 	f.Add(statement(f, sample()))
+	f.Add(summaryStatement(f, sampleSummary()))
 	f.Add([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"00"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{}}`))
 	f.Fuzz(func(t *testing.T, st []byte) {
 		r, err := attest.VerifyBundle(bundleOf(t, st, pub, signer), artifact, pub)

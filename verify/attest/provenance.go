@@ -146,7 +146,9 @@ func isHexDigest(s string) bool {
 
 func hexDigest(d [32]byte) string { return hex.EncodeToString(d[:]) }
 
+const wallLayout = "2006-01-02T15:04:05.000Z"
+
 // wallTime is RFC 3339 in UTC with milliseconds.
 func wallTime(millis int64) string {
-	return time.UnixMilli(millis).UTC().Format("2006-01-02T15:04:05.000Z")
+	return time.UnixMilli(millis).UTC().Format(wallLayout)
 }

@@ -1,82 +1,139 @@
 package attest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	slsa "github.com/in-toto/attestation/go/predicates/provenance/v1"
+	vsa "github.com/in-toto/attestation/go/predicates/vsa/v1"
 	intoto "github.com/in-toto/attestation/go/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"gavel/verify/keys"
 )
 
-// Report is what one verified bundle shows, in words.
+// Report is what one verified statement shows, in words.
 type Report struct {
-	Subjects []string `json:"subjects"` // the names under which the statement speaks of the file
-	SHA256   string   `json:"sha256"`   // of the file, in hex
-	Key      string   `json:"key"`      // the fingerprint of the key that signed
-	// BuilderID, BuildType and InvocationID are the signer's claims; of Gavel's
-	// statements the invocation is the build's id.
-	BuilderID    string `json:"builder_id"`
-	BuildType    string `json:"build_type"`
-	InvocationID string `json:"invocation_id"`
-	Simulated    bool   `json:"simulated"`   // the signer's own label
-	LogEntries   int    `json:"log_entries"` // entries that the bundle carries, unchecked
+	Predicate string   `json:"predicate"` // PredicateSLSA or PredicateVSA
+	Subjects  []string `json:"subjects"`  // the names under which the statement speaks of the file
+	SHA256    string   `json:"sha256"`    // of the file, in hex
+	Key       string   `json:"key"`       // the fingerprint of the key that signed
+	// BuilderID, BuildType and InvocationID are the signer's claims in a
+	// provenance; of Gavel's statements the invocation is the build's id.
+	BuilderID    string `json:"builder_id,omitempty"`
+	BuildType    string `json:"build_type,omitempty"`
+	InvocationID string `json:"invocation_id,omitempty"`
+	// VerifierID, ResourceURI, Result (PASSED or FAILED) and Levels are the
+	// signer's claims in a verification summary.
+	VerifierID  string   `json:"verifier_id,omitempty"`
+	ResourceURI string   `json:"resource_uri,omitempty"`
+	Result      string   `json:"result,omitempty"`
+	Levels      []string `json:"levels,omitempty"`
+	Simulated   bool     `json:"simulated"`   // the signer's own label
+	LogEntries  int      `json:"log_entries"` // entries that the bundle carries, unchecked
 	// Proven holds for whoever trusts SHA-256 and the signature scheme. Claimed
 	// is the signer's word. NotProven is what a reader might take for granted.
 	Proven    []string `json:"proven"`
 	Claimed   []string `json:"claimed"`
 	NotProven []string `json:"not_proven"`
+
+	// What further checks go on from. Log is held to Statement, Signature and PKIX
+	// (the signer's key in DER), but not to any log; Summary is set for a Gavel
+	// cluster's verification summary.
+	Statement, Signature, PKIX []byte    `json:"-"`
+	Log                        *LogEntry `json:"-"`
+	Summary                    *Summary  `json:"-"`
 }
 
-// parsedStatement is a statement with its predicate decoded.
+// parsedStatement is a statement with its predicate decoded: one of the two.
 type parsedStatement struct {
-	statement  *intoto.Statement
-	provenance *slsa.Provenance
+	statement    *intoto.Statement
+	provenance   *slsa.Provenance
+	verification *vsa.VerificationSummary
+	summary      *Summary // of a Gavel cluster's verification
 }
 
-// parsePredicate decodes SLSA provenance. Unknown fields are ignored, as SLSA's
-// parsing rules want.
-func parsePredicate(st *intoto.Statement) (*parsedStatement, error) {
+// decodePredicate ignores unknown fields, as SLSA's parsing rules want.
+func decodePredicate(st *intoto.Statement, into proto.Message) error {
 	raw, err := protojson.Marshal(st.Predicate)
 	if err != nil {
-		return nil, fmt.Errorf("reading its predicate: %w", err)
+		return fmt.Errorf("reading its predicate: %w", err)
 	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("reading its predicate: %w", err)
+	}
+	return nil
+}
+
+func parseProvenance(st *intoto.Statement) (*parsedStatement, error) {
 	p := new(slsa.Provenance)
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, p); err != nil {
-		return nil, fmt.Errorf("reading its predicate: %w", err)
+	if err := decodePredicate(st, p); err != nil {
+		return nil, err
 	}
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("SLSA: %w", err)
 	}
-	return &parsedStatement{st, p}, nil
+	return &parsedStatement{statement: st, provenance: p}, nil
 }
 
-func newReport(st *parsedStatement, names []string, artifact, key [32]byte, logEntries int) *Report {
-	definition, run := st.provenance.BuildDefinition, st.provenance.RunDetails
-	r := &Report{
-		Subjects: names, SHA256: hexDigest(artifact), Key: keys.Fingerprint(key), LogEntries: logEntries,
-		BuilderID: run.Builder.Id, BuildType: definition.BuildType, InvocationID: run.GetMetadata().GetInvocationId(),
+// parseVerification decodes a verification summary: anybody's by SLSA's rules, a
+// Gavel cluster's strictly.
+func parseVerification(st *intoto.Statement, payload []byte) (*parsedStatement, error) {
+	v := new(vsa.VerificationSummary)
+	if err := decodePredicate(st, v); err != nil {
+		return nil, err
 	}
-	internal := definition.GetInternalParameters().GetFields()
-	r.Simulated = internal["simulated"].GetBoolValue() || strings.HasPrefix(r.BuilderID, SimulatedBuilderIDPrefix)
-	r.prove(len(st.statement.Subject))
-	r.claim(run, internal["role"].GetStringValue())
-	r.doubt()
+	if v.GetVerifier().GetId() == "" || v.ResourceUri == "" || len(v.VerifiedLevels) == 0 {
+		return nil, errors.New("SLSA: a verification summary names its verifier, a resource and a level")
+	}
+	if v.VerificationResult != resultPassed && v.VerificationResult != resultFailed {
+		return nil, fmt.Errorf("SLSA: its result is %s, want %s or %s", shown(v.VerificationResult), resultPassed, resultFailed)
+	}
+	out := &parsedStatement{statement: st, verification: v}
+	if strings.HasPrefix(v.Verifier.Id, VerifierIDPrefix) {
+		var err error
+		if out.summary, err = ParseSummary(payload); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func newReport(st *parsedStatement, names []string, artifact, key [32]byte) *Report {
+	r := &Report{
+		Predicate: st.statement.PredicateType, Subjects: names, SHA256: hexDigest(artifact), Key: keys.Fingerprint(key), Summary: st.summary,
+	}
+	kind := "provenance statement"
+	if v := st.verification; v != nil {
+		kind = "verification summary"
+		r.VerifierID, r.ResourceURI, r.Result, r.Levels = v.Verifier.Id, v.ResourceUri, v.VerificationResult, v.VerifiedLevels
+		r.claimVerification(v)
+	} else {
+		definition, run := st.provenance.BuildDefinition, st.provenance.RunDetails
+		r.BuilderID, r.BuildType, r.InvocationID = run.Builder.Id, definition.BuildType, run.GetMetadata().GetInvocationId()
+		internal := definition.GetInternalParameters().GetFields()
+		r.Simulated = internal["simulated"].GetBoolValue() || strings.HasPrefix(r.BuilderID, SimulatedBuilderIDPrefix)
+		r.claim(run, internal["role"].GetStringValue())
+	}
+	if r.Simulated {
+		r.Claimed = append(r.Claimed, "the farm was SIMULATED: its workers were processes of one machine and one owner")
+	}
+	r.prove(kind, len(st.statement.Subject))
 	return r
 }
 
-func (r *Report) prove(subjects int) {
+func (r *Report) prove(kind string, subjects int) {
 	quoted := make([]string, len(r.Subjects))
 	for i, name := range r.Subjects {
 		quoted[i] = shown(name)
 	}
 	r.Proven = []string{
-		fmt.Sprintf("the owner of key %s signed this provenance statement", r.Key),
+		fmt.Sprintf("the owner of key %s signed this %s", r.Key, kind),
 		fmt.Sprintf("the file with SHA-256 %s is its subject %s (of %d)", r.SHA256, strings.Join(quoted, ", "), subjects),
 	}
 }
@@ -91,25 +148,30 @@ func (r *Report) claim(run *slsa.RunDetails, role string) {
 	if started, finished := run.GetMetadata().GetStartedOn(), run.GetMetadata().GetFinishedOn(); started != nil && finished != nil {
 		r.Claimed = append(r.Claimed, "it built from "+stamp(started)+" to "+stamp(finished)+" by its own clock")
 	}
-	if r.Simulated {
-		r.Claimed = append(r.Claimed, "the farm was SIMULATED: its workers were processes of one machine and one owner")
-	}
 }
 
-// doubt lists what a single bundle cannot show.
+// doubt lists what a single statement cannot show.
 func (r *Report) doubt() {
 	log := "the bundle carries no log entry"
-	if r.LogEntries > 0 {
+	switch {
+	case r.Log != nil:
+		log = fmt.Sprintf("the log entry that the bundle carries (leaf %d) is about this statement, but neither its proof nor its checkpoint was checked", r.Log.Index)
+	case r.LogEntries > 0:
 		log = fmt.Sprintf("the log entries that the bundle carries (%d) were not checked", r.LogEntries)
 	}
 	r.NotProven = []string{
 		"that the key belongs to whom you think: it was taken as given",
 		"that the statement is in a public log: " + log,
-		"that the builder was chosen by auction or draw and not by itself",
-		"that anyone else built it and got the same file",
-		"that what it claims of command, inputs and machine is true: rebuild it to see",
-		"that the file does no harm",
 	}
+	if r.Predicate == PredicateVSA {
+		r.NotProven = append(r.NotProven, r.doubtVerification()...)
+	} else {
+		r.NotProven = append(r.NotProven,
+			"that the builder was chosen by auction or draw and not by itself",
+			"that anyone else built it and got the same file",
+			"that what it claims of command, inputs and machine is true: rebuild it to see")
+	}
+	r.NotProven = append(r.NotProven, "that the file does no harm")
 }
 
 // String is the report for a person, a line for each sentence.

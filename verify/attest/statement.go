@@ -1,12 +1,9 @@
 package attest
 
 import (
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"strings"
 
-	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	intoto "github.com/in-toto/attestation/go/v1"
 
 	"gavel/raftfsm/build"
@@ -138,18 +135,10 @@ func (p *Provenance) Statement() ([]byte, error) {
 	if err := p.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProvenance, err)
 	}
-	plain, err := json.Marshal(statement{
-		Type: intoto.StatementTypeUri, Subject: subjects(p.Result), PredicateType: PredicateSLSA,
+	return canonical(statement{
+		Type: intoto.StatementTypeUri, Subject: described(SubjectsOf(p.Result)), PredicateType: PredicateSLSA,
 		Predicate: predicate{BuildDefinition: p.definition(), RunDetails: p.run()},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("encoding statement: %w", err)
-	}
-	canonical, err := jsoncanonicalizer.Transform(plain)
-	if err != nil {
-		return nil, fmt.Errorf("encoding statement: %w", err)
-	}
-	return canonical, nil
 }
 
 func (p *Provenance) definition() buildDefinition {
@@ -199,22 +188,16 @@ func (p *Provenance) run() runDetails {
 	}
 }
 
-// subjects are the result's regular files, or the manifest if there are none.
-func subjects(m *build.Manifest) []descriptor {
-	var out []descriptor
-	for i := range m.Outputs {
-		if o := &m.Outputs[i]; o.Type == build.OutputFile {
-			out = append(out, descriptor{o.Path, digestSet{hexDigest(o.Digest)}})
-		}
-	}
-	if out == nil {
-		return []descriptor{manifest(m)}
+func described(list []Subject) []descriptor {
+	out := make([]descriptor, len(list))
+	for i, f := range list {
+		out[i] = descriptor{f.Name, digestSet{hexDigest(f.SHA256)}}
 	}
 	return out
 }
 
 func manifest(m *build.Manifest) descriptor {
-	return descriptor{ManifestSubject, digestSet{hexDigest(sha256.Sum256(m.Bytes()))}}
+	return descriptor{ManifestSubject, digestSet{hexDigest(m.Summarise().Content)}}
 }
 
 func (d Digest) blob() blob { return blob{SHA256: hexDigest(d.SHA256), SizeBytes: d.SizeBytes} }

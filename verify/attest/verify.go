@@ -20,11 +20,12 @@ import (
 // The sentinels of VerifyBundle. ErrBundle: the file is no bundle that this
 // check reads; fetch it again or use the tool that made it. ErrSignature: it is
 // not what the key's owner signed; trust nothing in it. ErrStatement: what was
-// signed is no provenance statement. ErrSubject: it is about other files.
+// signed is neither provenance nor a verification summary. ErrSubject: it is about
+// other files.
 var (
 	ErrBundle    = errors.New("not a usable Sigstore bundle")
 	ErrSignature = errors.New("the bundle is not signed by this key")
-	ErrStatement = errors.New("the signed payload is not a provenance statement")
+	ErrStatement = errors.New("the signed payload is neither a provenance statement nor a verification summary")
 	ErrSubject   = errors.New("the bundle is not about this file")
 )
 
@@ -37,11 +38,13 @@ func DigestOf(artifact io.Reader) ([32]byte, error) {
 	return [32]byte(h.Sum(nil)), nil
 }
 
-// VerifyBundle checks offline that pub's owner signed a provenance statement of
-// which the file with this SHA-256 is a subject. It reads bundles v0.3 with one
-// DSSE signature and a public key hint, and refuses unknown fields in the bundle.
-// In the statement they are ignored, as in-toto's parsing rules want. The Report
-// says what that proves and what not.
+// VerifyBundle checks offline that pub's owner signed a provenance statement or a
+// verification summary of which the file with this SHA-256 is a subject. It reads
+// bundles v0.3 with one DSSE signature and a public key hint, and refuses unknown
+// fields in the bundle. In the statement they are ignored, as in-toto's parsing
+// rules want, but for a Gavel cluster's summary, which has one form. A log entry
+// in the bundle must be about this very statement; whether it is in the log is
+// for the log's reader to check. The Report says what that proves and what not.
 func VerifyBundle(bundleJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*Report, error) {
 	pkix, err := keys.PKIX(pub)
 	if err != nil {
@@ -54,7 +57,44 @@ func VerifyBundle(bundleJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*
 	if err := verifyEnvelope(b, pub, pkix); err != nil {
 		return nil, err
 	}
-	st, err := parseStatement(b.GetDsseEnvelope().Payload)
+	envelope := b.GetDsseEnvelope()
+	r, err := reportOn(envelope.Payload, envelope.Signatures[0].Sig, pkix, artifact)
+	if err != nil {
+		return nil, err
+	}
+	if r.Log, err = logEntry(b, pkix); err != nil {
+		return nil, err
+	}
+	r.LogEntries = len(b.VerificationMaterial.TlogEntries)
+	r.doubt()
+	return r, nil
+}
+
+// VerifyEnvelope is VerifyBundle for a raw DSSE envelope as Envelope writes it,
+// which carries no log entry.
+func VerifyEnvelope(dsseJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*Report, error) {
+	pkix, err := keys.PKIX(pub)
+	if err != nil {
+		return nil, err
+	}
+	statement, sig, err := ReadEnvelope(dsseJSON)
+	if err != nil {
+		return nil, err
+	}
+	if err := keys.Verify(pkix, Payload(statement), sig); err != nil {
+		return nil, fmt.Errorf("%w: payload or signature were changed, or another key signed: %w", ErrSignature, err)
+	}
+	r, err := reportOn(statement, sig, pkix, artifact)
+	if err != nil {
+		return nil, err
+	}
+	r.doubt()
+	return r, nil
+}
+
+// reportOn says what a statement says whose signature was checked.
+func reportOn(payload, sig, pkix []byte, artifact [32]byte) (*Report, error) {
+	st, err := parseStatement(payload)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStatement, err)
 	}
@@ -62,7 +102,9 @@ func VerifyBundle(bundleJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*
 	if err != nil {
 		return nil, err
 	}
-	return newReport(st, names, artifact, keys.ID(pkix), len(b.VerificationMaterial.TlogEntries)), nil
+	r := newReport(st, names, artifact, keys.ID(pkix))
+	r.Statement, r.Signature, r.PKIX = payload, sig, pkix
+	return r, nil
 }
 
 // parseBundle checks a bundle's form, in the order in which a person would ask.
@@ -129,10 +171,13 @@ func parseStatement(payload []byte) (*parsedStatement, error) {
 	if err := st.Validate(); err != nil {
 		return nil, fmt.Errorf("in-toto: %w", err)
 	}
-	if st.PredicateType != PredicateSLSA {
-		return nil, fmt.Errorf("its predicate type is %s, want %s", shown(st.PredicateType), PredicateSLSA)
+	switch st.PredicateType {
+	case PredicateSLSA:
+		return parseProvenance(st)
+	case PredicateVSA:
+		return parseVerification(st, payload)
 	}
-	return parsePredicate(st)
+	return nil, fmt.Errorf("its predicate type is %s, want %s or %s", shown(st.PredicateType), PredicateSLSA, PredicateVSA)
 }
 
 // matchSubject returns the names under which the statement speaks of a file.

@@ -1,12 +1,15 @@
 package keys
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 
@@ -36,11 +39,11 @@ func PKIX(pub crypto.PublicKey) ([]byte, error) {
 }
 
 // ParsePublic reads a public key in PEM ("PUBLIC KEY").
-func ParsePublic(pem []byte) (crypto.PublicKey, error) {
-	if len(pem) > maxKeyFileBytes {
-		return nil, fmt.Errorf("reading public key: %d bytes, at most %d", len(pem), maxKeyFileBytes)
+func ParsePublic(text []byte) (crypto.PublicKey, error) {
+	if len(text) > maxKeyFileBytes {
+		return nil, fmt.Errorf("reading public key: %d bytes, at most %d", len(text), maxKeyFileBytes)
 	}
-	pub, err := cryptoutils.UnmarshalPEMToPublicKey(pem)
+	pub, err := cryptoutils.UnmarshalPEMToPublicKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading public key: %w; a PEM block PUBLIC KEY is wanted", err)
 	}
@@ -48,6 +51,27 @@ func ParsePublic(pem []byte) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	return pub, nil
+}
+
+// ParsePKIX reads a public key in PKIX DER, in the one encoding that PKIX writes.
+func ParsePKIX(der []byte) (crypto.PublicKey, error) {
+	pub, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading public key: %w; PKIX DER is wanted", err)
+	}
+	again, err := PKIX(pub)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, der) {
+		return nil, errors.New("reading public key: not in its one encoding; write it anew with `gavel keys`")
+	}
+	return pub, nil
+}
+
+// PEM is a public key in PKIX DER as people pass it on.
+func PEM(pkixDER []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkixDER})
 }
 
 func supported(pub crypto.PublicKey) error {
