@@ -1,7 +1,12 @@
 package raftfsm
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+
 	"gavel/raftfsm/beacon"
+	"gavel/raftfsm/wire"
 )
 
 // Replay is the state machine as an auditor runs it: entry by entry, from genesis.
@@ -25,9 +30,36 @@ func NewReplay(g *Genesis) (*Replay, error) {
 	return &Replay{s, v}, nil
 }
 
-// Apply carries out the entry at index. It panics only where the state machine
+// Apply carries out the entry at index. A signature of the beacon that decides
+// something counts as good until Prove. It panics only where the state machine
 // of a cluster would have: a broken invariant.
 func (r *Replay) Apply(index uint64, data []byte) Applied { return r.state.applyEntry(index, data) }
+
+// ApplyChecked is Apply that checks every signature of the beacon as it comes: for
+// an entry in which the log says that one was refused.
+func (r *Replay) ApplyChecked(index uint64, data []byte) Applied {
+	r.proofs.checked = true
+	defer func() { r.proofs.checked = false }()
+	return r.state.applyEntry(index, data)
+}
+
+// Snapshot is the state so far, from which ResumeReplay goes on. What waits for
+// Prove is not in it: prove that first.
+func (r *Replay) Snapshot() []byte { return wire.Encode(snapshot{r.state}) }
+
+// ResumeReplay goes on from a snapshot. The caller holds Hash to what the log says
+// of the state then: a snapshot is nobody's word but its maker's.
+func ResumeReplay(g *Genesis, snapshot []byte) (*Replay, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	v := &deferred{}
+	s, err := restore(g, v, bytes.NewReader(snapshot))
+	if err != nil {
+		return nil, fmt.Errorf("resuming replay: %w", err)
+	}
+	return &Replay{s, v}, nil
+}
 
 // State is the state so far. It must not be changed.
 func (r *Replay) State() *State { return r.state }
@@ -61,27 +93,31 @@ type ForgedBeacon struct {
 // generation is done; a handover proves what is open under the old one first.
 type deferred struct {
 	cryptography
-	key  beacon.GroupKey
-	msgs [][]byte
-	sigs []beacon.Signature
+	key     beacon.GroupKey
+	msgs    [][]byte
+	sigs    []beacon.Signature
+	checked bool // nothing on credit
 }
 
 func (d *deferred) beacon(key beacon.GroupKey, msg []byte, sig beacon.Signature) error {
-	if key != d.key && len(d.msgs) > 0 {
+	if d.checked || key != d.key && len(d.msgs) > 0 {
 		return d.cryptography.beacon(key, msg, sig)
 	}
 	d.key, d.msgs, d.sigs = key, append(d.msgs, msg), append(d.sigs, sig)
 	return nil
 }
 
+// beacons proves nothing together, so that each is asked for when its turn comes:
+// among an entry's there may be some that nothing waits for, and whether they hold
+// is no matter.
 func (d *deferred) beacons(key beacon.GroupKey, msgs [][]byte, sigs []beacon.Signature) error {
-	for i := range msgs {
-		if err := d.beacon(key, msgs[i], sigs[i]); err != nil {
-			return err
-		}
+	if d.checked {
+		return d.cryptography.beacons(key, msgs, sigs)
 	}
-	return nil
+	return errOnCredit
 }
+
+var errOnCredit = errors.New("taken on credit, one by one")
 
 // find halves a batch that does not hold until the forged ones are alone.
 func (d *deferred) find(key beacon.GroupKey, msgs [][]byte, sigs []beacon.Signature, forged *[]ForgedBeacon) {

@@ -30,6 +30,8 @@ func (w *World) nuisances(round int) []build.Command {
 		return w.refusals(k, r)
 	case round%80 == 21:
 		w.sendRaw([]byte("no batch at all"))
+	case round%40 == 22:
+		w.forge()
 	case round == 23:
 		newcomer := newParty("newcomer")
 		w.byID[newcomer.ID] = newcomer
@@ -38,6 +40,16 @@ func (w *World) nuisances(round int) []build.Command {
 		return []build.Command{w.command(w.Admin, build.TypePool, &build.MakePool{Pool: build.Pool{Name: "later", Lane: build.LaneSpot, Domain: build.DomainOperator, Shares: poolSpot}})}
 	}
 	return nil
+}
+
+// forge proposes a forged signature for the first draw that is demanded, beside
+// one for a draw that is not: both are refused, for different reasons.
+func (w *World) forge() {
+	for _, d := range w.state().Demands() {
+		forged := &build.Beacon{Purpose: d.Purpose, Build: d.Build, Round: d.Round, Signature: w.GroupSign([]byte("something else"))}
+		w.sendChecked(w.command(nil, build.TypeBeacon, forged), w.command(nil, build.TypeBeacon, &build.Beacon{Purpose: "nothing"}))
+		return
+	}
 }
 
 // refusals are requests that the farm does not carry out.

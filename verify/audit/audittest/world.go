@@ -179,7 +179,14 @@ func (w *World) send(commands ...build.Command) []build.Outcome {
 	return w.sendRaw(wire.Encode(&build.Batch{Commands: commands}))
 }
 
-func (w *World) sendRaw(data []byte) []build.Outcome {
+func (w *World) sendRaw(data []byte) []build.Outcome { return w.apply(data, w.replay.Apply) }
+
+// sendChecked applies an entry in which a signature of the beacon may be forged.
+func (w *World) sendChecked(commands ...build.Command) []build.Outcome {
+	return w.apply(wire.Encode(&build.Batch{Commands: commands}), w.replay.ApplyChecked)
+}
+
+func (w *World) apply(data []byte, apply func(uint64, []byte) raftfsm.Applied) []build.Outcome {
 	// Raft's own entries take an index now and then: indexes have gaps.
 	index := uint64(1)
 	if n := len(w.Entries); n > 0 {
@@ -188,7 +195,7 @@ func (w *World) sendRaw(data []byte) []build.Outcome {
 			index++
 		}
 	}
-	out := w.replay.Apply(index, data)
+	out := apply(index, data)
 	w.Entries = append(w.Entries, Proposed{index, data})
 	w.Applied = append(w.Applied, out)
 	return out.Outcomes

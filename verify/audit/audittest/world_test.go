@@ -36,6 +36,11 @@ func TestWorldHasAllThereIs(t *testing.T) {
 				codes[uint32(o.Code)]++
 			}
 		}
+		for _, code := range []build.Code{build.CodeMalformed, build.CodeBadSignature, build.CodeNotAllowed, build.CodeStale, build.CodeFunds, build.CodeNoMatch, build.CodeBadBeacon} {
+			if codes[uint32(code)] == 0 {
+				t.Errorf("nothing was refused with code %d", code)
+			}
+		}
 		t.Logf("seed %d: %d entries in %v, ends %v, codes %v", seed, len(w.Entries), time.Since(begin), w.Ends, codes)
 	}
 }
