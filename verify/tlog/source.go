@@ -1,0 +1,125 @@
+package tlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ErrTooLarge says that a file is longer than what was asked for can be.
+var ErrTooLarge = errors.New("larger than it may be")
+
+// Source reads files of a log's directory, wherever it lies. Read returns a file's
+// whole content, fs.ErrNotExist if there is none, and ErrTooLarge if it has more
+// than limit bytes. Nothing that it returns is believed.
+type Source interface {
+	Read(ctx context.Context, path string, limit int64) ([]byte, error)
+}
+
+// DirSource reads a log from a directory. Links that lead out of it are not
+// followed.
+func DirSource(dir string) Source { return dirSource(dir) }
+
+type dirSource string
+
+func (d dirSource) Read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if err := errors.Join(ctx.Err(), checkPath(path)); err != nil {
+		return nil, fmt.Errorf("reading from the log in %s: %w", string(d), err)
+	}
+	f, err := openInside(string(d), path)
+	if err != nil {
+		return nil, fmt.Errorf("reading from the log in %s: %w", string(d), err)
+	}
+	defer func() { _ = f.Close() }()
+	content, err := readBounded(f, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of the log in %s: %w", path, string(d), err)
+	}
+	return content, nil
+}
+
+// openInside opens a regular file below dir.
+func openInside(dir, path string) (*os.File, error) {
+	f, err := os.OpenInRoot(dir, filepath.FromSlash(path))
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func readBounded(r io.Reader, limit int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	return content, nil
+}
+
+// HTTPSource reads a log from its URL, as https://farm.example/log. With a nil
+// client it uses one that gives a request a minute.
+func HTTPSource(base string, client *http.Client) Source {
+	if client == nil {
+		client = &http.Client{Timeout: time.Minute}
+	}
+	return &httpSource{strings.TrimSuffix(base, "/"), client}
+}
+
+type httpSource struct {
+	base   string
+	client *http.Client
+}
+
+func (h *httpSource) Read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("reading from log %s: %w", h.base, err)
+	}
+	u, err := url.Parse(h.base + "/" + path)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("reading from log %q: not an http or https URL", h.base)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading from log %s: %w", h.base, err)
+	}
+	response, err := h.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("reading from log: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	switch {
+	case response.StatusCode == http.StatusNotFound:
+		return nil, fmt.Errorf("reading %s: %w", u, fs.ErrNotExist)
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("reading %s: the server answered %s", u, response.Status)
+	}
+	content, err := readBounded(response.Body, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", u, err)
+	}
+	return content, nil
+}
+
+// ReadCheckpoint reads the published checkpoint of a log, still unverified (see
+// Trust.Open).
+func ReadCheckpoint(ctx context.Context, from Source) ([]byte, error) {
+	return from.Read(ctx, CheckpointPath, MaxNoteBytes)
+}
