@@ -46,6 +46,9 @@ func (s *State) apply(m *build.Command, proven map[[48]byte]bool) build.Outcome 
 	if out := s.admissible(m); out.Code != build.Done {
 		return out
 	}
+	if out := s.mayUse(m); out.Code != build.Done {
+		return out
+	}
 	if !once(m.Type) {
 		return s.applySigned(m)
 	}
@@ -87,7 +90,7 @@ func (s *State) admissible(m *build.Command) build.Outcome {
 	if m.ValidUntilMillis > s.now+maxValidAheadMillis {
 		return build.Refuse(build.CodeMalformed, "the command is valid for more than an hour ahead")
 	}
-	key, out := s.senderKey(m)
+	key, out := s.SenderKey(m)
 	if out.Code != build.Done {
 		return out
 	}
@@ -97,10 +100,16 @@ func (s *State) admissible(m *build.Command) build.Outcome {
 	return build.Outcome{}
 }
 
-// senderKey is the key a command must be signed with: the account's, or, for
-// commands that make the account, the one they carry.
-func (s *State) senderKey(m *build.Command) ([]byte, build.Outcome) {
+// SenderKey is the key a command must be signed with: the account's, or, for
+// commands that make the account, the one they carry. A rotation that comes again
+// carries the signature of the key that it has replaced.
+func (s *State) SenderKey(m *build.Command) ([]byte, build.Outcome) {
 	if a, ok := s.accounts[m.Sender]; ok {
+		var p build.Rotate
+		if m.Type == build.TypeRotate && wire.Decode(m.Payload, &p) == nil && p.Account == m.Sender && s.rotated(&p, a.Key) {
+			events := s.keyrings[m.Sender].Events
+			return events[len(events)-1].OldKey, build.Outcome{}
+		}
 		return a.Key, build.Outcome{}
 	}
 	var key []byte
@@ -146,6 +155,10 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 		return s.applyMember(m)
 	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypePool, build.TypeCommunity:
 		return s.applyAdmin(m)
+	case build.TypeRevoke:
+		return decoded(m, func(p *build.Revoke) build.Outcome { return s.revoke(sender, p) })
+	case build.TypeRotate:
+		return decoded(m, func(p *build.Rotate) build.Outcome { return s.rotate(sender, p) })
 	case build.TypeOpen:
 		return decoded(m, func(p *build.Open) build.Outcome {
 			return s.openAccount(sender, p.Key, p.Name, s.operatorOf(sender), escrow.Requester)
@@ -417,22 +430,5 @@ func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome 
 
 // vouched checks that at least t coordinators signed.
 func (s *State) vouched(t build.Type, m *build.Vouched) build.Outcome {
-	msg := build.VouchBytes(t, s.cluster, m.Build, m.Lease, m.Digest)
-	good := 0
-	for i := range m.Vouches {
-		v := &m.Vouches[i]
-		if i > 0 && wire.Compare32(m.Vouches[i-1].Coordinator, v.Coordinator) >= 0 {
-			return build.Refuse(build.CodeMalformed, "coordinators are not in ascending order")
-		}
-		if s.ShareIndex(v.Coordinator) == 0 {
-			return build.Refuse(build.CodeNotAllowed, "only coordinators vouch")
-		}
-		if s.verify.signature(s.accounts[v.Coordinator].Key, msg, v.Signature) == nil {
-			good++
-		}
-	}
-	if good < s.Threshold() {
-		return build.Refuse(build.CodeQuorum, "%d coordinators signed, want %d", good, s.Threshold())
-	}
-	return build.Outcome{}
+	return s.quorum(build.VouchBytes(t, s.cluster, m.Build, m.Lease, m.Digest), m.Vouches)
 }

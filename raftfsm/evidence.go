@@ -146,6 +146,7 @@ func (i *CertifiedItem) Code(c *wire.Coder) {
 type Item struct {
 	Epoch     *EpochItem
 	Certified *CertifiedItem
+	Key       *KeyItem
 }
 
 // The kinds of items in their encoding. Numbers are append-only.

@@ -79,7 +79,8 @@ type farm struct {
 	index      uint64
 	admin      []byte
 	requesters [][]byte
-	workers    [][]byte // keys; each an operator and a machine of its own
+	workers    [][]byte      // keys; each an operator and a machine of its own
+	current    map[ID][]byte // keys that have taken another's place, by account
 	sent       []build.Command
 	applied    int
 	sign       func(key, msg []byte) []byte
@@ -130,7 +131,7 @@ func (halfReal) signature(pkix, msg, sig []byte) error {
 
 func newFarm(t testing.TB, o farmOptions) *farm {
 	t.Helper()
-	f := &farm{t: t, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled)}
+	f := &farm{t: t, current: map[ID][]byte{}, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled)}
 	if o.real {
 		f.sign, f.verify = realSign, halfReal{}
 	}
@@ -268,8 +269,16 @@ func (f *farm) command(key []byte, t build.Type, payload wire.Record) build.Comm
 	}
 	m.ValidUntilMillis = f.state().Now() + 60_000
 	seeded{f.rng}.Read(m.Request[:])
-	m.Signature = f.sign(key, m.SigningBytes(f.state().Cluster()))
+	m.Signature = f.sign(f.keyOf(key), m.SigningBytes(f.state().Cluster()))
 	return m
+}
+
+// keyOf is the key that now signs for the account of a first key.
+func (f *farm) keyOf(first []byte) []byte {
+	if k := f.current[build.AccountID(first)]; k != nil {
+		return k
+	}
+	return first
 }
 
 // send applies one entry to every replica and holds their answers together.

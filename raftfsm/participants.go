@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
@@ -16,6 +17,9 @@ func (s *State) openAccount(id ID, key []byte, name, operator string, role escro
 			return build.Outcome{Subject: id}
 		}
 		return build.Refuse(build.CodeExists, "this key already has the account %q as %v", a.Name, a.Role)
+	}
+	if owner, ok := s.keyOwners[build.AccountID(key)]; ok {
+		return build.Refuse(build.CodeExists, "this key is or was the key of %s", s.keyName(owner))
 	}
 	if !ValidName(name) {
 		return build.Refuse(build.CodeMalformed, "the name %q: want 1 to 64 letters, digits, '.', '_', '-', beginning with none of the last three but '_'", name)
@@ -39,7 +43,7 @@ func (s *State) openAccount(id ID, key []byte, name, operator string, role escro
 
 // applyAdmin carries out an admin's command.
 func (s *State) applyAdmin(m *build.Command) build.Outcome {
-	if m.Sender != build.AccountID(s.genesis.AdminKey) {
+	if m.Sender != s.adminID() {
 		return build.Refuse(build.CodeNotAllowed, "only the admin named in genesis may do this")
 	}
 	switch m.Type {
@@ -136,7 +140,7 @@ func (s *State) register(id ID, m *build.Register) build.Outcome {
 	if !ok {
 		return build.Refuse(build.CodeRefused, "there is no pool %q", m.Pool)
 	}
-	if out := s.mayJoin(pool, m); out.Code != build.Done {
+	if out := s.mayJoin(id, pool, m); out.Code != build.Done {
 		return out
 	}
 	if w, ok := s.workers[id]; ok {
@@ -188,7 +192,7 @@ func (s *State) inPool(pool *build.Pool) int {
 }
 
 // mayJoin holds a registration to its form and to what the pool admits.
-func (s *State) mayJoin(pool *build.Pool, m *build.Register) build.Outcome {
+func (s *State) mayJoin(id ID, pool *build.Pool, m *build.Register) build.Outcome {
 	if out := offerable(m.Platforms, m.MinFee); out.Code != build.Done {
 		return out
 	}
@@ -205,14 +209,17 @@ func (s *State) mayJoin(pool *build.Pool, m *build.Register) build.Outcome {
 	if !pool.TakesOperator(m.Operator) {
 		return build.Refuse(build.CodeNotAllowed, "pool %q does not take operator %q", pool.Name, m.Operator)
 	}
-	member, ok := admitted.Member(build.AccountID(m.Key))
+	member, ok := admitted.Member(id)
 	if !ok || member.Machine != m.Machine {
 		return build.Refuse(build.CodeNotAllowed, "this key is not admitted for operator %q on machine %q: the admin must list it (gavel account admit)", m.Operator, m.Machine)
 	}
 	if !pool.TakesClass(m.Class) {
 		return build.Refuse(build.CodeNotAllowed, "pool %q admits the class %q, this worker is %q", pool.Name, pool.Class, m.Class)
 	}
-	if a, ok := s.accounts[build.AccountID(m.Key)]; ok && a.Role != escrow.Worker {
+	switch a, ok := s.accounts[id]; {
+	case ok && !bytes.Equal(a.Key, m.Key):
+		return build.Refuse(build.CodeNotAllowed, "this is not the key of %q", a.Name)
+	case ok && a.Role != escrow.Worker:
 		return build.Refuse(build.CodeExists, "this key is %v %q and cannot be a worker's too", a.Role, a.Name)
 	}
 	return build.Outcome{}

@@ -110,7 +110,11 @@ func (c *chaos) step() {
 	}
 	for i, out := range c.send(batch...) {
 		c.codes[out.Code]++
-		if out.Code == build.CodeBadSignature && c.lane == build.LaneSpot && batch[i].Request[0] != 0xbd {
+		if p := new(build.Rotate); out.Code == build.Done && batch[i].Type == build.TypeRotate && wire.Decode(batch[i].Payload, p) == nil {
+			c.current[p.Account] = p.NewKey
+		}
+		rotated := c.current[batch[i].Sender] != nil || batch[i].Type == build.TypeRotate
+		if out.Code == build.CodeBadSignature && c.lane == build.LaneSpot && batch[i].Request[0] != 0xbd && !rotated {
 			c.t.Fatalf("%v: %s", batch[i].Type, out.Detail)
 		}
 	}
@@ -154,6 +158,8 @@ func (c *chaos) random() (build.Command, bool) {
 		return c.cancel()
 	case p < 99:
 		return c.buyer()
+	case c.rng.IntN(4) == 0:
+		return c.keyChange(), true
 	}
 	return build.Command{}, false
 }

@@ -56,6 +56,8 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		r, ok = unbondings{s}, true
 	case kindEvidence:
 		r, ok = &s.evidence, true
+	case kindKeyring:
+		r, ok = s.keyrings[k.id], s.keyrings[k.id] != nil
 	case kindPool:
 		p := s.pools[s.poolByID[k.id]]
 		r, ok = p, p != nil
@@ -96,6 +98,9 @@ func (s *State) touchAll() {
 	}
 	for id := range s.builds {
 		s.touch(kindBuild, id)
+	}
+	for id := range s.keyrings {
+		s.touch(kindKeyring, id)
 	}
 	for name := range s.operators {
 		s.touch(kindOperator, operatorID(name))
@@ -149,6 +154,7 @@ func (n snapshot) Code(c *wire.Coder) {
 	wire.SortedMap(c, &s.pools, MaxPools, cmp.Compare[string], text, codePointer[build.Pool])
 	wire.SortedMap(c, &s.markets, MaxPools, cmp.Compare[string], text, codePointer[build.Market])
 	s.evidence.Code(c)
+	codeByID(c, &s.keyrings, MaxAccounts+1, func(k *Keyring) ID { return k.Account })
 }
 
 func codePointer[T any, P interface {

@@ -82,6 +82,7 @@ type State struct {
 	pools       map[string]*build.Pool   // made after genesis
 	markets     map[string]*build.Market // by pool
 	keys        KeyGeneration
+	keyrings    map[ID]*Keyring // of keys that were changed
 	requests    map[ID]*request
 	unbonds     []unbonding // in order of At
 	evidence    logState
@@ -91,6 +92,7 @@ type State struct {
 	settled    []ID              // retained settled builds, oldest first
 	verified   map[ID]ID         // newest retained build with a verified result, by cache key
 	poolByID   map[ID]string     // by market id
+	keyOwners  map[ID]ID         // account by every key in keyrings
 	queues     map[string]*queue // by pool
 	roster     []*build.Worker   // all, sorted by id
 	deadlines  deadlineQueue
@@ -158,7 +160,8 @@ func emptyState(g *Genesis, v verifier) *State {
 	s := &State{
 		genesis: g, cluster: g.Digest(), members: map[ID]int{}, verify: v, retained: MaxSettled,
 		accounts: map[ID]*Account{}, operators: map[string]*build.Admit{}, workers: map[ID]*build.Worker{},
-		builds: map[ID]*build.Build{}, pools: map[string]*build.Pool{}, markets: map[string]*build.Market{}, requests: map[ID]*request{}, touched: map[recordKey]struct{}{},
+		builds: map[ID]*build.Build{}, pools: map[string]*build.Pool{}, markets: map[string]*build.Market{}, requests: map[ID]*request{},
+		keyrings: map[ID]*Keyring{}, keyOwners: map[ID]ID{}, touched: map[recordKey]struct{}{},
 	}
 	s.treasury = wire.NewHasher("treasury").Fixed(s.cluster).Sum()
 	s.ledger = escrow.New(s.cluster)
@@ -173,6 +176,10 @@ func (s *State) rebuild() {
 	s.poolByID = map[ID]string{}
 	for name, m := range s.markets { // order does not matter: the target is a set
 		s.poolByID[m.ID] = name
+	}
+	s.keyOwners = map[ID]ID{}
+	for _, k := range s.keyrings { // order does not matter: no key is in two
+		s.indexKeys(k)
 	}
 	s.roster = sortedValues(s.workers)
 	s.unbondingOf = map[ID]escrow.Credits{}

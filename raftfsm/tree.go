@@ -140,6 +140,7 @@ const (
 	kindPool      recordKind = 11
 	kindMarket    recordKind = 12
 	kindEvidence  recordKind = 13
+	kindKeyring   recordKind = 14
 )
 
 // recordKey names a record. A market has many: its parts have names.

@@ -67,6 +67,7 @@ func vectors() []vector {
 		{"command, signing bytes: cluster 03…", hex.EncodeToString(cmd.SigningBytes(fill(3)))},
 		{"stored: cluster 03…, build 05…, lease 06…, digest 07…", hex.EncodeToString(VouchBytes(TypeStored, fill(3), fill(5), fill(6), fill(7)))},
 		{"transfer: cluster 03…, build 05…, round 1, price, 06… to 07…", id(ID(escrow.TransferIDOf(fill(3), fill(5), 1, "price", fill(6), fill(7))))},
+		{"rotate: cluster 03…, account 05…, old key 06…, new key 07…", hex.EncodeToString(RotationBytes(fill(3), fill(5), fill(6), fill(7)))},
 		{"lodge info: cluster 03…, build 05…, lease 06…, commitment 07…", hex.EncodeToString(LodgeInfo(fill(3), fill(5), fill(6), fill(7)))},
 	}
 }
@@ -116,10 +117,12 @@ func FuzzPayloads(f *testing.F) {
 	f.Add(wire.Encode(&Submit{terms}))
 	f.Add(wire.Encode(&Register{Key: []byte{1}, Name: "w", Platforms: []string{"host"}}))
 	f.Add(wire.Encode(&Vouched{Vouches: []Vouch{{fill(1), []byte{2}}}}))
+	f.Add(wire.Encode(&Revoke{Account: fill(1), Key: fill(2), Reason: "lost"}))
+	f.Add(wire.Encode(&Rotate{Account: fill(1), OldKey: fill(1), NewKey: []byte{3}, Possession: []byte{4}, Vouches: []Vouch{{fill(1), []byte{2}}}}))
 	f.Add(wire.Encode(&Commit{Lodged: wire.Encode(&Lodgement{Sealed: [][]byte{{1}, {2}}})}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, r := range []wire.Record{&Tick{}, &Deal{}, &Complain{}, &Justify{}, &Admit{}, &Money{}, &Open{}, &Register{}, &Update{}, &Stake{},
-			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}} {
+			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}, &Revoke{}, &Rotate{}} {
 			roundTrip(t, raw, r)
 		}
 	})

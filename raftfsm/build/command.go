@@ -47,6 +47,8 @@ const (
 	TypeLeaseBid   Type = 29 // signed, requester: a bid for capacity ahead of time
 	TypeTickets    Type = 30 // signed, requester: buys lottery tickets
 	TypeCommunity  Type = 31 // signed, admin: lends a community slot of a lease pool
+	TypeRevoke     Type = 32 // signed, owner or admin: a key is out of use from now on
+	TypeRotate     Type = 33 // signed, owner, admin or a coordinator: a new key in the place of another
 )
 
 var typeNames = [...]string{
@@ -57,6 +59,7 @@ var typeNames = [...]string{
 	TypeHeartbeat: "heartbeat", TypeCommit: "commit", TypeAbandon: "abandon", TypeOpening: "opening",
 	TypeMismatch: "mismatch", TypeStored: "stored", TypePool: "pool", TypeAsk: "ask", TypeOpenAsk: "open ask",
 	TypeLeaseBid: "lease bid", TypeTickets: "tickets", TypeCommunity: "community lease",
+	TypeRevoke: "revoke", TypeRotate: "rotate",
 }
 
 func (t Type) String() string {
@@ -452,42 +455,6 @@ func (m *OpeningOf) Code(c *wire.Coder) {
 	c.Bytes32(&m.Build)
 	c.Bytes32(&m.Lease)
 	m.Opening.Code(c)
-}
-
-// Vouch is one coordinator's signature.
-type Vouch struct {
-	Coordinator ID
-	Signature   []byte
-}
-
-// Code is the canonical encoding.
-func (m *Vouch) Code(c *wire.Coder) {
-	c.Bytes32(&m.Coordinator)
-	c.Blob(&m.Signature, MaxSignatureBytes)
-}
-
-// Vouched is the payload of TypeMismatch and TypeStored: a statement about an
-// attempt, signed by at least t coordinators, ascending by id.
-type Vouched struct {
-	Build, Lease ID
-	// Digest is the commitment (mismatch) or the result digest (stored).
-	Digest  ID
-	Vouches []Vouch
-}
-
-// Code is the canonical encoding.
-func (m *Vouched) Code(c *wire.Coder) {
-	c.Bytes32(&m.Build)
-	c.Bytes32(&m.Lease)
-	c.Bytes32(&m.Digest)
-	wire.Records(c, &m.Vouches, 64)
-}
-
-// VouchBytes is what a coordinator signs: the 32 bytes of
-// H("mismatch" or "stored" ‖ cluster ‖ build ‖ lease ‖ digest).
-func VouchBytes(t Type, cluster, build, lease, digest ID) []byte {
-	h := wire.NewHasher(t.String()).Fixed(cluster).Fixed(build).Fixed(lease).Fixed(digest).Sum()
-	return h[:]
 }
 
 // LeaseID is H("lease" ‖ build ‖ worker ‖ ordinal), where ordinal counts the
