@@ -1,0 +1,274 @@
+package tlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// Fault is a place where a copy of a log contradicts itself or its checkpoint.
+type Fault struct {
+	Path  string // of the file that is at fault, or CheckpointPath
+	Index uint64 // of the first entry concerned
+	Field string
+	Want  string // by everything else
+	Got   string
+}
+
+// Walk reads every entry of a log in order, from any source, and holds every tile
+// to the entries and both to the root. It keeps one tile of each level in memory.
+// Which of a tile and an entry bundle that differ was changed only the root can
+// say, so faults come last, from Finish.
+type Walk struct {
+	from  Source
+	size  uint64
+	edge  edge // of the entries read
+	tiles edge // of the hashes that the lowest tiles hold instead
+	// contradictions are lowest tiles that differ from their bundles.
+	contradictions []contradiction
+	faults         []Fault
+	marks          map[uint64][32]byte // roots at sizes asked for
+}
+
+type contradiction struct {
+	tile    tile
+	bundle  string
+	index   uint64 // of the first entry that differs
+	entries [32]byte
+	tiles   [32]byte
+}
+
+// NewWalk starts at the first of size entries. The roots of the trees of the sizes
+// in marks are kept on the way (RootAt).
+func NewWalk(from Source, size uint64, marks ...uint64) *Walk {
+	w := &Walk{from: from, size: size, marks: map[uint64][32]byte{}}
+	for _, m := range marks {
+		w.marks[m] = [32]byte{}
+	}
+	w.mark()
+	return w
+}
+
+// Position is where a walk stands between two bundles: what Resume needs.
+type Position struct {
+	Size   uint64       // entries read, a multiple of 256
+	Hashes [][][32]byte // the open tile of each level
+}
+
+// Position is where the walk stands; ok is false in the last, partial bundle and
+// after anything that may turn out to be a fault.
+func (w *Walk) Position() (p Position, ok bool) {
+	if w.edge.size%tileWidth != 0 || len(w.contradictions)+len(w.faults) > 0 {
+		return Position{}, false
+	}
+	return Position{w.edge.size, slices.Clone(w.edge.hashes)}, true
+}
+
+// ResumeWalk goes on from a position, into a log of size entries. The entries
+// before it are held to the root by their hashes, and not read again.
+func ResumeWalk(from Source, size uint64, p Position, marks ...uint64) (*Walk, error) {
+	w := NewWalk(from, size, marks...)
+	if p.Size > size || p.Size%tileWidth != 0 || len(p.Hashes) != levels(p.Size) {
+		return nil, fmt.Errorf("resuming at entry %d of %d: %w: no such position", p.Size, size, ErrMalformed)
+	}
+	for level, hashes := range p.Hashes {
+		if lastTile(level, p.Size).width != len(hashes) {
+			return nil, fmt.Errorf("resuming at entry %d: %w: level %d has %d hashes", p.Size, ErrMalformed, level, len(hashes))
+		}
+	}
+	w.edge = edge{size: p.Size, hashes: slices.Clone(p.Hashes)}
+	w.tiles = edge{size: p.Size, hashes: slices.Clone(p.Hashes)}
+	w.mark()
+	return w, nil
+}
+
+// RootAt is the root of the first size entries, if it was asked for and passed.
+func (w *Walk) RootAt(size uint64) (root [32]byte, ok bool) {
+	root, ok = w.marks[size]
+	return root, ok && size <= w.edge.size && root != [32]byte{}
+}
+
+func (w *Walk) mark() {
+	if _, wanted := w.marks[w.edge.size]; wanted {
+		w.marks[w.edge.size] = w.edge.root()
+	}
+}
+
+// Next returns the next bundle's entries, up to 256, and the index of the first;
+// io.EOF after the last. What cannot be read comes as nil entries and is a fault;
+// an error is the source's or the context's own.
+func (w *Walk) Next(ctx context.Context) (first uint64, entries [][]byte, err error) {
+	first = w.edge.size
+	if first >= w.size {
+		return first, nil, io.EOF
+	}
+	t := tile{entriesLevel, first >> tileHeight, widthAt(0, first>>tileHeight, w.size)}
+	content, err := w.read(ctx, t, func(content []byte) []byte {
+		whole, err := splitBundle(content, tileWidth)
+		if err != nil {
+			return content
+		}
+		n := 0
+		for _, entry := range whole[:t.width] {
+			n += 2 + len(entry)
+		}
+		return content[:n]
+	})
+	if err != nil {
+		return first, nil, err
+	}
+	if content != nil {
+		entries, err = splitBundle(content, t.width)
+	}
+	if entries == nil {
+		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), missing(content, err))
+		entries = make([][]byte, t.width)
+	}
+	return first, entries, w.extend(ctx, first, entries)
+}
+
+// missing says of a file that is of no use why.
+func missing(content []byte, err error) string {
+	if content == nil {
+		return "no such file"
+	}
+	return fmt.Sprintf("%d bytes: %v", len(content), err)
+}
+
+// extend adds a bundle and compares the tiles that it completes. Entries that
+// could not be read count as what their tile says.
+func (w *Walk) extend(ctx context.Context, first uint64, entries [][]byte) error {
+	lowest := tile{0, first >> tileHeight, len(entries)}
+	content, err := w.read(ctx, lowest, func(content []byte) []byte { return content[:min(len(content), lowest.width*hashBytes)] })
+	if err != nil {
+		return err
+	}
+	hashes, err := splitTile(content, lowest.width)
+	if err != nil {
+		w.fault(lowest.path(), first, "tile", fmt.Sprintf("%d hashes", lowest.width), missing(content, err))
+		hashes = nil
+	}
+	var full, above []stored
+	differs := false
+	for i, entry := range entries {
+		hash := LeafHash(entry)
+		if entry == nil && hashes != nil {
+			hash = hashes[i]
+		}
+		claimed := hash
+		if hashes != nil {
+			claimed = hashes[i]
+		}
+		if claimed != hash && !differs {
+			differs = true
+			bundle := tile{entriesLevel, lowest.n, lowest.width}
+			w.contradictions = append(w.contradictions, contradiction{lowest, bundle.path(), first + uint64(i), hash, claimed})
+		}
+		w.edge.size++
+		w.tiles.size++
+		full = w.edge.push(0, hash, full)
+		above = w.tiles.push(0, claimed, above)
+		w.mark()
+	}
+	for i := range full {
+		if i > 0 { // the lowest is compared above
+			if err := w.compare(ctx, full[i], above[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// compare holds a tile above the lowest level to what lies below it.
+func (w *Walk) compare(ctx context.Context, entries, tiles stored) error {
+	t, err := parseTilePath(entries.path)
+	if err != nil {
+		return err
+	}
+	content, err := w.read(ctx, t, func(content []byte) []byte { return content[:min(len(content), len(entries.content))] })
+	if err != nil || bytes.Equal(content, entries.content) || bytes.Equal(content, tiles.content) {
+		return err
+	}
+	field, want, got := "tile", fmt.Sprintf("%d bytes", len(entries.content)), missing(content, errors.New("of another length"))
+	index := t.n << tileHeight << t.unit()
+	if len(content) == len(entries.content) {
+		for i := 0; i < len(content); i += hashBytes {
+			if !bytes.Equal(content[i:i+hashBytes], entries.content[i:i+hashBytes]) {
+				field, index = fmt.Sprintf("hash %d", i/hashBytes), index+uint64(i/hashBytes)<<t.unit()
+				want, got = hex.EncodeToString(entries.content[i:i+hashBytes]), hex.EncodeToString(content[i:i+hashBytes])
+				break
+			}
+		}
+	}
+	w.fault(entries.path, index, field, want, got)
+	return nil
+}
+
+// read is a tile's or bundle's content, nil where there is none. A log that grew
+// since its checkpoint has only the full one left, of which cut takes the part.
+func (w *Walk) read(ctx context.Context, t tile, cut func([]byte) []byte) ([]byte, error) {
+	content, err := w.from.Read(ctx, t.path(), t.limit())
+	if errors.Is(err, fs.ErrNotExist) && t.width < tileWidth {
+		full := tile{t.level, t.n, tileWidth}
+		if content, err = w.from.Read(ctx, full.path(), full.limit()); err == nil {
+			content = cut(content)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrTooLarge):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case content == nil:
+		return []byte{}, nil
+	}
+	return content, nil
+}
+
+func (w *Walk) fault(path string, index uint64, field, want, got string) {
+	w.faults = append(w.faults, Fault{path, index, field, want, got})
+}
+
+// Finish compares the tiles at the right edge and the root, once Next has said
+// io.EOF, and returns every fault.
+func (w *Walk) Finish(ctx context.Context, root [32]byte) ([]Fault, error) {
+	for level := 1; level < len(w.edge.hashes); level++ {
+		t := lastTile(level, w.size)
+		if t.width == 0 {
+			continue
+		}
+		entries, tiles := stored{t.path(), joinTile(w.edge.hashes[level])}, stored{t.path(), joinTile(w.tiles.hashes[level])}
+		if err := w.compare(ctx, entries, tiles); err != nil {
+			return nil, err
+		}
+	}
+	byEntries, byTiles := w.edge.root(), w.tiles.root()
+	for _, c := range w.contradictions {
+		if byEntries != root && byTiles == root {
+			w.fault(c.bundle, c.index, "entry", hex.EncodeToString(c.tiles[:]), hex.EncodeToString(c.entries[:]))
+			continue
+		}
+		w.fault(c.tile.path(), c.index, fmt.Sprintf("hash %d", c.index%tileWidth), hex.EncodeToString(c.entries[:]), hex.EncodeToString(c.tiles[:]))
+	}
+	if byEntries != root && byTiles != root {
+		w.fault(CheckpointPath, w.size, "root", hex.EncodeToString(byEntries[:]), hex.EncodeToString(root[:]))
+	}
+	return w.faults, nil
+}
+
+// Paths lists the tiles and bundles that a log of size entries has.
+func Paths(size uint64) (paths []string) {
+	for level := entriesLevel; level < max(1, levels(size)); level++ {
+		of := max(level, 0)
+		for n := uint64(0); widthAt(of, n, size) > 0; n++ {
+			paths = append(paths, tile{level, n, widthAt(of, n, size)}.path())
+		}
+	}
+	return paths
+}
