@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -15,6 +14,7 @@ import (
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
 	"gavel/sandbox"
+	"gavel/worker/engine"
 )
 
 // imageFetcher brings images of the farm's store into this worker's sandbox, each once.
@@ -82,33 +82,21 @@ func (f *imageFetcher) image(ctx context.Context, root string) (sandbox.Image, i
 	if err != nil {
 		return sandbox.Image{}, 0, err
 	}
-	if found.ConfigBytes > sandbox.MaxImageConfigBytes {
-		return sandbox.Image{}, 0, fmt.Errorf("%w: its config has %d bytes, at most %d", errUnfit, found.ConfigBytes, sandbox.MaxImageConfigBytes)
-	}
 	config, err := cas.NewDigest(name.Encoded(), int64(found.ConfigBytes))
 	if err != nil {
 		return sandbox.Image{}, 0, err
 	}
-	r, err := f.store.Open(ctx, config)
-	if err != nil {
-		return sandbox.Image{}, 0, err
-	}
-	defer r.Close()
-	img := sandbox.Image{}
-	if img.Config, err = io.ReadAll(r); err != nil {
-		return sandbox.Image{}, 0, err
-	}
-	total := config.Size
+	layers, total := make([]cas.Digest, 0, len(found.Layers)), config.Size
 	for _, l := range found.Layers {
 		if len(l.Digest) != 32 {
 			return sandbox.Image{}, 0, errors.New("the farm names a layer without a digest")
 		}
-		d := cas.OfSum([32]byte(l.Digest), int64(l.Bytes))
-		img.Layers = append(img.Layers, sandbox.Layer{
-			DiffID: digest.NewDigestFromEncoded(digest.SHA256, d.Hash), Size: d.Size,
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return f.store.Open(ctx, d) },
-		})
-		total += d.Size
+		layers = append(layers, cas.OfSum([32]byte(l.Digest), int64(l.Bytes)))
+		total += int64(l.Bytes)
+	}
+	img, err := engine.StoredImage(ctx, f.store, config, layers)
+	if err != nil {
+		return sandbox.Image{}, 0, err
 	}
 	return img, total, nil
 }

@@ -41,12 +41,17 @@ func expectedAttestations(b *gavelv1.Build) (n int) {
 // NAME.sigstore.json with NAME.pub beside, so that they outlive the farm. It
 // returns the bundles' paths. Doing it again changes nothing.
 func saveAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]string, error) {
+	return saveAttestationsTo(ctx, patience, f, b, f.dir.attestations(hex.EncodeToString(b.Id)))
+}
+
+// saveAttestationsTo is saveAttestations into another directory.
+func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build, dir string) ([]string, error) {
 	paths := []string{}
 	list, err := fetchAttestations(ctx, patience, f, b)
 	if err != nil || len(list) == 0 {
 		return paths, err
 	}
-	abs, err := filepath.Abs(f.dir.attestations(hex.EncodeToString(b.Id)))
+	abs, err := filepath.Abs(dir)
 	if err == nil {
 		err = os.MkdirAll(abs, 0o755)
 	}

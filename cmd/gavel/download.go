@@ -16,22 +16,30 @@ import (
 )
 
 func downloadCommand() *cobra.Command {
-	var dir, to string
+	var dir, to, inputs string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "download BUILD -o DIR",
-		Short: "fetch what a build made",
+		Use:   "download BUILD -o DIR | --inputs DIR",
+		Short: "fetch what a build made, or what it was made from",
 		Long: `Writes the outputs of a build below DIR, which must be new or empty. Every file is
 checked against its digest, and none is written outside of DIR.
 
-  gavel download 5f2c91aa --farm farm -o out`,
+With --inputs it writes all that anybody needs to build it again without the farm
+(gavel rebuild): the action, its command, the input tree and the image, each under its
+digest in an OCI layout, and the attestations. What is there is not fetched again. The
+farm keeps inputs as long as its --retain says.
+
+  gavel download 5f2c91aa --farm farm -o out
+  gavel download 5f2c91aa --farm farm --inputs evidence`,
 		Args: wants("BUILD"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			if to == "" {
-				return usage("where to? Give -o DIR, a directory that is new or empty")
+			if to == "" && inputs == "" {
+				return usage("where to? Give -o DIR, a directory that is new or empty, or --inputs DIR")
 			}
-			if err := checkTarget(to); err != nil {
-				return err
+			if to != "" {
+				if err := checkTarget(to); err != nil {
+					return err
+				}
 			}
 			f, err := connect(ctx, dir)
 			if err != nil {
@@ -42,8 +50,18 @@ checked against its digest, and none is written outside of DIR.
 			if err != nil {
 				return err
 			}
-			if err := f.download(ctx, newTerminal(c), id, to); err != nil || !asJSON {
-				return err
+			if inputs != "" {
+				if err := f.downloadInputs(ctx, newTerminal(c), id, inputs); err != nil {
+					return err
+				}
+			}
+			if to != "" {
+				if err := f.download(ctx, newTerminal(c), id, to); err != nil {
+					return err
+				}
+			}
+			if !asJSON {
+				return nil
 			}
 			r, err := f.report(ctx, id)
 			if err != nil {
@@ -55,6 +73,7 @@ checked against its digest, and none is written outside of DIR.
 	farmFlag(c, &dir)
 	c.Flags().BoolVar(&asJSON, "json", false, "print what status --json prints")
 	c.Flags().StringVarP(&to, "output", "o", "", "the `DIR` to write to")
+	c.Flags().StringVar(&inputs, "inputs", "", "write what it was made from to `DIR`")
 	return c
 }
 
