@@ -1,0 +1,330 @@
+package diff
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// archive is anything with named parts: an archive, a compressed file with its one
+// content, an ELF file with its sections.
+type archive struct {
+	kind    string  // of members, for Difference.Kind
+	fields  []field // of the archive itself
+	members []member
+	// unordered says that the members' order is not worth a word: it follows from
+	// the format.
+	unordered bool
+	// follows says that members that differ for no known reason may do so because
+	// of others that do: addresses in code follow from lengths of strings.
+	follows bool
+	// equalMeans is the cause where all members and fields are equal, and why.
+	equalMeans Cause
+	equalNote  string
+	notes      []string // what could not be read of it
+	closers    []io.Closer
+}
+
+func (a *archive) close() {
+	if a == nil {
+		return
+	}
+	for _, c := range a.closers {
+		c.Close() // of unlinked files that were only read: nothing to lose
+	}
+}
+
+// member is one named part.
+type member struct {
+	name   string
+	fields []field
+	// open returns the content, nil where there is none. Content that is not a part
+	// of the archive's own bytes is a *spooled, which the caller closes.
+	open func() (Blob, error)
+	// packed is the content as it is stored, nil where that is what open gives.
+	packed Blob
+	// means is the cause of a content that differs where the format says it.
+	means Cause
+	note  string
+}
+
+// field is one value in a header.
+type field struct {
+	name, value string
+	// cause of a value that differs; "" has the two values judged as texts.
+	cause Cause
+	// derived values follow from others: they count only where nothing else differs.
+	derived bool
+	mode    bool // value is an octal mode
+	seconds bool // value is a time that zones may shift
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// compareArchives fills d with what differs between two archives' fields, lists and
+// members.
+func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, depth int) error {
+	var fs, derived findings
+	s.compareFields(&fs, &derived, "", x.fields, y.fields)
+	pairs, onlyA, onlyB, order := match(x, y)
+	if order != nil && !x.unordered {
+		fs.add(*order)
+	}
+	for _, p := range pairs {
+		m, late, err := s.compareMembers(&x.members[p.a], &y.members[p.b], x.kind, depth)
+		if err != nil {
+			return err
+		}
+		derived = append(derived, late...)
+		if m != nil {
+			d.addMember(m)
+		}
+	}
+	for _, side := range []struct {
+		list []int
+		of   *archive
+		note string
+	}{{onlyA, x, "only the first side has it"}, {onlyB, y, "only the second side has it"}} {
+		for _, i := range side.list {
+			m := &Difference{Name: side.of.members[i].name, Kind: side.of.kind, SizeA: -1, SizeB: -1, Findings: []Finding{{Cause: Content, Note: side.note}}}
+			if c := side.of.members[i].means; c != "" {
+				m.Findings[0].Cause, m.Findings[0].Note = c, side.note+"; "+side.of.members[i].note
+			}
+			d.addMember(m)
+		}
+	}
+	for _, n := range x.notes {
+		d.Notes = append(d.Notes, "first side: "+n)
+	}
+	for _, n := range y.notes {
+		d.Notes = append(d.Notes, "second side: "+n)
+	}
+	d.Findings = append(d.Findings, fs...)
+	if len(d.Findings) == 0 && len(d.Members) == 0 {
+		if len(derived) > maxEvidence {
+			derived = derived[:maxEvidence]
+		}
+		d.Findings = append(d.Findings, derived...)
+	}
+	if len(d.Findings) == 0 && len(d.Members) == 0 && x.equalMeans != "" {
+		d.Findings = append(d.Findings, spans.repacked(Finding{Cause: x.equalMeans, Note: x.equalNote}))
+	}
+	if x.follows {
+		markFollowers(d)
+	}
+	return nil
+}
+
+func (d *Difference) addMember(m *Difference) {
+	if len(d.Members) >= maxChildren {
+		d.Omitted++
+		return
+	}
+	d.Members = append(d.Members, m)
+}
+
+// known tells whether d or anything in it has a known cause.
+func (d *Difference) known() bool {
+	if findings(d.Findings).known() {
+		return true
+	}
+	for _, m := range d.Members {
+		if m.known() {
+			return true
+		}
+	}
+	return false
+}
+
+// markFollowers says of members without a cause that others have one.
+func markFollowers(d *Difference) {
+	if !d.known() {
+		return
+	}
+	for _, m := range d.Members {
+		if !m.known() {
+			m.Notes = append(m.Notes, "may follow from the differences of the other parts")
+		}
+	}
+}
+
+// pair is a member of both sides.
+type pair struct{ a, b int }
+
+// match finds each member's counterpart: the one of the same name, and of those the
+// one of the same count. order says where the order of common members differs.
+func match(x, y *archive) (pairs []pair, onlyA, onlyB []int, order *Finding) {
+	type key struct {
+		name string
+		nth  int
+	}
+	count := make(map[string]int)
+	index := make(map[key]int, len(y.members))
+	for i := range y.members {
+		n := y.members[i].name
+		index[key{n, count[n]}] = i
+		count[n]++
+	}
+	clear(count)
+	used := make([]bool, len(y.members))
+	last := -1
+	for i := range x.members {
+		n := x.members[i].name
+		j, ok := index[key{n, count[n]}]
+		count[n]++
+		if !ok {
+			onlyA = append(onlyA, i)
+			continue
+		}
+		used[j] = true
+		if j < last && order == nil {
+			order = &Finding{Cause: Ordering, Where: "order of " + x.kind + "s",
+				Note: fmt.Sprintf("the same names in another order: %s comes before %s on the second side only", Quote(n), Quote(y.members[last].name))}
+		}
+		last = max(last, j)
+		pairs = append(pairs, pair{i, j})
+	}
+	for j := range y.members {
+		if !used[j] {
+			onlyB = append(onlyB, j)
+		}
+	}
+	if order != nil {
+		namesA, namesB := make([]string, len(pairs)), make([]string, 0, len(pairs))
+		for i, p := range pairs {
+			namesA[i] = x.members[p.a].name
+		}
+		for j := range y.members {
+			if used[j] {
+				namesB = append(namesB, y.members[j].name)
+			}
+		}
+		if note := collation(namesA, namesB); note != "" {
+			order.Cause, order.Note = Locale, order.Note+"; "+note
+		}
+	}
+	return pairs, onlyA, onlyB, order
+}
+
+// compareMembers compares a member's header and content; late are the header's
+// derived values.
+func (s *session) compareMembers(x, y *member, kind string, depth int) (d *Difference, late findings, err error) {
+	var fs findings
+	s.compareFields(&fs, &late, x.name, x.fields, y.fields)
+	d, err = s.compareContents(x, y, &late, kind, depth)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d == nil {
+		if len(fs) == 0 {
+			return nil, late, nil
+		}
+		d = &Difference{Name: x.name, Kind: kind, SizeA: -1, SizeB: -1}
+	}
+	d.Findings = append(fs, d.Findings...)
+	return d, late, nil
+}
+
+func (s *session) compareContents(x, y *member, late *findings, kind string, depth int) (d *Difference, err error) {
+	if x.open == nil || y.open == nil {
+		return nil, nil
+	}
+	if x.packed != nil && y.packed != nil {
+		packed, err := s.differ(x.packed, y.packed)
+		if err != nil || packed == nil {
+			return nil, err
+		}
+		defer func() {
+			if d == nil && err == nil {
+				late.add(packed.repacked(Finding{Cause: Compression, Where: "stored bytes of " + Quote(x.name),
+					Note: "what they unpack to is equal: another level or tool packed them"}))
+			}
+		}()
+	}
+	a, errA := s.content(x)
+	defer closeBlob(a)
+	b, errB := s.content(y)
+	defer closeBlob(b)
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if errA != nil || errB != nil {
+		return s.unreadable(x, y, kind, errA, errB)
+	}
+	if x.means != "" && x.means == y.means {
+		spans, err := s.differ(a, b)
+		if err != nil || spans == nil {
+			return nil, err
+		}
+		return s.meant(x, kind, a, b, spans)
+	}
+	return s.compare(x.name, kind, a, b, depth+1)
+}
+
+// repacked is what is said where what is stored differs and what it unpacks to does
+// not: no other level or tool changes a single byte.
+func (d *spans) repacked(f Finding) Finding {
+	if d.Differing == 1 && d.LengthA == d.LengthB {
+		f.Cause, f.Note = Forged, "one stored byte differs, and what it unpacks to is equal: forged or corrupted"
+	}
+	return f
+}
+
+// meant is the difference of contents whose format names the cause.
+func (s *session) meant(x *member, kind string, a, b Blob, spans *spans) (*Difference, error) {
+	d := &Difference{Name: x.name, Kind: kind, SizeA: a.Size(), SizeB: b.Size(), Format: "bytes", Range: &spans.Range}
+	show := func(of Blob) string {
+		raw, err := s.slice(of, max(0, of.Size()-20), 20) // a note's description is at its end
+		if err != nil {
+			return ""
+		}
+		return fmt.Sprintf("%x", raw)
+	}
+	d.Findings = []Finding{{Cause: x.means, A: show(a), B: show(b), Note: x.note}}
+	return d, nil
+}
+
+// content opens a member; a decoder may panic there too.
+func (s *session) content(m *member) (b Blob, err error) {
+	defer recovered(&err)
+	return m.open()
+}
+
+func closeBlob(b Blob) {
+	if c, ok := b.(io.Closer); ok && c != nil {
+		c.Close() // of an unlinked file that was only read
+	}
+}
+
+// unreadable explains a member whose content could not be had on a side. Where the
+// packed bytes differ that is a difference itself.
+func (s *session) unreadable(x, y *member, kind string, errA, errB error) (*Difference, error) {
+	d := &Difference{Name: x.name, Kind: kind, SizeA: -1, SizeB: -1}
+	var spans *spans
+	if x.packed != nil && y.packed != nil {
+		var err error
+		if spans, err = s.differ(x.packed, y.packed); err != nil {
+			return nil, err
+		}
+		d.SizeA, d.SizeB, d.Format, d.Range = x.packed.Size(), y.packed.Size(), "compressed bytes", &spans.Range
+	}
+	if (errA == nil) != (errB == nil) {
+		side, broken := "first", errA
+		if broken == nil {
+			side, broken = "second", errB
+		}
+		note := fmt.Sprintf("its content does not unpack on the %s side: %s", side, Quote(broken.Error()))
+		if errors.Is(broken, errBound) {
+			d.Notes = append(d.Notes, "not looked inside: "+note)
+			return d, nil
+		}
+		if spans != nil && spans.Differing == 1 && spans.LengthA == spans.LengthB {
+			note = "one byte differs, and " + note
+		}
+		d.Findings = []Finding{{Cause: Forged, Note: note}}
+		return d, nil
+	}
+	d.Notes = append(d.Notes, "not looked inside: "+Quote(errA.Error()))
+	return d, nil
+}

@@ -1,0 +1,102 @@
+package diff_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"gavel/verify/diff"
+)
+
+// Each line differs for one reason, or for none that can be shown.
+func TestCausesOfLines(t *testing.T) {
+	for _, c := range []struct {
+		a, b  string
+		cause diff.Cause
+		says  string
+	}{
+		{"built Jan  2 2026 03:04:05", "built Jan  2 2026 03:04:06", diff.Timestamp, "Jan  2 2026 03:04:05 / "},
+		{`"Jan  2 2026"`, `"Feb 12 2026"`, diff.Timestamp, "a date"},
+		{"03:04:05", "03:14:59", diff.Timestamp, "a time of day"},
+		{"on 2026-01-02T03:04:05Z ok", "on 2026-01-02T04:04:05Z ok", diff.Timestamp, ""},
+		{"on 2026-01-02 03:04:05", "on 2026-01-02 08:34:05", diff.Timestamp, "time zones"},
+		{"Fri, 02 Jan 2026 03:04:05 +0000", "Sat, 03 Jan 2026 03:04:05 +0000", diff.Timestamp, ""},
+		{"Thu Jan  1 10:20:30 UTC 2026", "Thu Jan  1 10:20:31 UTC 2026", diff.Timestamp, ""},
+		{"version 20260102", "version 20260103", diff.Timestamp, ""},
+		{"stamp=1767323045;", "stamp=1767323046;", diff.Timestamp, "2026-01-02 03:04:05 UTC / 2026-01-02 03:04:06 UTC"},
+		{"took 1.25s", "took 1.31s", diff.Timestamp, "how long"},
+		{"# 1 \"/build/one/main.c\"", "# 1 \"/build/two/main.c\"", diff.BuildPath, "/build/one/main.c / /build/two/main.c"},
+		{"DIR=/build/one", "DIR=/build/two", diff.BuildPath, ""},
+		{"-I/build/one/include", "-I/srv/two/include", diff.BuildPath, "/build/one/include"},
+		{"#include \"lib/one.h\"", "#include \"lib/two.h\"", diff.Unknown, ""},
+		{"see https://a.example/one", "see https://b.example/two", diff.Unknown, "an address"},
+		{"compiled by root@build-1", "compiled by root@build-2", diff.HostName, "build-1"},
+		{"compiled by root@build-1", "compiled by jo@build-1", diff.Owner, ""},
+		{"Build-Host: alpha", "Build-Host: beta", diff.HostName, "named so"},
+		{"built by alice", "built by bob", diff.Owner, ""},
+		{"Built on a machine of seven today", "Built on a machine of eleven today", diff.Unknown, ""},
+		{"here runs worker-7", "here runs elsewhere", diff.HostName, "took part"},
+		{"LANG=C.UTF-8", "LANG=de_DE.UTF-8", diff.Locale, ""},
+		{"ratio 3,14", "ratio 3.14", diff.Locale, "decimal sign"},
+		{"make -j4 all", "make -j16 all", diff.Parallelism, ""},
+		{"GOMAXPROCS=4", "GOMAXPROCS=2", diff.Parallelism, ""},
+		{"{'alpha', 'beta', 'gamma'}", "{'gamma', 'alpha', 'beta'}", diff.Ordering, "3 parts in another order"},
+		{"id 3f2504e0-4f89-41d3-9a0c-0305e82c3301", "id 4f2504e0-4f89-41d3-9a0c-0305e82c3302", diff.Random, "UUID"},
+		{"key 0123456789abcdef0123", "key fedcba98765432100123", diff.Random, "hexadecimal"},
+		{`Go build ID: "aaaaaaaaaaaaaaaaaaaa/bb"`, `Go build ID: "cccccccccccccccccccc/dd"`, diff.BuildID, ""},
+		{"GCC: (Debian 12.2.0)", "GCC: (Debian 13.1.0)", diff.Toolchain, ""},
+		{"umask 0022", "umask 0002", diff.Permission, ""},
+		{"the answer is forty-two", "the answer is forty-six", diff.Unknown, ""},
+		{"the answer is 41", "the answer is 42", diff.Forged, "no known cause"},
+		{"error at main.go:12:34", "error at main.go:15:20", diff.Unknown, ""},
+	} {
+		d, err := diff.Files(context.Background(), "f", "f", blob([]byte("first\n"+c.a+"\nlast\n")), blob([]byte("first\n"+c.b+"\nlast\n")), diff.Options{HostNames: []string{"worker-7"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Findings) != 1 || d.Findings[0].Cause != c.cause || !strings.Contains(d.Findings[0].String(), c.says) {
+			t.Errorf("%q / %q: want %s saying %q, got %+v", c.a, c.b, c.cause, c.says, d.Findings)
+		}
+	}
+}
+
+func TestCausesOfManyLines(t *testing.T) {
+	for name, c := range map[string]struct {
+		a, b  string
+		cause []diff.Cause
+		says  string
+	}{
+		"two causes":   {"at 2026-01-02 in /build/one/x\n", "at 2026-01-09 in /build/two/x\n", []diff.Cause{diff.Timestamp, diff.BuildPath}, "/build/one/x"},
+		"and unknown":  {"at 2026-01-02 it was red\n", "at 2026-01-09 it was blue\n", []diff.Cause{diff.Timestamp, diff.Unknown}, "red"},
+		"line order":   {"a 1\nb 2\nc\n", "c\nb 2\na 1\n", []diff.Cause{diff.Ordering}, "same 3 lines"},
+		"locale order": {"B\na\nc_d\n", "a\nB\nc_d\n", []diff.Cause{diff.Ordering}, "same 2 lines"},
+		"collation":    {"B\na\nCe\nd\nb2\n", "a\nB\nb2\nCe\nd\n", []diff.Cause{diff.Ordering}, "same"},
+		"dictionary":   {"B\nC\na\nd\n", "a\nB\nC\nd\n", []diff.Cause{diff.Locale}, "dictionary"},
+		"jobs":         {"[1] a\n[2] x\n[1] b\n[2] y\n", "[2] x\n[1] a\n[2] y\n[1] b\n", []diff.Cause{diff.Parallelism}, "interleave"},
+		"pretty set":   {"s = {\n 'b',\n 'a',\n 'c'\n}\n", "s = {\n 'a',\n 'c',\n 'b'\n}\n", []diff.Cause{diff.Ordering}, "parts in another order"},
+		"a line more":  {"one\ntwo\nthree\n", "one\nthree\n", []diff.Cause{diff.Unknown}, "first side only"},
+		"aligned":      {"x\nat 2026-01-02\ny\n", "new\nx\nat 2026-01-09\ny\n", []diff.Cause{diff.Unknown, diff.Timestamp}, "second side only"},
+		"last newline": {"one\ntwo\n", "one\ntwo", []diff.Cause{diff.Unknown}, "end differently"},
+		"repeated":     {"2026-01-02\nk\n2026-01-02\n", "2026-01-09\nk\n2026-01-09\n", []diff.Cause{diff.Timestamp}, "and 1 more like it"},
+	} {
+		d, err := diff.Files(context.Background(), "f", "f", blob([]byte(c.a)), blob([]byte(c.b)), diff.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var causes []diff.Cause
+		text := ""
+		for _, f := range d.Findings {
+			causes = append(causes, f.Cause)
+			text += f.String() + "\n"
+		}
+		if len(causes) != len(c.cause) || !strings.Contains(text, c.says) {
+			t.Errorf("%s: want %v saying %q, got\n%s", name, c.cause, c.says, text)
+			continue
+		}
+		for i := range causes {
+			if causes[i] != c.cause[i] {
+				t.Errorf("%s: want %v, got\n%s", name, c.cause, text)
+			}
+		}
+	}
+}

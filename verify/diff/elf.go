@@ -1,0 +1,107 @@
+package diff
+
+import (
+	"debug/buildinfo"
+	"debug/elf"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// readELF lists an ELF file's sections; where there are none, its segments. A Go
+// program's record of how it was built comes first, as it names what a person chose.
+func readELF(s *session, b Blob) (*archive, error) {
+	f, err := elf.NewFile(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.take(len(f.Sections) + len(f.Progs)); err != nil {
+		return nil, err
+	}
+	out := &archive{kind: "ELF section", follows: true, fields: []field{
+		{name: "type of the ELF file", value: f.Type.String(), cause: Unknown},
+		{name: "machine of the ELF file", value: f.Machine.String(), cause: Toolchain},
+		{name: "class of the ELF file", value: f.Class.String(), cause: Toolchain},
+		{name: "entry of the ELF file", value: fmt.Sprintf("0x%x", f.Entry), cause: Unknown, derived: true},
+	}}
+	if m := goRecord(b); m != nil {
+		out.members = append(out.members, *m)
+	}
+	sections := 0
+	for _, x := range f.Sections {
+		if x.Type == elf.SHT_NULL {
+			continue
+		}
+		sections++
+		out.members = append(out.members, sectionMember(s, b, x))
+	}
+	for i, p := range f.Progs {
+		name := fmt.Sprintf("segment %d, %v", i, p.Type)
+		m := member{name: name, fields: []field{
+			{name: "layout of " + name, value: fmt.Sprintf("%v at 0x%x, %d of %d bytes", p.Flags, p.Vaddr, p.Filesz, p.Memsz), cause: Unknown, derived: true},
+		}}
+		if sections == 0 && p.Filesz > 0 {
+			content := part(b, p.Off, p.Filesz)
+			m.open = func() (Blob, error) { return content, nil }
+		}
+		out.members = append(out.members, m)
+	}
+	return out, nil
+}
+
+// part is a piece of a file whose place and length a stranger's header names.
+func part(b Blob, at, n uint64) Blob {
+	size := uint64(b.Size())
+	at = min(at, size)
+	return io.NewSectionReader(b, int64(at), int64(min(n, size-at)))
+}
+
+func sectionMember(s *session, b Blob, x *elf.Section) member {
+	m := member{name: clip(x.Name), fields: []field{
+		{name: "type", value: x.Type.String(), cause: Unknown},
+		{name: "flags", value: x.Flags.String(), cause: Unknown},
+		{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
+		{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
+	}}
+	if x.Type == elf.SHT_NOBITS {
+		return m
+	}
+	m.means, m.note = sectionMeans(m.name)
+	raw := part(b, x.Offset, x.FileSize)
+	m.open = func() (Blob, error) { return raw, nil }
+	if x.Flags&elf.SHF_COMPRESSED != 0 || strings.HasPrefix(x.Name, ".zdebug_") {
+		m.packed = raw
+		m.open = func() (Blob, error) {
+			content, err := s.spool(x.Open())
+			if err != nil {
+				return nil, err
+			}
+			return content, nil
+		}
+	}
+	return m
+}
+
+// sectionMeans says what the content of some sections is.
+func sectionMeans(name string) (Cause, string) {
+	switch name {
+	case ".note.gnu.build-id":
+		return BuildID, "the linker's digest over what it linked"
+	case ".note.go.buildid":
+		return BuildID, "Go's digests over the inputs and the output"
+	case ".gnu_debuglink", ".gnu_debugaltlink":
+		return BuildID, "names the file of debugging information by its checksum"
+	}
+	return "", ""
+}
+
+// goRecord is what the go command wrote into a program about its build: module
+// versions and settings, one a line.
+func goRecord(b Blob) *member {
+	info, err := buildinfo.Read(b)
+	if err != nil {
+		return nil
+	}
+	text := "go\t" + info.GoVersion + "\n" + info.String()
+	return &member{name: "Go build record", open: func() (Blob, error) { return strings.NewReader(text), nil }}
+}

@@ -1,0 +1,66 @@
+package diff
+
+import "bytes"
+
+// format is one that is looked into.
+type format struct {
+	name string
+	read func(*session, Blob) (*archive, error)
+}
+
+var (
+	formatGzip  = &format{"gzip", readGzip}
+	formatXZ    = &format{"xz", readXZ}
+	formatZstd  = &format{"zstd", readZstd}
+	formatBzip2 = &format{"bzip2", readBzip2}
+	formatZip   = &format{"zip", readZip}
+	formatTar   = &format{"tar", readTar}
+	formatAr    = &format{"ar", readAr}
+	formatELF   = &format{"ELF", readELF}
+	formatPyc   = &format{"Python bytecode", readPyc}
+	formatPNG   = &format{"PNG", readPNG}
+)
+
+// magics are how files of a format begin, tar and bytecode aside.
+var magics = []struct {
+	magic  string
+	format *format
+}{
+	{"\x1f\x8b\x08", formatGzip},
+	{"\xfd7zXZ\x00", formatXZ},
+	{"\x28\xb5\x2f\xfd", formatZstd},
+	{"BZh", formatBzip2},
+	{"PK\x03\x04", formatZip},
+	{"PK\x05\x06", formatZip}, // without a member
+	{"!<arch>\n", formatAr},
+	{"\x7fELF", formatELF},
+	{"\x89PNG\r\n\x1a\n", formatPNG},
+}
+
+// detect names the format of a blob by its content, nil if it is none that is
+// looked into.
+func (s *session) detect(b Blob) (*format, error) {
+	head, err := s.slice(b, 0, tarBlock)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.magic)) {
+			return m.format, nil
+		}
+	}
+	switch {
+	case isTar(head):
+		return formatTar, nil
+	case isPyc(head):
+		return formatPyc, nil
+	}
+	return nil, nil
+}
+
+func formatName(f *format) string {
+	if f == nil {
+		return "none that is known"
+	}
+	return f.name
+}

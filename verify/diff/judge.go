@@ -1,0 +1,170 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+)
+
+// judge says why two texts differ, by what they hold: it takes out of both what
+// looks like a time, then what looks like a path, and so on, until what is left is
+// equal. What was taken out and differs are the causes. where is the text's place;
+// it may give a word's meaning away too ("user", "host").
+func (s *session) judge(fs *findings, where, a, b string) {
+	a, b = clipPair(a), clipPair(b)
+	if a == b {
+		fs.add(Finding{Cause: Unknown, Where: where, Note: "the difference lies beyond what is looked at"})
+		return
+	}
+	if c, note, ok := s.meaning(where, a, b); ok {
+		fs.add(Finding{Cause: c, Where: where, A: quoteValue(a), B: quoteValue(b), Note: note})
+		return
+	}
+	x, y := masked{text: a}, masked{text: b}
+	var found findings
+	for i := range masks {
+		m := &masks[i]
+		beforeX, beforeY := x.text, y.text
+		x.take(m)
+		y.take(m)
+		if slices.Equal(x.taken, y.taken) {
+			continue
+		}
+		f, ok := m.finding(where, x.taken, y.taken)
+		if !ok {
+			x.text, y.text = beforeX, beforeY
+			continue
+		}
+		found = append(found, f)
+		if x.text == y.text {
+			addAll(fs, found)
+			return
+		}
+	}
+	addAll(fs, found)
+	fs.add(s.remainder(where, x.text, y.text))
+}
+
+// remainder judges what no mask took out.
+func (s *session) remainder(where, a, b string) Finding {
+	f := Finding{Cause: Unknown, Where: where}
+	if note := sameTokens(a, b); note != "" {
+		f.Cause, f.Note = Ordering, note
+	} else if c, note, ok := s.words(a, b); ok {
+		f.Cause, f.Note = c, note
+	}
+	f.A, f.B = quoteAround(a, b), quoteAround(b, a)
+	return f
+}
+
+func addAll(fs *findings, more findings) {
+	for _, f := range more {
+		fs.add(f)
+	}
+}
+
+func clipPair(s string) string {
+	if len(s) > maxPairBytes {
+		return s[:maxPairBytes]
+	}
+	return s
+}
+
+// masked is a text of which parts were taken out.
+type masked struct {
+	text  string
+	taken []string // by the last mask
+}
+
+// placeholder stands for what was taken out; it occurs in no text that is judged
+// as one, and no mask matches it.
+const placeholder = "\x00"
+
+// take replaces every match, or what its group matches.
+func (m *masked) take(by *mask) {
+	m.taken = nil
+	var out strings.Builder
+	last := 0
+	for _, at := range by.pattern.FindAllStringSubmatchIndex(m.text, -1) {
+		from, to := at[0], at[1]
+		if len(at) > 2 && at[2] >= 0 {
+			from, to = at[2], at[3]
+		}
+		found := m.text[from:to]
+		if by.holds != nil && !by.holds(found) {
+			continue
+		}
+		m.taken = append(m.taken, found)
+		out.WriteString(m.text[last:from])
+		out.WriteString(placeholder)
+		last = to
+	}
+	if last > 0 {
+		m.text = out.String() + m.text[last:]
+	}
+}
+
+// finding is about the first two that differ, if one of those that differ shows the
+// cause.
+func (m *mask) finding(where string, x, y []string) (f Finding, ok bool) {
+	for i := 0; i < len(x) || i < len(y); i++ {
+		var a, b string
+		if i < len(x) {
+			a = x[i]
+		}
+		if i < len(y) {
+			b = y[i]
+		}
+		if a == b {
+			continue
+		}
+		c := m.cause
+		if m.judge != nil && a != "" && b != "" {
+			c = m.judge(a, b)
+		}
+		if c == "" {
+			continue
+		}
+		f = Finding{Cause: c, Where: where, A: quoteValue(a), B: quoteValue(b), Note: m.note}
+		if m.remark != nil {
+			if r := m.remark(a, b); r != "" {
+				f.Note += "; " + r
+			}
+		}
+		return f, true
+	}
+	return f, false
+}
+
+// quoteAround shows the part of a that differs from b, with some of what is before.
+func quoteAround(a, b string) string {
+	a, b = strings.ReplaceAll(a, placeholder, "…"), strings.ReplaceAll(b, placeholder, "…")
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	const before = 24
+	if n <= before || len(a) <= maxQuotedBytes {
+		return Quote(a)
+	}
+	return "…" + Quote(a[n-before:])
+}
+
+// sameTokens says whether two texts hold the same words in another order, as a set
+// printed twice does.
+func sameTokens(a, b string) string {
+	x, y := tokens(a), tokens(b)
+	if len(x) < 2 || len(x) != len(y) {
+		return ""
+	}
+	ordered := slices.Equal(x, y)
+	slices.Sort(x)
+	slices.Sort(y)
+	if ordered || !slices.Equal(x, y) {
+		return ""
+	}
+	return "the same " + decimal(int64(len(x))) + " parts in another order, as of a set, a hash table or a directory"
+}
+
+func tokens(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" \t\r\n,;:{}[]()<>|", r) })
+}

@@ -1,0 +1,228 @@
+package diff
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// leaf explains two blobs by their bytes: as lines where both are text, else by the
+// strings and numbers that differ in them.
+func (s *session) leaf(d *Difference, a, b Blob, spans *spans) error {
+	d.Range = &spans.Range
+	text, err := s.bothText(a, b)
+	if err != nil {
+		return err
+	}
+	var fs findings
+	switch {
+	case text:
+		d.setFormat("text")
+		if err := s.lines(&fs, a, b); err != nil {
+			return err
+		}
+	default:
+		d.setFormat("bytes")
+		if err := s.binary(&fs, a, b, spans); err != nil {
+			return err
+		}
+	}
+	if oneByte := spans.Differing == 1 && spans.LengthA == spans.LengthB; oneByte && !fs.known() {
+		f, err := s.forged(a, b, spans.Offset)
+		if err != nil {
+			return err
+		}
+		fs = findings{f}
+	}
+	if len(fs) == 0 {
+		fs = findings{{Cause: Unknown, Where: spans.Range.String()}}
+	}
+	d.Findings = append(d.Findings, fs...)
+	return nil
+}
+
+func (d *Difference) setFormat(name string) {
+	if d.Format == "" {
+		d.Format = name
+	}
+}
+
+// forged is what is said of one byte that differs for no reason that is known.
+func (s *session) forged(a, b Blob, at int64) (Finding, error) {
+	x, err := s.slice(a, at, 1)
+	if err != nil {
+		return Finding{}, err
+	}
+	y, err := s.slice(b, at, 1)
+	if err != nil {
+		return Finding{}, err
+	}
+	return Finding{Cause: Forged, Where: fmt.Sprintf("byte %d", at), A: fmt.Sprintf("0x%02x", x[0]), B: fmt.Sprintf("0x%02x", y[0]),
+		Note: "one byte differs, no known cause: forged or corrupted"}, nil
+}
+
+// binary explains bytes that are no text.
+func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
+	x, y, err := s.window(a, b, &spans.Range)
+	if err != nil {
+		return err
+	}
+	if spans.LengthA != spans.LengthB || spans.more > 0 {
+		return s.strings(fs, x, y)
+	}
+	if moved(fs, words(x), words(y)) {
+		return nil
+	}
+	start := max(0, spans.Offset-contextBytes)
+	unexplained, bytes, first := 0, int64(0), int64(-1)
+	for _, r := range spans.list {
+		at := int(r.offset - start)
+		if at+int(r.length) > len(x) || at+int(r.length) > len(y) {
+			break // beyond what is looked at; counted below
+		}
+		if s.place(fs, x, y, at, int(r.length), start) {
+			continue
+		}
+		if unexplained++; first < 0 {
+			first = r.offset
+		}
+		bytes += r.length
+	}
+	switch {
+	case unexplained == 0:
+	case len(*fs) == 0:
+		fs.add(s.unknownBytes(x, y, spans, start))
+	default:
+		fs.add(Finding{Cause: Unknown, Where: fmt.Sprintf("from byte %d on", first), Note: fmt.Sprintf("%d more places, %d bytes, without a cause that is known", unexplained, bytes)})
+	}
+	return nil
+}
+
+// window is what both sides have around what differs, as far as it is looked at.
+func (s *session) window(a, b Blob, r *Range) (x, y []byte, err error) {
+	start := max(0, r.Offset-contextBytes)
+	if x, err = s.slice(a, start, min(r.Offset-start+r.LengthA+contextBytes, maxWordsBytes)); err != nil {
+		return nil, nil, err
+	}
+	y, err = s.slice(b, start, min(r.Offset-start+r.LengthB+contextBytes, maxWordsBytes))
+	return x, y, err
+}
+
+func (s *session) unknownBytes(x, y []byte, spans *spans, start int64) Finding {
+	show := func(b []byte) string {
+		from := min(len(b), int(spans.Offset-start))
+		return fmt.Sprintf("%x", b[from:min(len(b), from+int(min(spans.LengthA, 16)))])
+	}
+	return Finding{Cause: Unknown, Where: spans.Range.String(), A: show(x), B: show(y)}
+}
+
+// place explains one run of n bytes at x[at:], which lies at base+at in the whole:
+// by the string that it is in, else as a number that is a time.
+func (s *session) place(fs *findings, x, y []byte, at, n int, base int64) bool {
+	where := fmt.Sprintf("byte %d", base+int64(at))
+	if a, b, ok := stringsAround(x, y, at, n); ok {
+		var judged findings
+		s.judgeBinary(&judged, where, a, b)
+		if judged.known() {
+			addAll(fs, judged)
+			return true
+		}
+	}
+	if f, ok := s.number(x, y, at, n, base); ok {
+		f.Where = where
+		fs.add(f)
+		return true
+	}
+	return false
+}
+
+// judgeBinary judges two strings found among bytes, some of which before them may
+// look like letters.
+func (s *session) judgeBinary(fs *findings, where, a, b string) {
+	const strayBytes = 4
+	var judged findings
+	s.judge(&judged, where, a, b)
+	if !judged.known() {
+		i, j := strings.IndexByte(a, '/'), strings.IndexByte(b, '/')
+		if i >= 0 && j >= 0 && i <= strayBytes && j <= strayBytes && a[i:] != b[j:] {
+			judged = nil
+			s.judge(&judged, where, a[i:], b[j:])
+		}
+	}
+	addAll(fs, judged)
+}
+
+// stringsAround are the printable strings of both sides that a run of bytes lies in.
+func stringsAround(x, y []byte, at, n int) (a, b string, ok bool) {
+	for i := at; i < at+n; i++ {
+		// NUL ends a shorter string in a field of fixed length.
+		if !printableByte(x[i]) && x[i] != 0 || !printableByte(y[i]) && y[i] != 0 {
+			return "", "", false
+		}
+	}
+	a, b = stringAt(x, at, n), stringAt(y, at, n)
+	return a, b, len(a) >= minWordBytes && len(b) >= minWordBytes
+}
+
+func stringAt(b []byte, at, n int) string {
+	from, to := at, at
+	for from > 0 && at-from < contextBytes && printableByte(b[from-1]) {
+		from--
+	}
+	for to < len(b) && (to-at < n+contextBytes) && printableByte(b[to]) {
+		to++
+	}
+	return string(b[from:to])
+}
+
+// How near to a time that is known a number must be to be taken for one. Of four
+// bytes that are random, one in 550 is within it.
+const (
+	beforeSeconds = 90 * 24 * 60 * 60
+	afterSeconds  = 24 * 60 * 60
+)
+
+// number reads aligned words around a run of bytes as Unix times: seconds in four
+// or eight bytes, or milli-, micro- or nanoseconds in eight, of either byte order.
+func (s *session) number(x, y []byte, at, n int, base int64) (Finding, bool) {
+	for _, width := range []int64{8, 4} {
+		from := (base+int64(at))&^(width-1) - base
+		if from < 0 || int64(at+n) > from+width || from+width > int64(len(x)) || from+width > int64(len(y)) {
+			continue
+		}
+		p, q := x[from:from+width], y[from:from+width]
+		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+			for _, unit := range []int64{1, 1e3, 1e6, 1e9} {
+				if width == 4 && unit > 1 {
+					break
+				}
+				a, okA := s.unix(p, order, unit)
+				b, okB := s.unix(q, order, unit)
+				if okA && okB {
+					return Finding{Cause: Timestamp, A: showTime(a), B: showTime(b), Note: fmt.Sprintf("a Unix time in %d bytes, %s", width, strings.ToLower(order.String()))}, true
+				}
+			}
+		}
+	}
+	return Finding{}, false
+}
+
+func (s *session) unix(raw []byte, order binary.ByteOrder, unit int64) (time.Time, bool) {
+	var v uint64
+	if len(raw) == 4 {
+		v = uint64(order.Uint32(raw))
+	} else {
+		v = order.Uint64(raw)
+	}
+	if v>>63 != 0 {
+		return time.Time{}, false
+	}
+	seconds := int64(v) / unit
+	for _, near := range s.around {
+		if seconds >= near-beforeSeconds && seconds <= near+afterSeconds {
+			return time.Unix(seconds, int64(v)%unit*(1e9/unit)), true
+		}
+	}
+	return time.Time{}, false
+}

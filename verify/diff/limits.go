@@ -1,0 +1,72 @@
+package diff
+
+import "time"
+
+// Bounds on what two strangers' files can cost. What lies beyond one is named as
+// "not looked inside", and compared as bytes.
+const (
+	// maxDepth is how deep formats are followed into each other: a .deb's
+	// data.tar.xz with a .jar with classes is 5.
+	maxDepth = 8
+	// maxMembers bounds all members of one comparison's archives together; the
+	// largest packages of a distribution have some hundred thousand.
+	maxMembers = 1_000_000
+	// maxDecompressedBytes bounds all that one comparison decompresses: an image of
+	// a system is below it, a bomb is not.
+	maxDecompressedBytes = 8 << 30
+	// spoolMemoryBytes is how much of decompressed content stays in memory; what is
+	// longer goes to an unlinked temporary file.
+	spoolMemoryBytes = 4 << 20
+	// maxDirectoryBytes bounds a zip's central directory, which its reader keeps in
+	// memory: a hundred thousand members need 15 MiB.
+	maxDirectoryBytes = 32 << 20
+	// maxWindowBytes is the window or dictionary that a decompressor may ask for:
+	// what xz -9 and zstd --ultra -22 use.
+	maxWindowBytes = 128 << 20
+	// maxNameBytes bounds a member's name, and any other text taken from a header.
+	maxNameBytes = 4096
+
+	// readBytes is how much of each side is compared at a time.
+	readBytes = 256 << 10
+	// maxRanges is how many differing ranges are looked at one by one.
+	maxRanges = 256
+	// rangeGapBytes joins ranges that are closer together: one number or string
+	// that differs is one range, though some of its bytes agree.
+	rangeGapBytes = 4
+	// contextBytes is how far a string around a differing byte is followed.
+	contextBytes = 512
+	// maxWordsBytes is how much of each side is searched for strings, from the first
+	// difference on.
+	maxWordsBytes = 16 << 20
+	// minWordBytes is the shortest run of printable characters taken for a string,
+	// as strings(1) does.
+	minWordBytes = 4
+	// maxTextBytes is the longest file compared by lines.
+	maxTextBytes = 32 << 20
+	// maxAlignLines bounds the lines of each side that are aligned with each other,
+	// as the work is their product; the rest is paired in order.
+	maxAlignLines = 1500
+	// maxPairs is how many differing pairs of lines or strings are classified.
+	maxPairs = 2000
+	// maxPairBytes is how much of a line or a string is classified.
+	maxPairBytes = 16 << 10
+
+	// maxEvidence is how many findings of one cause are kept at one place: a person
+	// reads a few, and the rest is counted.
+	maxEvidence = 5
+	// maxQuotedBytes is how much of a stranger's text is repeated in a finding.
+	maxQuotedBytes = 160
+	// maxChildren is how many differing members of one archive are explained; the
+	// rest is counted.
+	maxChildren = 200
+	// maxPaths is how many differing paths of two trees are explained.
+	maxPaths = 1000
+	// maxEntries is how many paths a tree may have.
+	maxEntries = 1_000_000
+
+	// diffoscopeTimeout and maxDiffoscopeBytes bound what diffoscope may take and say.
+	diffoscopeTimeout  = 5 * time.Minute
+	maxDiffoscopeBytes = 4 << 20
+	// maxExportBytes bounds what is written to disk for diffoscope to read.
+	maxExportBytes = 4 << 30
+)

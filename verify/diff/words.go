@@ -1,0 +1,111 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+)
+
+func printableByte(c byte) bool { return c >= 0x20 && c < 0x7f || c == '\t' }
+
+// words lists the printable strings in bytes, as strings(1) does.
+func words(b []byte) []string {
+	var out []string
+	for i := 0; i < len(b); {
+		if !printableByte(b[i]) {
+			i++
+			continue
+		}
+		from := i
+		for i < len(b) && printableByte(b[i]) {
+			i++
+		}
+		if i-from >= minWordBytes {
+			out = append(out, string(b[from:i]))
+		}
+	}
+	return out
+}
+
+// moved says that two sides hold the same strings in another order.
+func moved(fs *findings, x, y []string) bool {
+	if len(x) < 2 || len(x) != len(y) || slices.Equal(x, y) {
+		return false
+	}
+	var first int
+	for first = 0; x[first] == y[first]; first++ {
+	}
+	a, b := x[first], y[first]
+	x, y = slices.Clone(x), slices.Clone(y)
+	slices.Sort(x)
+	slices.Sort(y)
+	if !slices.Equal(x, y) {
+		return false
+	}
+	fs.add(Finding{Cause: Ordering, Where: "order of strings", A: Quote(a), B: Quote(b),
+		Note: fmt.Sprintf("the same %d strings in another order, as of a set, a hash table or a directory", len(x))})
+	return true
+}
+
+// strings explains bytes that do not lie at the same places by the strings that
+// only one side has.
+func (s *session) strings(fs *findings, x, y []byte) error {
+	a, b := words(x), words(y)
+	if moved(fs, a, b) {
+		return s.ctx.Err()
+	}
+	onlyA, onlyB := apartStrings(a, b)
+	if len(onlyA) == 0 && len(onlyB) == 0 {
+		return s.ctx.Err()
+	}
+	var judged findings
+	for i := 0; i < min(len(onlyA), len(onlyB), maxPairs); i++ {
+		if i%100 == 0 && s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		s.judgeBinary(&judged, "a string", onlyA[i], onlyB[i])
+	}
+	// Strings that are only garbled code are no evidence, and no news either.
+	for _, f := range judged {
+		if f.known() {
+			fs.add(f)
+		}
+	}
+	if len(*fs) == 0 {
+		f := Finding{Cause: Unknown, Where: "strings", Note: fmt.Sprintf("%d strings are on the first side only, %d on the second", len(onlyA), len(onlyB))}
+		if len(onlyA) > 0 {
+			f.A = Quote(onlyA[0])
+		}
+		if len(onlyB) > 0 {
+			f.B = Quote(onlyB[0])
+		}
+		fs.add(f)
+	}
+	return nil
+}
+
+// apartStrings are the strings of which one side has more than the other, in order.
+func apartStrings(a, b []string) (onlyA, onlyB []string) {
+	count := make(map[string]int)
+	for _, w := range b {
+		count[w]++
+	}
+	for _, w := range a {
+		if count[w] > 0 {
+			count[w]--
+			continue
+		}
+		onlyA = append(onlyA, w)
+	}
+	clear(count)
+	for _, w := range a {
+		count[w]++
+	}
+	for _, w := range b {
+		if count[w] > 0 {
+			count[w]--
+			continue
+		}
+		onlyB = append(onlyB, w)
+	}
+	return onlyA, onlyB
+}

@@ -1,0 +1,206 @@
+package diff
+
+import (
+	"archive/zip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+)
+
+// readZip lists a zip's members from its central directory, with what the local
+// headers say besides.
+func readZip(s *session, b Blob) (*archive, error) {
+	metered := &meter{ReaderAt: b, s: s, left: maxDirectoryBytes}
+	r, err := zip.NewReader(metered, b.Size())
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // nothing is written, names are only shown
+		return nil, err
+	}
+	metered.left = -1
+	if err := s.take(len(r.File)); err != nil {
+		return nil, err
+	}
+	out := &archive{kind: "zip member", fields: []field{{name: "comment of the zip", value: clip(r.Comment)}}}
+	for _, f := range r.File {
+		m := member{name: clip(f.Name), fields: append(zipFields(f), localFields(s, b, f)...)}
+		if !f.FileInfo().IsDir() {
+			m.packed = zipPacked(b, f)
+			m.open = func() (Blob, error) { return zipContent(s, f) }
+		}
+		out.members = append(out.members, m)
+	}
+	return out, nil
+}
+
+// meter refuses reads once left is used up, so that a directory that pretends to be
+// short is not kept in memory; below zero it lets all pass.
+type meter struct {
+	io.ReaderAt
+	s    *session
+	left int64
+}
+
+func (m *meter) ReadAt(p []byte, off int64) (int, error) {
+	if err := m.s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if m.left >= 0 {
+		if m.left -= int64(len(p)); m.left < 0 {
+			m.left = 0
+			return 0, fmt.Errorf("%w: its directory has more than %d bytes", errBound, maxDirectoryBytes)
+		}
+	}
+	return m.ReaderAt.ReadAt(p, off)
+}
+
+// zipPacked is a member's compressed bytes, nil where its header is wrong.
+func zipPacked(b Blob, f *zip.File) Blob {
+	at, err := f.DataOffset()
+	if err != nil || at < 0 || at > b.Size() {
+		return nil
+	}
+	return io.NewSectionReader(b, at, int64(min(f.CompressedSize64, uint64(b.Size()-at))))
+}
+
+func zipContent(s *session, f *zip.File) (Blob, error) {
+	if f.Flags&1 != 0 {
+		return nil, fmt.Errorf("%w: it is encrypted", errBound)
+	}
+	r, err := f.Open()
+	if errors.Is(err, zip.ErrAlgorithm) {
+		return nil, fmt.Errorf("%w: compression method %d", errBound, f.Method)
+	}
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.spool(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	return content, nil
+}
+
+func zipFields(f *zip.File) []field {
+	mode := fmt.Sprintf("%04o", uint32(f.Mode().Perm()))
+	kind := f.Mode().Type()
+	return append([]field{
+		{name: "type in the zip's directory", value: kind.String(), cause: Unknown},
+		{name: "time in the zip's directory", value: dosTime(f), cause: Timestamp, seconds: true},
+		{name: "mode in the zip's directory", value: mode, cause: Permission, mode: true},
+		{name: "external attributes", value: fmt.Sprintf("%08x", f.ExternalAttrs&^(uint32(fs.ModePerm)<<16)), cause: Permission, derived: true},
+		{name: "comment", value: clip(f.Comment)},
+		{name: "compression method", value: decimal(int64(f.Method)), cause: Compression},
+		{name: "version made by", value: fmt.Sprintf("%04x", f.CreatorVersion), cause: Toolchain, derived: true},
+		{name: "version needed", value: decimal(int64(f.ReaderVersion)), cause: Toolchain, derived: true},
+		{name: "flags", value: fmt.Sprintf("%04x", f.Flags), cause: Compression, derived: true},
+	}, extraFields("the zip's directory", []byte(f.Extra))...)
+}
+
+// dosTime is the time as MS-DOS has it: local, of two seconds.
+func dosTime(f *zip.File) string {
+	// The stored value is wanted, not the library's guess at its zone.
+	d, t := f.ModifiedDate, f.ModifiedTime
+	return fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d", 1980+int(d>>9), d>>5&15, d&31, t>>11, t>>5&63, t&31*2)
+}
+
+// localFields reads the extra fields of the header before a member's data, where
+// Info-ZIP keeps access times that the directory does not have.
+func localFields(s *session, b Blob, f *zip.File) []field {
+	const fixed, maxExtra = 30, 1024
+	at, err := f.DataOffset()
+	if err != nil || len(f.Name) > maxNameBytes {
+		return nil
+	}
+	name := int64(len(f.Name))
+	start := max(0, at-fixed-name-maxExtra)
+	raw, err := s.slice(b, start, at-start)
+	if err != nil {
+		return nil
+	}
+	for extra := 0; extra <= maxExtra && len(raw) >= fixed+int(name)+extra; extra++ {
+		h := raw[len(raw)-fixed-int(name)-extra:]
+		if string(h[:4]) == "PK\x03\x04" && int(binary.LittleEndian.Uint16(h[26:])) == int(name) && int(binary.LittleEndian.Uint16(h[28:])) == extra {
+			return append(extraFields("the local header", h[fixed+int(name):]),
+				field{name: "time in the local header", value: fmt.Sprintf("%x", h[10:14]), cause: Timestamp, derived: true})
+		}
+	}
+	return nil
+}
+
+// extraFields reads what Info-ZIP's appnote (extrafld.txt) defines.
+func extraFields(where string, extra []byte) (out []field) {
+	for len(extra) >= 4 {
+		id, n := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
+		extra = extra[4:]
+		if n > len(extra) {
+			n = len(extra)
+		}
+		out = append(out, extraField(where, id, extra[:n])...)
+		extra = extra[n:]
+	}
+	return out
+}
+
+func extraField(where string, id uint16, v []byte) (out []field) {
+	seconds := func(name string, at int) {
+		if len(v) >= at+4 {
+			t := time.Unix(int64(int32(binary.LittleEndian.Uint32(v[at:]))), 0)
+			out = append(out, field{name: name + " in " + where, value: showTime(t), cause: Timestamp, seconds: true})
+		}
+	}
+	switch {
+	case id == 0x5455 && len(v) > 0: // UT, extended timestamps: those of the flags, in order
+		at := 1
+		for i, name := range []string{"mtime", "atime", "ctime"} {
+			if v[0]&(1<<i) != 0 {
+				seconds(name, at)
+				at += 4
+			}
+		}
+	case id == 0x5855: // UX, of old Unix zips
+		seconds("atime", 0)
+		seconds("mtime", 4)
+		if len(v) >= 12 {
+			out = append(out, field{name: "uid and gid in " + where, value: fmt.Sprintf("%d:%d", binary.LittleEndian.Uint16(v[8:]), binary.LittleEndian.Uint16(v[10:])), cause: Owner})
+		}
+	case id == 0x7875: // ux, uid and gid of any length
+		out = append(out, field{name: "uid and gid in " + where, value: unixOwner(v), cause: Owner})
+	case id == 0x000a && len(v) >= 32: // NTFS: reserved, tag, size, then three times
+		for i, name := range []string{"mtime", "atime", "ctime"} {
+			ticks := binary.LittleEndian.Uint64(v[8+8*i:])
+			t := time.Unix(int64(ticks/1e7)-11644473600, int64(ticks%1e7)*100) // since 1601
+			out = append(out, field{name: "NTFS " + name + " in " + where, value: showTime(t), cause: Timestamp})
+		}
+	case id == 0x0001, id == 0xcafe: // zip64 sizes follow from the content; the jar's mark is empty
+		out = append(out, field{name: fmt.Sprintf("extra field %04x in %s", id, where), value: fmt.Sprintf("%x", clip(string(v))), cause: Toolchain, derived: true})
+	default:
+		out = append(out, field{name: fmt.Sprintf("extra field %04x in %s", id, where), value: fmt.Sprintf("%x", clip(string(v))), cause: Unknown})
+	}
+	return out
+}
+
+// unixOwner reads a "ux" field: version, then each number with its length.
+func unixOwner(v []byte) string {
+	text := ""
+	for at := 1; at < len(v); {
+		n := int(v[at])
+		at++
+		if n > 8 || at+n > len(v) {
+			break
+		}
+		var number uint64
+		for i := n - 1; i >= 0; i-- {
+			number = number<<8 | uint64(v[at+i])
+		}
+		if at += n; text != "" {
+			text += ":"
+		}
+		text += fmt.Sprint(number)
+	}
+	if text == "" {
+		return fmt.Sprintf("%x", v)
+	}
+	return text
+}
