@@ -72,6 +72,7 @@ func once(t build.Type) bool {
 	switch t {
 	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit,
 		build.TypeAsk, // one that was replaced must not come back
+		build.TypeChallenge,
 		build.TypePool, build.TypeLeaseBid, build.TypeTickets, build.TypeCommunity:
 		return true
 	}
@@ -169,6 +170,8 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 		return decoded(m, func(p *build.Stake) build.Outcome { return s.stake(requestKey(m), sender, p.Amount) })
 	case build.TypeSubmit:
 		return decoded(m, func(p *build.Submit) build.Outcome { return s.submit(sender, m.Request, &p.Terms) })
+	case build.TypeChallenge:
+		return decoded(m, func(p *build.Challenge) build.Outcome { return s.challenge(sender, m.Request, p) })
 	case build.TypeCancel:
 		return decoded(m, func(p *build.Cancel) build.Outcome {
 			return s.onBuild(p.Build, func(e *build.Env, b *build.Build) build.Outcome { return b.Cancel(e, sender) })

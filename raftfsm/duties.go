@@ -214,7 +214,7 @@ func (s *State) assignAuction(out *Assignments, w *build.Worker, b *build.Build)
 // difference can be explained. A slashed author is not asked twice.
 func evidence(b *build.Build, worker ID) []Upload {
 	switch b.Verdict {
-	case build.Judged, build.NonDeterministic, build.EnvironmentDependent, build.Unverified:
+	case build.Judged, build.NonDeterministic, build.EnvironmentDependent, build.Unverified, build.Refuted, build.Undecided:
 	default:
 		return nil
 	}
@@ -224,7 +224,7 @@ func evidence(b *build.Build, worker ID) []Upload {
 		if a.Worker != worker || a.State != build.AttemptOpened || a.Stored || a.Round == build.RoundRecheck {
 			continue
 		}
-		if b.Delivers && a.Result() == b.Delivered {
+		if b.Delivers && a.Result() == b.Delivered || b.Contest != nil && a.Result() == b.Contest.Result {
 			continue
 		}
 		out = append(out, Upload{Build: b.ID, Lease: a.Lease(b.ID), Result: a.Result(), Evidence: true})

@@ -144,15 +144,18 @@ func (i *CertifiedItem) Code(c *wire.Coder) {
 
 // Item is what the log records next: one of its fields is set.
 type Item struct {
-	Epoch     *EpochItem
-	Certified *CertifiedItem
-	Key       *KeyItem
+	Epoch      *EpochItem
+	Certified  *CertifiedItem
+	Key        *KeyItem
+	Withdrawal *WithdrawalItem
 }
 
 // The kinds of items in their encoding. Numbers are append-only.
 const (
-	itemEpoch     = 1
-	itemCertified = 2
+	itemEpoch      = 1
+	itemCertified  = 2
+	itemKey        = 3
+	itemWithdrawal = 4
 )
 
 // Code is the canonical encoding.
@@ -163,6 +166,10 @@ func (i *Item) Code(c *wire.Coder) {
 		kind = itemEpoch
 	case i.Certified != nil:
 		kind = itemCertified
+	case i.Key != nil:
+		kind = itemKey
+	case i.Withdrawal != nil:
+		kind = itemWithdrawal
 	}
 	c.U8(&kind)
 	switch kind {
@@ -170,6 +177,10 @@ func (i *Item) Code(c *wire.Coder) {
 		codeItem(c, &i.Epoch)
 	case itemCertified:
 		codeItem(c, &i.Certified)
+	case itemKey:
+		codeItem(c, &i.Key)
+	case itemWithdrawal:
+		codeItem(c, &i.Withdrawal)
 	default:
 		c.Refuse("unknown kind of item %d", kind)
 	}
@@ -275,6 +286,9 @@ func (s *State) settledNow(b *build.Build) {
 	of := TranscriptOf{b.ID, build.TranscriptDigest(raw), raw}
 	s.evidence.transcripts = append(s.evidence.transcripts, of)
 	s.evidence.Waiting = append(s.evidence.Waiting, waiting{b.ID, of.Digest})
+	if b.Verdict == build.Refuted {
+		s.withdraw(b, of.Digest)
+	}
 }
 
 // certificateDemand is the signature that certifies the oldest settled builds.

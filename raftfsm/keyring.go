@@ -47,6 +47,13 @@ type KeyItem struct {
 	KeyEvent
 }
 
+// Code is the canonical encoding.
+func (i *KeyItem) Code(c *wire.Coder) {
+	c.Bytes32(&i.Account)
+	c.String(&i.Role, 32)
+	i.KeyEvent.Code(c)
+}
+
 // Keyring is the story of a key that was revoked or replaced at least once.
 type Keyring struct {
 	Account ID

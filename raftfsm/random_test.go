@@ -40,6 +40,7 @@ type chaos struct {
 	codes   map[build.Code]int
 	ends    map[build.State]int
 	placed  map[build.Lane]int // builders found without an auction
+	record  *certified
 }
 
 // randomFarm drives a farm of one lane, or, mixed, one of all lanes but house,
@@ -53,6 +54,7 @@ func randomFarm(t *testing.T, lane build.Lane, mixed bool, seed uint64, commands
 	if mixed {
 		c.sharePools(seed)
 	}
+	c.record = c.certify()
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d, after %d commands", seed, c.applied)
@@ -86,7 +88,7 @@ func randomFarm(t *testing.T, lane build.Lane, mixed bool, seed uint64, commands
 	}
 	if lane == build.LaneSpot && !mixed && commands > 100_000 {
 		for _, v := range []build.State{build.Agreed, build.Judged, build.NonDeterministic, build.EnvironmentDependent, build.Unverified,
-			build.Unsampled, build.Failed, build.Cancelled, build.NoBids} {
+			build.Unsampled, build.Failed, build.Cancelled, build.NoBids, build.Upheld, build.Refuted, build.Undecided} {
 			if c.ends[v] == 0 {
 				t.Errorf("no build ended %v: the test does not reach it", v)
 			}
@@ -160,6 +162,8 @@ func (c *chaos) random() (build.Command, bool) {
 		return c.buyer()
 	case c.rng.IntN(4) == 0:
 		return c.keyChange(), true
+	default:
+		return c.challengeAny()
 	}
 	return build.Command{}, false
 }
@@ -437,6 +441,9 @@ func settlementOracle(s *State, b *build.Build) error {
 	}
 	if got["slash"] > b.Stake*escrow.Credits(len(slashed)) {
 		return fmt.Errorf("more was slashed than staked")
+	}
+	if b.Contest != nil {
+		return contestOracle(b, got)
 	}
 	return winnerOracle(b, got)
 }

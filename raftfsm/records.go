@@ -58,6 +58,8 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		r, ok = &s.evidence, true
 	case kindKeyring:
 		r, ok = s.keyrings[k.id], s.keyrings[k.id] != nil
+	case kindWithdrawals:
+		r, ok = &s.withdrawals, true
 	case kindPool:
 		p := s.pools[s.poolByID[k.id]]
 		r, ok = p, p != nil
@@ -117,10 +119,11 @@ func (s *State) touchAll() {
 	s.touch(kindKeys, ID{})
 	s.touch(kindUnbonding, ID{})
 	s.touch(kindEvidence, ID{})
+	s.touch(kindWithdrawals, ID{})
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 5
+const snapshotVersion = 6
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }
@@ -155,6 +158,7 @@ func (n snapshot) Code(c *wire.Coder) {
 	wire.SortedMap(c, &s.markets, MaxPools, cmp.Compare[string], text, codePointer[build.Market])
 	s.evidence.Code(c)
 	codeByID(c, &s.keyrings, MaxAccounts+1, func(k *Keyring) ID { return k.Account })
+	s.withdrawals.Code(c)
 }
 
 func codePointer[T any, P interface {

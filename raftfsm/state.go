@@ -86,6 +86,7 @@ type State struct {
 	requests    map[ID]*request
 	unbonds     []unbonding // in order of At
 	evidence    logState
+	withdrawals withdrawals
 
 	// Derived from the above; rebuilt at restore.
 	live       map[ID]*build.Build
@@ -213,7 +214,7 @@ func (s *State) rebuild() {
 
 // remember lets a verified result answer later submissions.
 func (s *State) remember(b *build.Build) {
-	if b.Verified() {
+	if _, gone := s.Withdrawn(b.ID); b.Verified() && !gone {
 		s.verified[build.CacheKey(b.Requester, &b.Terms)] = b.ID
 	}
 }

@@ -127,20 +127,21 @@ func remove(n *treeNode, key *[32]byte, depth int) *treeNode {
 type recordKind uint8
 
 const (
-	kindHead      recordKind = 1 // time, counters, settled order
-	kindAccount   recordKind = 2
-	kindWorker    recordKind = 3
-	kindBuild     recordKind = 4
-	kindBalance   recordKind = 5
-	kindTransfer  recordKind = 6
-	kindOperator  recordKind = 7
-	kindRequest   recordKind = 8
-	kindKeys      recordKind = 9
-	kindUnbonding recordKind = 10
-	kindPool      recordKind = 11
-	kindMarket    recordKind = 12
-	kindEvidence  recordKind = 13
-	kindKeyring   recordKind = 14
+	kindHead        recordKind = 1 // time, counters, settled order
+	kindAccount     recordKind = 2
+	kindWorker      recordKind = 3
+	kindBuild       recordKind = 4
+	kindBalance     recordKind = 5
+	kindTransfer    recordKind = 6
+	kindOperator    recordKind = 7
+	kindRequest     recordKind = 8
+	kindKeys        recordKind = 9
+	kindUnbonding   recordKind = 10
+	kindPool        recordKind = 11
+	kindMarket      recordKind = 12
+	kindEvidence    recordKind = 13
+	kindKeyring     recordKind = 14
+	kindWithdrawals recordKind = 15
 )
 
 // recordKey names a record. A market has many: its parts have names.

@@ -19,15 +19,20 @@ func New(e *Env, requester ID, operator string, request [16]byte, t *Terms, sequ
 		ID: BuildID(e.Cluster, requester, request, t), Requester: requester, Operator: operator, Request: request,
 		Terms: *t, Sequence: sequence, State: Queued, SubmittedAt: e.Now, Deadline: t.DeadlineMillis,
 	}
+	b.lockEscrow(e)
+	return b, Outcome{Subject: b.ID}
+}
+
+// lockEscrow moves T + e into an escrow of the build's own.
+func (b *Build) lockEscrow(e *Env) {
 	esc := EscrowID(b.ID)
 	must(e.Ledger.Open(esc, escrow.Escrow, ""))
-	if amount := t.Budget + t.Priority; amount > 0 {
+	if amount := b.Terms.Budget + b.Terms.Priority; amount > 0 {
 		d := due{to: esc, amount: amount, purpose: "escrow"}
-		id := b.record(e, requester, d)
-		must(e.Ledger.Transfer(id, requester, esc, amount))
+		id := b.record(e, b.Requester, d)
+		must(e.Ledger.Transfer(id, b.Requester, esc, amount))
 		must(e.Ledger.Retire(id)) // the build's own record keeps it from being made twice
 	}
-	return b, Outcome{Subject: b.ID}
 }
 
 // Acceptable says whether a submission would be taken, and if not, why.
@@ -79,6 +84,8 @@ func (b *Build) Demand(lane Lane) (Demand, bool) {
 		return Demand{PurposeAuctioneer, number | uint64(b.AuctioneerRound)}, true
 	case b.State == Revealing && b.RevealsDone && b.Sigma == ([48]byte{}):
 		return Demand{PurposeAward, number}, true
+	case b.State == Challenged:
+		return Demand{PurposePanel, 0}, true
 	case lane == LaneBatch:
 		return Demand{}, false
 	case b.State == Committed && b.Terms.SamplePPM < draw.PPM && b.Sampling == 0:
@@ -108,6 +115,8 @@ func (b *Build) Drawn(e *Env, d Demand, signature [48]byte, seed [32]byte) {
 		b.sample(seed)
 	case PurposeSeats:
 		b.drawSeats(e, seed)
+	case PurposePanel:
+		b.drawPanel(e, seed)
 	}
 	b.arm(e)
 }

@@ -68,6 +68,8 @@ func vectors() []vector {
 		{"stored: cluster 03…, build 05…, lease 06…, digest 07…", hex.EncodeToString(VouchBytes(TypeStored, fill(3), fill(5), fill(6), fill(7)))},
 		{"transfer: cluster 03…, build 05…, round 1, price, 06… to 07…", id(ID(escrow.TransferIDOf(fill(3), fill(5), 1, "price", fill(6), fill(7))))},
 		{"rotate: cluster 03…, account 05…, old key 06…, new key 07…", hex.EncodeToString(RotationBytes(fill(3), fill(5), fill(6), fill(7)))},
+		{"challenge: cluster 03…, challenger 04…, request 07 00…, transcript 05…", id(ChallengeID(fill(3), fill(4), [16]byte{7}, fill(5)))},
+		{"transcript: claim 01 02, rest 05…", id(ClaimedTranscript([]byte{1, 2}, fill(5)))},
 		{"lodge info: cluster 03…, build 05…, lease 06…, commitment 07…", hex.EncodeToString(LodgeInfo(fill(3), fill(5), fill(6), fill(7)))},
 	}
 }
@@ -117,12 +119,15 @@ func FuzzPayloads(f *testing.F) {
 	f.Add(wire.Encode(&Submit{terms}))
 	f.Add(wire.Encode(&Register{Key: []byte{1}, Name: "w", Platforms: []string{"host"}}))
 	f.Add(wire.Encode(&Vouched{Vouches: []Vouch{{fill(1), []byte{2}}}}))
+	claim := sampleTranscript().Claim()
+	f.Add(wire.Encode(&claim))
+	f.Add(wire.Encode(&Challenge{Claim: wire.Encode(&claim), Rest: fill(1), Certificate: Certificate{Transcripts: []ID{fill(2)}}, Reason: "odd"}))
 	f.Add(wire.Encode(&Revoke{Account: fill(1), Key: fill(2), Reason: "lost"}))
 	f.Add(wire.Encode(&Rotate{Account: fill(1), OldKey: fill(1), NewKey: []byte{3}, Possession: []byte{4}, Vouches: []Vouch{{fill(1), []byte{2}}}}))
 	f.Add(wire.Encode(&Commit{Lodged: wire.Encode(&Lodgement{Sealed: [][]byte{{1}, {2}}})}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, r := range []wire.Record{&Tick{}, &Deal{}, &Complain{}, &Justify{}, &Admit{}, &Money{}, &Open{}, &Register{}, &Update{}, &Stake{},
-			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}, &Revoke{}, &Rotate{}} {
+			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}, &Revoke{}, &Rotate{}, &Challenge{}, &Claim{}} {
 			roundTrip(t, raw, r)
 		}
 	})
@@ -146,6 +151,8 @@ func FuzzBuild(f *testing.F) {
 	b := Build{Terms: sampleTerms(), State: Panel, Bids: []Bid{{Worker: fill(1), Domain: "a"}}, Attempts: []Attempt{
 		{Worker: fill(1), State: AttemptOpened, Opening: Opening{Summary: sampleManifest().Summarise(), Findings: Findings{FindDepends, VaryAll, VaryClock}}}, {Worker: fill(2), State: AttemptAssigned}},
 		Eligible: []Candidate{{Domain: "a", Worker: fill(1)}}, Penalties: []Penalty{{Worker: fill(3)}}, Transfers: []Transfer{{Purpose: "price"}}}
+	f.Add(wire.Encode(&b))
+	b.Contest = &Contest{Build: fill(4), Result: fill(5), Reason: "odd"}
 	f.Add(wire.Encode(&b))
 	f.Fuzz(func(t *testing.T, raw []byte) { roundTrip(t, raw, &Build{}) })
 }

@@ -49,6 +49,7 @@ const (
 	TypeCommunity  Type = 31 // signed, admin: lends a community slot of a lease pool
 	TypeRevoke     Type = 32 // signed, owner or admin: a key is out of use from now on
 	TypeRotate     Type = 33 // signed, owner, admin or a coordinator: a new key in the place of another
+	TypeChallenge  Type = 34 // signed, any account: asks for a fresh panel over an old result
 )
 
 var typeNames = [...]string{
@@ -59,7 +60,7 @@ var typeNames = [...]string{
 	TypeHeartbeat: "heartbeat", TypeCommit: "commit", TypeAbandon: "abandon", TypeOpening: "opening",
 	TypeMismatch: "mismatch", TypeStored: "stored", TypePool: "pool", TypeAsk: "ask", TypeOpenAsk: "open ask",
 	TypeLeaseBid: "lease bid", TypeTickets: "tickets", TypeCommunity: "community lease",
-	TypeRevoke: "revoke", TypeRotate: "rotate",
+	TypeRevoke: "revoke", TypeRotate: "rotate", TypeChallenge: "challenge",
 }
 
 func (t Type) String() string {

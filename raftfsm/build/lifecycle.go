@@ -23,6 +23,8 @@ import "slices"
 //	Opening              all opened or mismatched  Agreed, Recheck or Unsampled
 //	Recheck              all opened or silent      NonDeterministic or Panel
 //	Panel                all opened or silent      Judged, NonDeterministic, EnvironmentDependent, Unverified
+//	Challenged           beacon                    Panel; too few there: Undecided
+//	Panel of a challenge all opened or silent      Upheld, Refuted or Undecided
 //	with a result        stored                    Settled; batch: Pricing until the epoch is cleared
 //	                     uploader's lease lapses   next holder; none left: Failed
 //	all other verdicts   at once                   Settled
@@ -147,5 +149,9 @@ func (b *Build) Clone() *Build {
 	c.Terms.Expect = slices.Clone(b.Terms.Expect)
 	c.Transfers = slices.Clone(b.Transfers)
 	c.Used = slices.Clone(b.Used)
+	if b.Contest != nil {
+		contest := *b.Contest
+		c.Contest = &contest
+	}
 	return &c
 }

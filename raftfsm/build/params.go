@@ -60,8 +60,9 @@ type Params struct {
 	AuctioneerFee     escrow.Credits
 	ValidatorFee      escrow.Credits
 	UploadFee         escrow.Credits
-	GammaPPM          uint32 // assumed share of colluding domains
-	PMaxPPM           uint32 // acceptable chance that all drawn validators collude
+	ChallengeBond     escrow.Credits // lost by who challenges a result that stands
+	GammaPPM          uint32         // assumed share of colluding domains
+	PMaxPPM           uint32         // acceptable chance that all drawn validators collude
 	Treasury          TreasuryRule
 }
 
@@ -71,7 +72,7 @@ func DefaultParams() Params {
 		TickMillis: 100, BiddingMillis: 300, RevealMillis: 30_000, AuctioneerMillis: 2_000,
 		LeaseMillis: 5_000, GraceMillis: 60_000, MillisPerMB: 1_000, UploadMillis: 60_000,
 		MaxDeadlineMillis: 24 * 3_600_000, PanelGapMillis: 2_000, RetryMillis: 1_000, UnbondMillis: 48 * 3_600_000, EpochMillis: 2_000,
-		AuctioneerFee: 100_000, ValidatorFee: 1_000_000, UploadFee: 1_000_000,
+		AuctioneerFee: 100_000, ValidatorFee: 1_000_000, UploadFee: 1_000_000, ChallengeBond: 10_000_000,
 		GammaPPM: 250_000, PMaxPPM: 100_000, Treasury: TreasuryKeep,
 	}
 }
@@ -82,7 +83,7 @@ func (p *Params) Code(c *wire.Coder) {
 		&p.GraceMillis, &p.MillisPerMB, &p.UploadMillis, &p.MaxDeadlineMillis, &p.PanelGapMillis, &p.RetryMillis, &p.UnbondMillis, &p.EpochMillis} {
 		c.I64(v)
 	}
-	for _, v := range []*escrow.Credits{&p.AuctioneerFee, &p.ValidatorFee, &p.UploadFee} {
+	for _, v := range []*escrow.Credits{&p.AuctioneerFee, &p.ValidatorFee, &p.UploadFee, &p.ChallengeBond} {
 		c.I64((*int64)(v))
 	}
 	c.U32(&p.GammaPPM)
@@ -107,9 +108,9 @@ func (p *Params) Validate() error {
 	if p.MillisPerMB < 0 || p.MillisPerMB > 1<<20 || p.PanelGapMillis < 0 || p.PanelGapMillis > 1<<40 {
 		return errors.New("milliseconds per MB and panel gap must not be negative or huge")
 	}
-	for _, v := range []escrow.Credits{p.AuctioneerFee, p.ValidatorFee, p.UploadFee} {
+	for _, v := range []escrow.Credits{p.AuctioneerFee, p.ValidatorFee, p.UploadFee, p.ChallengeBond} {
 		if v < 0 || v > 1<<50 {
-			return fmt.Errorf("a fee of %s credits is out of range", v)
+			return fmt.Errorf("a fee or bond of %s credits is out of range", v)
 		}
 	}
 	if p.GammaPPM > 1_000_000 || p.PMaxPPM > 1_000_000 {

@@ -286,6 +286,9 @@ type Build struct {
 	Payment   escrow.Credits
 	Transfers []Transfer
 	Used      []escrow.TransferID // ids the ledger must remember until the build has settled
+
+	// Contest is set where the build is a challenge, nil otherwise.
+	Contest *Contest
 }
 
 // Code is the canonical encoding.
@@ -318,6 +321,14 @@ func (b *Build) Code(c *wire.Coder) {
 	c.I64((*int64)(&b.Payment))
 	wire.Records(c, &b.Transfers, MaxTransfers)
 	wire.List(c, &b.Used, MaxTransfers, func(c *wire.Coder, id *escrow.TransferID) { c.Bytes32((*[32]byte)(id)) })
+	contest := b.Contest != nil
+	c.Bool(&contest)
+	if contest {
+		if c.Decoding() {
+			b.Contest = new(Contest)
+		}
+		b.Contest.Code(c)
+	}
 }
 
 func (b *Build) codeAuction(c *wire.Coder) {

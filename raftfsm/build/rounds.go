@@ -97,6 +97,10 @@ func (b *Build) advance(e *Env) {
 	case RoundRecheck:
 		b.decideRecheck(e)
 	case RoundPanel:
+		if b.Contest != nil {
+			b.decideContest(e)
+			return
+		}
 		b.decidePanel(e)
 	}
 }
@@ -250,11 +254,7 @@ func (b *Build) decideRecheck(e *Env) {
 // callPanel seats the next domains of the permutation: the largest odd number
 // of at most 2k+1 and at least 3, started some time after the first round.
 func (b *Build) callPanel(e *Env) {
-	left := len(b.Names) - int(b.NextName)
-	seats := min(2*int(b.Terms.Validators)+1, left)
-	if seats%2 == 0 {
-		seats--
-	}
+	seats := panelOf(b.Terms.Validators, len(b.Names)-int(b.NextName))
 	if seats < 3 {
 		b.noPanel(e)
 		return
@@ -272,6 +272,10 @@ func (b *Build) callPanel(e *Env) {
 
 // noPanel ends a difference that nobody is left to decide.
 func (b *Build) noPanel(e *Env) {
+	if b.Contest != nil {
+		b.conclude(e, Undecided, "fewer than three of those that were drawn were there")
+		return
+	}
 	if e.house() {
 		b.deliverBuilders(e, EnvironmentDependent, "results differ between machines, and too few other machines are left to decide")
 		return

@@ -29,8 +29,13 @@ func (b *Build) settle(e *Env) {
 		price = 0
 	}
 	dues := b.payFromSlashes(e, b.fees(e))
+	var fees escrow.Credits
 	for _, d := range dues {
 		b.pay(e, d)
+		fees += d.amount
+	}
+	if b.Contest != nil {
+		b.settleBond(e, fees)
 	}
 	b.Payment = price
 	if price > 0 && !b.Priced { // an epoch's clearing has quoted its own

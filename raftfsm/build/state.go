@@ -31,6 +31,10 @@ const (
 	NoBids               State = 22
 	Settled              State = 23
 	Pricing              State = 24 // stored; its batch epoch is not over and the price not fixed
+	Challenged           State = 25 // a challenge: its panel's draw is awaited
+	Upheld               State = 26 // a fresh panel has the old result
+	Refuted              State = 27 // it has another: the old one is withdrawn
+	Undecided            State = 28 // it has neither
 )
 
 var stateNames = [...]string{
@@ -39,6 +43,7 @@ var stateNames = [...]string{
 	Panel: "panel", Agreed: "agreed", Judged: "judged", NonDeterministic: "non-deterministic",
 	EnvironmentDependent: "environment-dependent", Unverified: "unverified", Unsampled: "unsampled",
 	TooFew: "too-few", Failed: "failed", Cancelled: "cancelled", Expired: "expired", NoBids: "no-bids", Settled: "settled", Pricing: "pricing",
+	Challenged: "challenged", Upheld: "upheld", Refuted: "refuted", Undecided: "undecided",
 }
 
 func (s State) String() string {

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -57,6 +58,22 @@ func (t *Transcript) Code(c *wire.Coder) {
 		c.Refuse("transcript version %d, this binary reads %d", version, TranscriptVersion)
 		return
 	}
+	var claim []byte
+	if !c.Decoding() {
+		m := t.Claim()
+		claim = wire.Encode(&m)
+	}
+	c.Blob(&claim, MaxTranscriptBytes)
+	t.codeRest(c)
+	if c.Decoding() && c.Err() == nil {
+		if m := t.Claim(); !bytes.Equal(wire.Encode(&m), claim) {
+			c.Refuse("a transcript that claims what is not in it")
+		}
+	}
+}
+
+// codeRest is all but the version and the claim.
+func (t *Transcript) codeRest(c *wire.Coder) {
 	c.Bytes32(&t.Cluster)
 	c.Bool(&t.Simulated)
 	half := [2][48]byte{[48]byte(t.GroupKey[:48]), [48]byte(t.GroupKey[48:])}
@@ -72,11 +89,8 @@ func (t *Transcript) Code(c *wire.Coder) {
 	t.Build.Code(c)
 }
 
-// Digest names the transcript: H("transcript" ‖ its bytes).
+// Digest names the transcript: see ClaimedTranscript.
 func (t *Transcript) Digest() ID { return TranscriptDigest(wire.Encode(t)) }
-
-// TranscriptDigest names a transcript by its canonical bytes.
-func TranscriptDigest(raw []byte) ID { return wire.NewHasher("transcript").Var(raw).Sum() }
 
 // ReadTranscript decodes a transcript whose digest is known.
 func ReadTranscript(raw []byte, digest ID) (*Transcript, error) {
