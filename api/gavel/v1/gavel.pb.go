@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57, 0}
 }
 
 type InfoRequest struct {
@@ -866,6 +866,7 @@ type Build struct {
 	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
 	Vary            []string               `protobuf:"bytes,56,rep,name=vary,proto3" json:"vary,omitempty"`                                            // dimensions that validators vary
 	Dependences     []*Dependence          `protobuf:"bytes,57,rep,name=dependences,proto3" json:"dependences,omitempty"`                              // what the result was found to depend on; after the verdict
+	Expected        []*Expected            `protobuf:"bytes,58,rep,name=expected,proto3" json:"expected,omitempty"`                                    // digests that somebody else published for outputs
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1299,6 +1300,13 @@ func (x *Build) GetDependences() []*Dependence {
 	return nil
 }
 
+func (x *Build) GetExpected() []*Expected {
+	if x != nil {
+		return x.Expected
+	}
+	return nil
+}
+
 // Dependence is a dimension of the environment that changes a build's result.
 type Dependence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1360,6 +1368,59 @@ func (x *Dependence) GetTried() uint32 {
 	return 0
 }
 
+// Expected is an output's digest that somebody else published; it decides nothing.
+type Expected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expected) Reset() {
+	*x = Expected{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expected) ProtoMessage() {}
+
+func (x *Expected) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expected.ProtoReflect.Descriptor instead.
+func (*Expected) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Expected) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Expected) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 // Bid is an opened bid.
 type Bid struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1374,7 +1435,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1447,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1460,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Bid) GetWorker() string {
@@ -1467,7 +1528,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1540,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1553,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Attempt) GetRound() string {
@@ -1655,7 +1716,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1728,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1741,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -1727,7 +1788,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1800,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1813,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -1771,7 +1832,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1844,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1857,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -1814,7 +1875,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1887,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1900,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
 }
 
 type AccountsResponse struct {
@@ -1856,7 +1917,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1929,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1942,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -1941,7 +2002,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2014,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2027,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Account) GetId() []byte {
@@ -2026,7 +2087,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2099,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2112,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 type ClusterResponse struct {
@@ -2065,7 +2126,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2138,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2151,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2122,7 +2183,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2195,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2208,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 type NodeStatus struct {
@@ -2167,7 +2228,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2240,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2253,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -2266,7 +2327,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2339,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2352,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 type WorkersResponse struct {
@@ -2303,7 +2364,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2376,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2389,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -2356,7 +2417,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2429,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2442,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Worker) GetId() []byte {
@@ -2462,7 +2523,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2535,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2548,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -2510,7 +2571,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2583,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2596,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -2625,7 +2686,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2698,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2711,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -2730,7 +2791,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +2803,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +2816,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -2859,7 +2920,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2932,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2945,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -2922,7 +2983,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +2995,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3008,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -3055,7 +3116,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3128,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3141,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3130,7 +3191,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3142,7 +3203,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3216,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3195,7 +3256,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3268,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3281,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -3240,7 +3301,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3313,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3326,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -3293,7 +3354,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3366,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3379,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -3352,7 +3413,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3425,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3438,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -3403,7 +3464,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3476,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3489,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -3447,7 +3508,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3459,7 +3520,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3472,7 +3533,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -3495,7 +3556,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +3568,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +3581,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Attestation) GetName() string {
@@ -3577,7 +3638,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3589,7 +3650,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3602,7 +3663,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Image) GetNames() []string {
@@ -3685,7 +3746,7 @@ type ImageLayer struct {
 
 func (x *ImageLayer) Reset() {
 	*x = ImageLayer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3697,7 +3758,7 @@ func (x *ImageLayer) String() string {
 func (*ImageLayer) ProtoMessage() {}
 
 func (x *ImageLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3710,7 +3771,7 @@ func (x *ImageLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
 func (*ImageLayer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ImageLayer) GetDigest() []byte {
@@ -3740,7 +3801,7 @@ type PutImageRequest struct {
 
 func (x *PutImageRequest) Reset() {
 	*x = PutImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3813,7 @@ func (x *PutImageRequest) String() string {
 func (*PutImageRequest) ProtoMessage() {}
 
 func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3826,7 @@ func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
 func (*PutImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PutImageRequest) GetName() string {
@@ -3812,7 +3873,7 @@ type ImagesRequest struct {
 
 func (x *ImagesRequest) Reset() {
 	*x = ImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3824,7 +3885,7 @@ func (x *ImagesRequest) String() string {
 func (*ImagesRequest) ProtoMessage() {}
 
 func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3837,7 +3898,7 @@ func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
 func (*ImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ImagesRequest) GetImage() string {
@@ -3856,7 +3917,7 @@ type ImagesResponse struct {
 
 func (x *ImagesResponse) Reset() {
 	*x = ImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +3929,7 @@ func (x *ImagesResponse) String() string {
 func (*ImagesResponse) ProtoMessage() {}
 
 func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +3942,7 @@ func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
 func (*ImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ImagesResponse) GetImages() []*Image {
@@ -3900,7 +3961,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3912,7 +3973,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3925,7 +3986,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveImageRequest) GetName() string {
@@ -3944,7 +4005,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4017,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4030,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RemoveImageResponse) GetDigest() string {
@@ -3988,7 +4049,7 @@ type CollectImagesRequest struct {
 
 func (x *CollectImagesRequest) Reset() {
 	*x = CollectImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4061,7 @@ func (x *CollectImagesRequest) String() string {
 func (*CollectImagesRequest) ProtoMessage() {}
 
 func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4074,7 @@ func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
 func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CollectImagesRequest) GetDryRun() bool {
@@ -4034,7 +4095,7 @@ type CollectImagesResponse struct {
 
 func (x *CollectImagesResponse) Reset() {
 	*x = CollectImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4107,7 @@ func (x *CollectImagesResponse) String() string {
 func (*CollectImagesResponse) ProtoMessage() {}
 
 func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4120,7 @@ func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
 func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CollectImagesResponse) GetImages() []*Image {
@@ -4092,7 +4153,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4104,7 +4165,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4117,7 +4178,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -4137,7 +4198,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4149,7 +4210,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4162,7 +4223,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -4191,7 +4252,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4203,7 +4264,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4216,7 +4277,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -4260,7 +4321,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4272,7 +4333,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4285,7 +4346,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -4331,7 +4392,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4404,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4417,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 type VouchRequest struct {
@@ -4370,7 +4431,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4382,7 +4443,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4395,7 +4456,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -4430,7 +4491,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4442,7 +4503,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4455,7 +4516,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -4488,7 +4549,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4561,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4574,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -4593,7 +4654,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\xcc\r\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\xfc\r\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -4659,12 +4720,16 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
 	"\x04slot\x187 \x01(\x04R\x04slot\x12\x12\n" +
 	"\x04vary\x188 \x03(\tR\x04vary\x126\n" +
-	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\"V\n" +
+	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\x12.\n" +
+	"\bexpected\x18: \x03(\v2\x12.gavel.v1.ExpectedR\bexpected\"V\n" +
 	"\n" +
 	"Dependence\x12\x1c\n" +
 	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
 	"\x05found\x18\x02 \x01(\rR\x05found\x12\x14\n" +
-	"\x05tried\x18\x03 \x01(\rR\x05tried\"\x8e\x01\n" +
+	"\x05tried\x18\x03 \x01(\rR\x05tried\"6\n" +
+	"\bExpected\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"\x8e\x01\n" +
 	"\x03Bid\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05price\x18\x02 \x01(\x03R\x05price\x12#\n" +
@@ -4959,7 +5024,7 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
 	(*InfoRequest)(nil),           // 1: gavel.v1.InfoRequest
@@ -4974,132 +5039,134 @@ var file_gavel_v1_gavel_proto_goTypes = []any{
 	(*GetBuildRequest)(nil),       // 10: gavel.v1.GetBuildRequest
 	(*Build)(nil),                 // 11: gavel.v1.Build
 	(*Dependence)(nil),            // 12: gavel.v1.Dependence
-	(*Bid)(nil),                   // 13: gavel.v1.Bid
-	(*Attempt)(nil),               // 14: gavel.v1.Attempt
-	(*Transfer)(nil),              // 15: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),     // 16: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),    // 17: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),       // 18: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),      // 19: gavel.v1.AccountsResponse
-	(*Account)(nil),               // 20: gavel.v1.Account
-	(*ClusterRequest)(nil),        // 21: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),       // 22: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),         // 23: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),            // 24: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),        // 25: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),       // 26: gavel.v1.WorkersResponse
-	(*Worker)(nil),                // 27: gavel.v1.Worker
-	(*WorkRequest)(nil),           // 28: gavel.v1.WorkRequest
-	(*Assignments)(nil),           // 29: gavel.v1.Assignments
-	(*AskDuty)(nil),               // 30: gavel.v1.AskDuty
-	(*Auction)(nil),               // 31: gavel.v1.Auction
-	(*ValueStep)(nil),             // 32: gavel.v1.ValueStep
-	(*Lease)(nil),                 // 33: gavel.v1.Lease
-	(*Upload)(nil),                // 34: gavel.v1.Upload
-	(*AppendLogRequest)(nil),      // 35: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),     // 36: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),        // 37: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),              // 38: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),        // 39: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),       // 40: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil),  // 41: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),           // 42: gavel.v1.Attestation
-	(*Image)(nil),                 // 43: gavel.v1.Image
-	(*ImageLayer)(nil),            // 44: gavel.v1.ImageLayer
-	(*PutImageRequest)(nil),       // 45: gavel.v1.PutImageRequest
-	(*ImagesRequest)(nil),         // 46: gavel.v1.ImagesRequest
-	(*ImagesResponse)(nil),        // 47: gavel.v1.ImagesResponse
-	(*RemoveImageRequest)(nil),    // 48: gavel.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 49: gavel.v1.RemoveImageResponse
-	(*CollectImagesRequest)(nil),  // 50: gavel.v1.CollectImagesRequest
-	(*CollectImagesResponse)(nil), // 51: gavel.v1.CollectImagesResponse
-	(*ProposeRequest)(nil),        // 52: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 53: gavel.v1.ProposeResponse
-	(*Outcome)(nil),               // 54: gavel.v1.Outcome
-	(*PartialRequest)(nil),        // 55: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),       // 56: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),          // 57: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),         // 58: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),      // 59: gavel.v1.ArchivedResponse
-	nil,                           // 60: gavel.v1.PoolView.NamesEntry
+	(*Expected)(nil),              // 13: gavel.v1.Expected
+	(*Bid)(nil),                   // 14: gavel.v1.Bid
+	(*Attempt)(nil),               // 15: gavel.v1.Attempt
+	(*Transfer)(nil),              // 16: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),     // 17: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),    // 18: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),       // 19: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),      // 20: gavel.v1.AccountsResponse
+	(*Account)(nil),               // 21: gavel.v1.Account
+	(*ClusterRequest)(nil),        // 22: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 23: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 24: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 25: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 26: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 27: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 28: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 29: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 30: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 31: gavel.v1.AskDuty
+	(*Auction)(nil),               // 32: gavel.v1.Auction
+	(*ValueStep)(nil),             // 33: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 34: gavel.v1.Lease
+	(*Upload)(nil),                // 35: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 36: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 37: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 38: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 39: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 40: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 41: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 42: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 43: gavel.v1.Attestation
+	(*Image)(nil),                 // 44: gavel.v1.Image
+	(*ImageLayer)(nil),            // 45: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 46: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 47: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 48: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 49: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 50: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 51: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 52: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 53: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 54: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 55: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 56: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 57: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 58: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 59: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 60: gavel.v1.ArchivedResponse
+	nil,                           // 61: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.InfoResponse.pools:type_name -> gavel.v1.Pool
 	7,  // 1: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
 	6,  // 2: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
 	3,  // 3: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	60, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
-	14, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	15, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	13, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	61, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	15, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	16, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	14, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
 	12, // 8: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
-	11, // 9: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	20, // 10: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	24, // 11: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	27, // 12: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	31, // 13: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	33, // 14: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	34, // 15: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	30, // 16: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	32, // 17: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	42, // 18: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	44, // 19: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
-	44, // 20: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
-	43, // 21: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
-	43, // 22: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
-	54, // 23: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
-	0,  // 24: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	1,  // 25: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	8,  // 26: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	10, // 27: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	10, // 28: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	16, // 29: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	18, // 30: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	21, // 31: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	25, // 32: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	4,  // 33: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	28, // 34: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	35, // 35: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	37, // 36: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	39, // 37: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	10, // 38: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	45, // 39: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
-	46, // 40: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
-	48, // 41: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
-	50, // 42: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
-	52, // 43: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	55, // 44: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	57, // 45: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	23, // 46: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	10, // 47: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	2,  // 48: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	9,  // 49: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	11, // 50: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	11, // 51: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	17, // 52: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	19, // 53: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	22, // 54: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	26, // 55: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	5,  // 56: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	29, // 57: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	36, // 58: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	38, // 59: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	40, // 60: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	41, // 61: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	43, // 62: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
-	47, // 63: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
-	49, // 64: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
-	51, // 65: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
-	53, // 66: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	56, // 67: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	58, // 68: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	24, // 69: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	59, // 70: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	48, // [48:71] is the sub-list for method output_type
-	25, // [25:48] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	13, // 9: gavel.v1.Build.expected:type_name -> gavel.v1.Expected
+	11, // 10: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	21, // 11: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	25, // 12: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	28, // 13: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	32, // 14: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	34, // 15: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	35, // 16: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	31, // 17: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	33, // 18: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	43, // 19: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	45, // 20: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	45, // 21: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	44, // 22: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	44, // 23: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	55, // 24: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	0,  // 25: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
+	1,  // 26: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	8,  // 27: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	10, // 28: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	10, // 29: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	17, // 30: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	19, // 31: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	22, // 32: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	26, // 33: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	4,  // 34: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	29, // 35: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	36, // 36: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	38, // 37: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	40, // 38: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	10, // 39: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	46, // 40: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	47, // 41: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	49, // 42: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	51, // 43: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	53, // 44: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	56, // 45: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	58, // 46: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	24, // 47: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	10, // 48: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	2,  // 49: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	9,  // 50: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	11, // 51: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	11, // 52: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	18, // 53: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	20, // 54: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	23, // 55: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	27, // 56: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	5,  // 57: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	30, // 58: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	37, // 59: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	39, // 60: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	41, // 61: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	42, // 62: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	44, // 63: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	48, // 64: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	50, // 65: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	52, // 66: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	54, // 67: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	57, // 68: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	59, // 69: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	25, // 70: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	60, // 71: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	49, // [49:72] is the sub-list for method output_type
+	26, // [26:49] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_gavel_v1_gavel_proto_init() }
@@ -5113,7 +5180,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   60,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
