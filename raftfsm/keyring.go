@@ -13,8 +13,8 @@ import (
 // the log has all.
 const maxKeyEvents = 32
 
-// roleCluster is the role of the cluster's own key, which is no account's.
-const roleCluster = "cluster"
+// RoleCluster is the role of the cluster's own key, which is no account's.
+const RoleCluster = "cluster"
 
 // KeyEvent is a change of somebody's key: it was revoked, or another took its place.
 type KeyEvent struct {
@@ -136,7 +136,7 @@ func (s *State) KeysAt(account ID, farmMillis int64) [][]byte {
 // keyOf is the key as it is now of an account, or the cluster's, and its role.
 func (s *State) keyOf(account ID) (key []byte, role string, ok bool) {
 	if account == s.clusterKeyID() {
-		return s.ClusterKey(), roleCluster, true
+		return s.ClusterKey(), RoleCluster, true
 	}
 	a, ok := s.accounts[account]
 	if !ok {
@@ -164,7 +164,7 @@ func (s *State) changeKey(account ID, role string, e KeyEvent) {
 	k.Events = append(k.Events, e)
 	s.indexKeys(k)
 	s.touch(kindKeyring, account)
-	if a := s.accounts[account]; a != nil && role != roleCluster {
+	if a := s.accounts[account]; a != nil && role != RoleCluster {
 		a.Key = slices.Clone(k.Key)
 		s.touch(kindAccount, account)
 	}
@@ -288,12 +288,12 @@ func (s *State) mayRotate(sender ID, m *build.Rotate, old []byte, role string, m
 	admin, revoked := sender == s.adminID(), s.KeyRevoked(m.Account)
 	byCoordinators := func() build.Outcome { return s.quorum(msg, m.Vouches) }
 	switch {
-	case role == roleCluster && revoked:
+	case role == RoleCluster && revoked:
 		if !admin {
 			return build.Refuse(build.CodeNotAllowed, "only the admin, with %d coordinators, may put another key in the place of the cluster's revoked one", s.Threshold())
 		}
 		return byCoordinators()
-	case role == roleCluster:
+	case role == RoleCluster:
 		if err := s.verify.signature(old, msg, m.Old); err != nil {
 			return build.Refuse(build.CodeBadSignature, "the cluster's old key signs for its successor: %v", err)
 		}
