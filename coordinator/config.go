@@ -31,6 +31,17 @@ type Config struct {
 	Genesis string `json:"genesis"`
 	// Key is this node's signing key: a file, or a KMS key by its URI.
 	Key string `json:"key"`
+	// ClusterKey is the cluster's signing key, of which every coordinator has a copy:
+	// it signs checkpoints of the log and verification summaries. A file or a KMS URI.
+	ClusterKey string `json:"cluster_key"`
+	// NextClusterKey is a second one that takes its place once `gavel keys rotate`
+	// has: the log goes on without a pause.
+	NextClusterKey string `json:"next_cluster_key,omitempty"`
+	// LogListen is the HOST:PORT on which the transparency log is served over HTTP;
+	// empty serves it to other coordinators only.
+	LogListen string `json:"log_listen,omitempty"`
+	// LogURL is where others reach LogListen; empty is http:// and LogListen.
+	LogURL string `json:"log_url,omitempty"`
 	// SealKey is the file with this node's X25519 key, to which openings and
 	// shares are encrypted.
 	SealKey string `json:"seal_key"`
@@ -79,8 +90,10 @@ func LoadConfig(path string) (Config, error) {
 		}
 	}
 	// A key that is no file is a KMS URI.
-	if file := filepath.Join(base, c.Key); c.Key != "" && !filepath.IsAbs(c.Key) && exists(file) {
-		c.Key = file
+	for _, key := range []*string{&c.Key, &c.ClusterKey, &c.NextClusterKey} {
+		if file := filepath.Join(base, *key); *key != "" && !filepath.IsAbs(*key) && exists(file) {
+			*key = file
+		}
 	}
 	if err := c.validate(); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
@@ -106,7 +119,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 
 func (c *Config) validate() error {
 	for _, f := range []struct{ key, value string }{
-		{"name", c.Name}, {"dir", c.Dir}, {"genesis", c.Genesis}, {"key", c.Key}, {"seal_key", c.SealKey}, {"store", c.Store},
+		{"name", c.Name}, {"dir", c.Dir}, {"genesis", c.Genesis}, {"key", c.Key}, {"cluster_key", c.ClusterKey}, {"seal_key", c.SealKey}, {"store", c.Store},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%q is missing", f.key)

@@ -27,4 +27,10 @@ const (
 	barrierPause   = 50 * time.Millisecond
 	// readinessEvery is how often a node looks whether it has a leader.
 	readinessEvery = 500 * time.Millisecond
+
+	// httpHeaderTimeout, httpTimeout and maxHTTPHeaderBytes bound what a reader of
+	// the log may take of this node; its largest files are some megabytes.
+	httpHeaderTimeout  = 5 * time.Second
+	httpTimeout        = 5 * time.Minute
+	maxHTTPHeaderBytes = 16 << 10
 )

@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/coordinator/consensus"
+	"gavel/coordinator/publish"
 	"gavel/coordinator/service"
 	"gavel/raftfsm"
 	"gavel/raftfsm/beacon"
@@ -138,4 +143,70 @@ func (p *peers) Vouch(ctx context.Context, to build.ID, kind build.Type, buildID
 		return nil, errors.New(answer.Reason)
 	}
 	return answer.Signature, nil
+}
+
+// Cosign implements publish.Peers.
+func (p *peers) Cosign(ctx context.Context, at build.ID, checkpoint []byte) ([]byte, error) {
+	node, err := p.node(func(peer service.Peer) bool { return peer.ID == at })
+	if err != nil {
+		return nil, err
+	}
+	answer, err := node.Cosign(ctx, &gavelv1.CosignRequest{Checkpoint: checkpoint})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Line, nil
+}
+
+// ReadLog implements publish.Peers.
+func (p *peers) ReadLog(ctx context.Context, at build.ID, path string, limit int64) ([]byte, error) {
+	node, err := p.node(func(peer service.Peer) bool { return peer.ID == at })
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts, err := node.ReadLogFile(ctx, &gavelv1.ReadLogFileRequest{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	var raw []byte
+	for {
+		part, err := parts.Recv()
+		if errors.Is(err, io.EOF) {
+			return raw, nil
+		}
+		if status.Code(err) == codes.NotFound {
+			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if raw = append(raw, part.Data...); int64(len(raw)) > limit {
+			return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
+		}
+	}
+}
+
+// LoggedBuilds implements publish.Peers.
+func (p *peers) LoggedBuilds(ctx context.Context, at build.ID, from, to uint64) ([]publish.LoggedBuild, error) {
+	node, err := p.node(func(peer service.Peer) bool { return peer.ID == at })
+	if err != nil {
+		return nil, err
+	}
+	answer, err := node.LoggedBuilds(ctx, &gavelv1.LoggedBuildsRequest{From: from, To: to})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]publish.LoggedBuild, len(answer.Builds))
+	for i, b := range answer.Builds {
+		if len(b.Build) != 32 {
+			return nil, errors.New("the peer's answer is malformed: a build id is not of 32 bytes")
+		}
+		out[i].Item, out[i].Build = b.Item, build.ID(b.Build)
+		if err := wire.Decode(b.Place, &out[i].Place); err != nil {
+			return nil, fmt.Errorf("the peer's answer is malformed: %w", err)
+		}
+	}
+	return out, nil
 }

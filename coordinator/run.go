@@ -20,12 +20,10 @@ import (
 	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/api/seal"
-	"gavel/cas/disk"
-	"gavel/cas/scope"
 	"gavel/cas/server"
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
-	"gavel/coordinator/images"
+	"gavel/coordinator/publish"
 	"gavel/coordinator/service"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
@@ -61,6 +59,7 @@ type node struct {
 	log      *slog.Logger
 	listener net.Listener
 	service  *service.Server
+	evidence *publish.Publisher
 	fsm      *raftfsm.FSM
 	health   *health.Server
 	currency currency
@@ -87,7 +86,7 @@ func (k commandKey) PublicPKIX() []byte { return k.Public }
 
 // start brings a node up; what was begun is undone where it fails.
 func start(ctx context.Context, c Config) (_ *node, err error) {
-	n := &node{config: c, failed: make(chan error, 1)}
+	n := &node{config: c, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop())
@@ -124,12 +123,19 @@ func start(ctx context.Context, c Config) (_ *node, err error) {
 		return nil, err
 	}
 	n.onStop(links.close)
+	files, err := n.openStores()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openEvidence(ctx, g, signer, links, files); err != nil {
+		return nil, err
+	}
 	raft, err := n.openConsensus(g, links, raftLog)
 	if err != nil {
 		return nil, err
 	}
 	n.onStop(raft.Close)
-	return n, n.openService(g, signer, links, raft)
+	return n, n.openService(g, signer, links, files, raft)
 }
 
 // isMember holds a node's name and key to the genesis.
@@ -174,7 +180,7 @@ func (n *node) openLog() (hclog.Logger, error) {
 func (n *node) openConsensus(g *raftfsm.Genesis, links *peers, log hclog.Logger) (*consensus.Node, error) {
 	c := &n.config
 	config := consensus.Config{
-		Dir: filepath.Join(c.Dir, "raft"), Name: c.Name, Bind: c.RaftListen, FSM: machine{n.fsm, func(uint64) error { return nil }}, Forwarder: links, Log: log,
+		Dir: filepath.Join(c.Dir, "raft"), Name: c.Name, Bind: c.RaftListen, FSM: machine{n.fsm, n.evidence.Durable}, Forwarder: links, Log: log,
 		Tick: time.Duration(g.Params.TickMillis) * time.Millisecond,
 		Pending: func() (pending bool) {
 			n.fsm.Read(func(s *raftfsm.State) { _, pending = s.NextDeadline() })
@@ -187,18 +193,9 @@ func (n *node) openConsensus(g *raftfsm.Genesis, links *peers, log hclog.Logger)
 	return consensus.Open(config)
 }
 
-// openService opens the stores, begins the duties and serves.
-func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers, raft *consensus.Node) error {
+// openService begins the duties and serves.
+func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers, files *stores, raft *consensus.Node) error {
 	c := &n.config
-	store, err := disk.Open(filepath.Join(c.Store, "blobs"), disk.Options{})
-	if err != nil {
-		return err
-	}
-	n.onStop(store.Close)
-	accounts, err := scope.OpenAccounts(filepath.Join(c.Store, "accounts"))
-	if err != nil {
-		return err
-	}
 	logs, err := service.OpenLogs(filepath.Join(c.Store, "logs"))
 	if err != nil {
 		return err
@@ -212,32 +209,23 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 	if err != nil {
 		return fmt.Errorf("loading the seal key: %w", err)
 	}
-	registry, err := images.Open(filepath.Join(c.Store, "images"))
-	if err != nil {
-		return err
-	}
-	pictures, err := disk.Open(filepath.Join(c.Store, "images", "blobs"), disk.Options{})
-	if err != nil {
-		return err
-	}
-	n.onStop(pictures.Close)
-	blobs := service.NewBlobs(store, accounts, registry, pictures, n.fsm)
 	duties, err := duty.New(duty.Config{
 		Genesis: g, Self: signer.ID, Dir: c.Dir, SealKey: sealKey, Source: duty.NewSource(n.fsm, signer.ID),
-		Propose: raft, Peers: links, Sign: signer, Store: blobs, Archive: archive, Log: n.log,
+		Propose: raft, Peers: links, Sign: signer, Store: files.access, Archive: archive, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.service = service.New(service.Config{
 		Name: c.Name, Address: c.self().Address, Signer: commandKey{signer}, FSM: n.fsm, Consensus: raft, Duties: duties,
-		Archive: archive, Peers: links.list, Blobs: blobs, Logs: logs, Log: n.log,
+		Archive: archive, Peers: links.list, Blobs: files.access, Evidence: n.evidence, LogURL: c.logURL(), Logs: logs, Log: n.log,
 	})
 	n.begin(func(ctx context.Context) { n.currency.await(ctx, raft) })
 	n.begin(duties.Run)
+	n.begin(n.evidence.Run)
 	n.serve(server.New(server.Config{
-		Instance: server.Instance{Store: store, Access: blobs.Access()}, AccountFrom: n.service.Caller, Log: n.log,
-		Instances: map[string]server.Instance{api.ImagesInstance: {Store: pictures, Access: blobs.ImageAccess()}},
+		Instance: server.Instance{Store: files.blobs, Access: files.access.Access()}, AccountFrom: n.service.Caller, Log: n.log,
+		Instances: map[string]server.Instance{api.ImagesInstance: {Store: files.pictures, Access: files.access.ImageAccess()}},
 	}))
 	return nil
 }

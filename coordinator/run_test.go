@@ -88,7 +88,8 @@ func newCluster(t *testing.T, n int) *cluster {
 	for i := range n {
 		raw, err := json.Marshal(Config{
 			Name: peers[i].Name, Dir: peers[i].Name, Genesis: "genesis", Key: peers[i].Name + ".key", SealKey: peers[i].Name + ".seal",
-			Store: "store", Peers: peers,
+			ClusterKey: "cluster.key",
+			Store:      "store", Peers: peers,
 		})
 		check(t, err)
 		path := filepath.Join(dir, peers[i].Name+".json")
@@ -252,7 +253,7 @@ func TestNodeThatIsBehindAnswersNothing(t *testing.T) {
 }
 
 func TestLoadConfigRefuses(t *testing.T) {
-	good := Config{Name: "a", Dir: "d", Genesis: "g", Key: "k", SealKey: "s", Store: "b", Peers: []Peer{{"a", "h:1", "h:2"}}}
+	good := Config{Name: "a", Dir: "d", Genesis: "g", Key: "k", ClusterKey: "c", SealKey: "s", Store: "b", Peers: []Peer{{"a", "h:1", "h:2"}}}
 	for name, change := range map[string]func(map[string]any){
 		"unknown":      func(m map[string]any) { m["colour"] = "red" },
 		"store":        func(m map[string]any) { delete(m, "store") },

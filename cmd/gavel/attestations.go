@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,16 +12,17 @@ import (
 	"gavel/raftfsm/build"
 )
 
-// fetchAttestations asks for a build's attestations. Where results differ it
-// waits, as long as patience lasts, until those who differ have uploaded theirs.
-func fetchAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]*gavelv1.Attestation, error) {
+// fetchAttestations asks for a build's attestations. It waits, as long as patience
+// lasts, until those who differ have uploaded theirs and the log has the build.
+func fetchAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) (*gavelv1.AttestationsResponse, error) {
 	for {
 		answer, err := f.Farm().Attestations(ctx, &gavelv1.GetBuildRequest{Build: b.Id})
 		if err != nil {
 			return nil, fmt.Errorf("fetching the attestations: %w", plain(err))
 		}
-		if len(answer.Attestations) >= expectedAttestations(b) || !pauseForEvidence(patience) {
-			return answer.Attestations, nil
+		complete := len(answer.Attestations) >= expectedAttestations(b) && answer.Logged
+		if complete || !pauseForEvidence(patience) {
+			return answer, nil
 		}
 	}
 }
@@ -37,18 +37,29 @@ func expectedAttestations(b *gavelv1.Build) (n int) {
 	return n
 }
 
-// saveAttestations fetches a build's attestations and writes each as
-// NAME.sigstore.json with NAME.pub beside, so that they outlive the farm. It
-// returns the bundles' paths. Doing it again changes nothing.
+// The files of a build's attestations besides each builder's.
+const (
+	fileSummary     = "summary.sigstore.json" // the verification summary as a bundle
+	fileEnvelope    = "summary.vsa.dsse.json" // the same as raw DSSE
+	fileTranscript  = "transcript"
+	fileTrustedRoot = "trusted_root.json"
+	fileGenesis     = "genesis"
+	fileClusterKey  = "cluster.pub"
+)
+
+// saveAttestations keeps a build's attestations in the farm's directory.
 func saveAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]string, error) {
 	return saveAttestationsTo(ctx, patience, f, b, f.dir.attestations(hex.EncodeToString(b.Id)))
 }
 
-// saveAttestationsTo is saveAttestations into another directory.
+// saveAttestationsTo fetches a build's attestations and writes each into dir as
+// NAME.sigstore.json with NAME.pub beside, and what the log has of it, so that they
+// outlive the farm. It returns the bundles' paths. Doing it again changes nothing
+// but the log's proofs, which come under a newer checkpoint.
 func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build, dir string) ([]string, error) {
 	paths := []string{}
-	list, err := fetchAttestations(ctx, patience, f, b)
-	if err != nil || len(list) == 0 {
+	got, err := fetchAttestations(ctx, patience, f, b)
+	if err != nil || len(got.Attestations) == 0 && !got.Logged {
 		return paths, err
 	}
 	abs, err := filepath.Abs(dir)
@@ -58,15 +69,30 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 	if err != nil {
 		return nil, fmt.Errorf("saving the attestations: %w", err)
 	}
-	for _, a := range list {
+	save := func(name, content string) {
+		if content != "" && err == nil {
+			err = writeWhole(filepath.Join(abs, name), []byte(content), 0o644)
+		}
+	}
+	for _, a := range got.Attestations {
 		if !raftfsm.ValidName(a.Name) { // it becomes a file's name
 			return nil, fmt.Errorf("saving the attestations: %q is no name of a worker", a.Name)
 		}
-		path := filepath.Join(abs, a.Name+".sigstore.json")
-		if err := errors.Join(writeWhole(path, []byte(a.Bundle), 0o644), writeWhole(filepath.Join(abs, a.Name+".pub"), []byte(a.PublicKey), 0o644)); err != nil {
-			return nil, fmt.Errorf("saving the attestations: %w", err)
-		}
-		paths = append(paths, path)
+		save(a.Name+".sigstore.json", a.Bundle)
+		save(a.Name+".pub", a.PublicKey)
+		paths = append(paths, filepath.Join(abs, a.Name+".sigstore.json"))
+	}
+	for name, content := range map[string]string{ // order does not matter: each is a file
+		fileSummary: got.SummaryBundle, fileEnvelope: got.SummaryEnvelope, fileTranscript: string(got.Transcript),
+		fileTrustedRoot: got.TrustedRoot, fileGenesis: string(got.Genesis), fileClusterKey: got.ClusterKey,
+	} {
+		save(name, content)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("saving the attestations: %w", err)
+	}
+	if got.SummaryBundle != "" {
+		paths = append(paths, filepath.Join(abs, fileSummary))
 	}
 	return paths, nil
 }

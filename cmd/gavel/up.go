@@ -30,7 +30,8 @@ D keeps everything: keys, state, blobs, logs (D/NAME/log), and farm.json, which 
 where the farm is and who may use it. The same command starts the same farm again;
 how many coordinators and workers it has, which sandbox, and whether it is private is
 settled when D is made. Coordinator i serves gRPC on the port of --listen + i - 1 and
-Raft on that port + 100 + i; port 0 picks free ones, once.
+Raft on that port + 100 + i, the transparency log over HTTP on that port + 200 + i; port 0
+picks free ones, once.
 
 SIGTERM or Ctrl-C stops the nodes. A node that dies is not started again: the farm
 goes on as long as more than half of the coordinators live.

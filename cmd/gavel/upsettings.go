@@ -40,6 +40,7 @@ type upSettings struct {
 	Host      string `json:"host"`
 	GRPCPorts []int  `json:"grpc_ports"`
 	RaftPorts []int  `json:"raft_ports"`
+	LogPorts  []int  `json:"log_ports"`
 	// Misbehave and Stake are by worker, numbered from 1.
 	Misbehave map[int]string        `json:"misbehave,omitempty"`
 	Stake     map[int]worker.Amount `json:"stake,omitempty"`
@@ -148,14 +149,14 @@ func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag strin
 		s.FinishedPrice = want.FinishedPrice
 	}
 	if given("listen") && want.Listen != s.Listen {
-		s.Listen, s.Host, s.GRPCPorts, s.RaftPorts = want.Listen, "", nil, nil
+		s.Listen, s.Host, s.GRPCPorts, s.RaftPorts, s.LogPorts = want.Listen, "", nil, nil, nil
 	}
 	return s.validate()
 }
 
 // choosePorts settles the addresses, unless they are.
 func (s *upSettings) choosePorts() error {
-	if len(s.GRPCPorts) > 0 {
+	if len(s.GRPCPorts) > 0 && len(s.LogPorts) > 0 {
 		return nil
 	}
 	host, port, err := s.parseListen()
@@ -166,9 +167,11 @@ func (s *upSettings) choosePorts() error {
 	if port == 0 {
 		return s.pickPorts()
 	}
+	s.GRPCPorts, s.RaftPorts, s.LogPorts = nil, nil, nil
 	for i := range s.Coordinators {
 		s.GRPCPorts = append(s.GRPCPorts, port+i)
 		s.RaftPorts = append(s.RaftPorts, port+100+i+1)
+		s.LogPorts = append(s.LogPorts, port+200+i+1)
 	}
 	return nil
 }
@@ -177,8 +180,8 @@ func (s *upSettings) choosePorts() error {
 func (s *upSettings) parseListen() (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(s.Listen)
 	port, convErr := strconv.Atoi(text)
-	if err != nil || convErr != nil || port < 0 || port+100+s.Coordinators > 65535 {
-		return "", 0, usage("--listen %q: want HOST:PORT, with room for Raft's ports above it", s.Listen)
+	if err != nil || convErr != nil || port < 0 || port+200+s.Coordinators > 65535 {
+		return "", 0, usage("--listen %q: want HOST:PORT, with room for those of Raft and the log above it", s.Listen)
 	}
 	if host == "" {
 		host = "127.0.0.1"
@@ -194,20 +197,25 @@ const (
 )
 
 func (s *upSettings) pickPorts() error {
-	s.GRPCPorts, s.RaftPorts = nil, nil
+	s.GRPCPorts, s.RaftPorts, s.LogPorts = nil, nil, nil
 	start := rand.IntN(pickTo - pickFrom)
 	for i := range pickTo - pickFrom {
 		port := pickFrom + (start+i)%(pickTo-pickFrom)
 		if isFree(s.Host, port) != nil {
 			continue
 		}
-		if len(s.GRPCPorts) < s.Coordinators {
+		switch {
+		case len(s.GRPCPorts) < s.Coordinators:
 			s.GRPCPorts = append(s.GRPCPorts, port)
-		} else if s.RaftPorts = append(s.RaftPorts, port); len(s.RaftPorts) == s.Coordinators {
-			return nil
+		case len(s.RaftPorts) < s.Coordinators:
+			s.RaftPorts = append(s.RaftPorts, port)
+		default:
+			if s.LogPorts = append(s.LogPorts, port); len(s.LogPorts) == s.Coordinators {
+				return nil
+			}
 		}
 	}
-	return fmt.Errorf("no %d ports are free on %s", 2*s.Coordinators, s.Host)
+	return fmt.Errorf("no %d ports are free on %s", 3*s.Coordinators, s.Host)
 }
 
 func isFree(host string, port int) error {

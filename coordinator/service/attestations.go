@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"encoding/pem"
 	"fmt"
 
 	"google.golang.org/grpc/codes"
@@ -11,8 +10,10 @@ import (
 	"gavel/api/action"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
+	"gavel/coordinator/publish"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
 	"gavel/verify/attest"
 	"gavel/verify/keys"
 )
@@ -47,16 +48,29 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	if b.Verdict == 0 {
 		return out, nil
 	}
-	a, err := s.Blobs.action(ctx, b.Requester, cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
+	a, err := s.Blobs.Action(ctx, b.Requester, cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)
+	}
+	logged, err := s.Evidence.Lookup(b.ID)
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "reading the log: %v", err)
+	}
+	if logged != nil {
+		if err := s.showLogged(out, logged); err != nil {
+			return nil, status.Errorf(codes.Internal, "reading the log: %v", err)
+		}
 	}
 	for i := range b.Attempts {
 		attempt := &b.Attempts[i]
 		if attempt.Round == build.RoundRecheck || !readable(b, attempt) {
 			continue
 		}
-		shown, err := s.attestation(ctx, a, b, attempt)
+		var entry *attest.LogEntry
+		if logged != nil {
+			entry = logged.Provenances[i]
+		}
+		shown, err := s.attestation(ctx, a, b, attempt, entry)
 		if err != nil {
 			// An author's signature that fails is its own loss; the others' stand.
 			s.Log.Warn("attestation left out", "build", shortID(b.ID), "worker", shortID(attempt.Worker), "error", err)
@@ -67,9 +81,39 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	return out, nil
 }
 
-// attestation derives what the author must have signed and bundles it with its signature.
-func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Build, attempt *build.Attempt) (*gavelv1.Attestation, error) {
-	m, err := s.Blobs.manifest(ctx, b.Requester, manifestDigest(attempt))
+// showLogged adds what the transparency log has of a build.
+func (s *Server) showLogged(out *gavelv1.AttestationsResponse, logged *publish.Logged) error {
+	var g *raftfsm.Genesis
+	s.FSM.Read(func(st *raftfsm.State) { g = st.Genesis() })
+	out.Logged, out.Transcript, out.TrustedRoot, out.Genesis = true, logged.Transcript, string(logged.TrustedRoot), wire.Encode(g)
+	if logged.Summary == nil {
+		return nil
+	}
+	statement, sig, err := attest.ReadEnvelope(logged.Envelope)
+	if err != nil {
+		return err
+	}
+	r, err := attest.ReadLeaf(logged.Summary.Body)
+	if err != nil {
+		return err
+	}
+	public, err := keys.ParsePKIX(r.PKIX)
+	if err != nil {
+		return err
+	}
+	bundle, err := attest.AssembleLogged(statement, sig, public, logged.Summary)
+	if err != nil {
+		return err
+	}
+	out.SummaryBundle, out.SummaryEnvelope = string(bundle), string(logged.Envelope)
+	out.ClusterKey = string(keys.PEM(r.PKIX))
+	return nil
+}
+
+// attestation derives what the author must have signed and bundles it with its
+// signature, and with its entry of the log if it has one.
+func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Build, attempt *build.Attempt, entry *attest.LogEntry) (*gavelv1.Attestation, error) {
+	m, err := s.Blobs.Manifest(ctx, b.Requester, manifestDigest(attempt))
 	if err != nil {
 		return nil, err
 	}
@@ -99,16 +143,20 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 	if err != nil {
 		return nil, err
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix})
-	public, err := keys.ParsePublic(text)
+	public, err := keys.ParsePKIX(pkix)
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := attest.Assemble(statement, attempt.Opening.Signature, public)
+	var bundle []byte
+	if entry == nil {
+		bundle, err = attest.Assemble(statement, attempt.Opening.Signature, public)
+	} else {
+		bundle, err = attest.AssembleLogged(statement, attempt.Opening.Signature, public, entry)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &gavelv1.Attestation{
-		Name: by.Worker.Name, Role: string(by.Role), Bundle: string(bundle), PublicKey: string(text), Result: raw(attempt.Result()),
+		Name: by.Worker.Name, Role: string(by.Role), Bundle: string(bundle), PublicKey: string(keys.PEM(pkix)), Result: raw(attempt.Result()),
 	}, nil
 }

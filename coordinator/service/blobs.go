@@ -174,7 +174,7 @@ func (b *Blobs) outputs(ctx context.Context, account build.ID, manifest cas.Dige
 	if ok {
 		return set, nil
 	}
-	m, err := b.manifest(ctx, account, manifest)
+	m, err := b.Manifest(ctx, account, manifest)
 	if err != nil {
 		return nil, err
 	}

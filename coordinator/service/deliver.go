@@ -16,8 +16,8 @@ import (
 	"gavel/raftfsm/wire"
 )
 
-// manifest reads and decodes a manifest as an account sees it.
-func (b *Blobs) manifest(ctx context.Context, account build.ID, d cas.Digest) (*build.Manifest, error) {
+// Manifest reads and decodes a manifest as an account sees it.
+func (b *Blobs) Manifest(ctx context.Context, account build.ID, d cas.Digest) (*build.Manifest, error) {
 	raw, err := readBlob(ctx, scope.NewView(b.store, b.accounts, account), d, maxManifestBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)
@@ -40,7 +40,7 @@ func (b *Blobs) Stored(ctx context.Context, of *build.Build, attempt int) error 
 		return fmt.Errorf("lease %x has nothing to deliver", a.Lease(of.ID))
 	}
 	digest := manifestDigest(a)
-	m, err := b.manifest(ctx, a.Worker, digest)
+	m, err := b.Manifest(ctx, a.Worker, digest)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func shortID(id build.ID) string { return hex.EncodeToString(id[:6]) }
 // Info says what a client must know before it can sign anything.
 func (s *Server) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoResponse, error) {
 	leader := s.Consensus.Status().Leader.Name
-	info := &gavelv1.InfoResponse{Cluster: raw(s.cluster), Node: s.Name, Leader: leader}
+	info := &gavelv1.InfoResponse{Cluster: raw(s.cluster), Node: s.Name, Leader: leader, LogUrl: s.LogURL}
 	s.FSM.Read(func(st *raftfsm.State) {
 		g := st.Genesis()
 		info.FarmMillis, info.Genesis = st.Now(), wire.Encode(g)

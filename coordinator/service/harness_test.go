@@ -31,6 +31,7 @@ import (
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
 	"gavel/coordinator/images"
+	"gavel/coordinator/publish"
 	"gavel/raftfsm"
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
@@ -121,7 +122,7 @@ func newFarm(t *testing.T) *farm {
 	blobs := NewBlobs(store, accounts, registry, pictures, f.fsm)
 	f.server = New(Config{
 		Name: "coordinator-1", Signer: keyOf("coordinator"), FSM: f.fsm, Consensus: f, Duties: f, Archive: f,
-		Blobs: blobs, Logs: logs, Log: slog.New(slog.DiscardHandler),
+		Blobs: blobs, Evidence: unlogged{}, Logs: logs, Log: slog.New(slog.DiscardHandler),
 	})
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(api.MaxMessageBytes))
 	f.server.Register(s)
@@ -142,6 +143,11 @@ func newFarm(t *testing.T) *farm {
 	}
 	return f
 }
+
+// unlogged is a log that has nothing yet; package publish tests the real one.
+type unlogged struct{ Evidence }
+
+func (unlogged) Lookup(build.ID) (*publish.Logged, error) { return nil, nil }
 
 func workerName(i int) string { return fmt.Sprintf("worker-%d", i+1) }
 

@@ -73,4 +73,9 @@ const (
 	// logQuiet is how long nothing may come after the builder committed before a
 	// followed log counts as complete.
 	logQuiet = time.Second
+
+	// maxLogFileBytes bounds a file of the transparency log that a peer reads, an
+	// epoch above all, and logFilePartBytes one message of it.
+	maxLogFileBytes  = 128 << 20
+	logFilePartBytes = 1 << 20
 )

@@ -3,7 +3,9 @@ package service
 import (
 	"context"
 	"errors"
+	"io/fs"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -173,4 +175,55 @@ func (n *node) Archived(ctx context.Context, in *gavelv1.GetBuildRequest) (*gave
 		return nil, status.Errorf(codes.Internal, "reading the archive: %v", err)
 	}
 	return &gavelv1.ArchivedResponse{Record: wire.Encode(b)}, nil
+}
+
+// Cosign signs a checkpoint of the cluster's log, if it is consistent with this node's.
+func (n *node) Cosign(ctx context.Context, in *gavelv1.CosignRequest) (*gavelv1.CosignResponse, error) {
+	if _, err := n.peer(ctx); err != nil {
+		return nil, err
+	}
+	line, err := n.Evidence.Cosign(ctx, in.Checkpoint)
+	if err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return &gavelv1.CosignResponse{Line: line}, nil
+}
+
+// LoggedBuilds lists builds that this node's log has.
+func (n *node) LoggedBuilds(ctx context.Context, in *gavelv1.LoggedBuildsRequest) (*gavelv1.LoggedBuildsResponse, error) {
+	if _, err := n.peer(ctx); err != nil {
+		return nil, err
+	}
+	builds, err := n.Evidence.LoggedBuilds(in.From, in.To)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	out := &gavelv1.LoggedBuildsResponse{}
+	for i := range builds {
+		b := &builds[i]
+		out.Builds = append(out.Builds, &gavelv1.LoggedBuild{Item: b.Item, Build: raw(b.Build), Place: wire.Encode(&b.Place)})
+	}
+	return out, nil
+}
+
+// ReadLogFile sends a file of this node's log.
+func (n *node) ReadLogFile(in *gavelv1.ReadLogFileRequest, out grpc.ServerStreamingServer[gavelv1.LogFilePart]) error {
+	if _, err := n.peer(out.Context()); err != nil {
+		return err
+	}
+	raw, err := n.Evidence.ReadFile(in.Path, maxLogFileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return status.Error(codes.NotFound, err.Error())
+	}
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	for len(raw) > 0 {
+		part := raw[:min(len(raw), logFilePartBytes)]
+		if err := out.Send(&gavelv1.LogFilePart{Data: part}); err != nil {
+			return err
+		}
+		raw = raw[len(part):]
+	}
+	return nil
 }

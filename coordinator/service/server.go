@@ -14,6 +14,7 @@ import (
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/coordinator/consensus"
 	"gavel/coordinator/duty"
+	"gavel/coordinator/publish"
 	"gavel/raftfsm"
 	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
@@ -44,6 +45,19 @@ type Archive interface {
 	Get(id build.ID) (*build.Build, error)
 }
 
+// Evidence is this node's transparency log; publish.Publisher is one.
+type Evidence interface {
+	// Lookup returns what the log has of a build, nil where it is not under a
+	// published checkpoint.
+	Lookup(id build.ID) (*publish.Logged, error)
+	// Cosign signs a checkpoint that is consistent with this node's log.
+	Cosign(ctx context.Context, checkpoint []byte) (line []byte, err error)
+	// ReadFile reads a file of the log, or returns an error wrapping fs.ErrNotExist.
+	ReadFile(path string, limit int64) ([]byte, error)
+	// LoggedBuilds lists builds that the log has, by item.
+	LoggedBuilds(from, to uint64) ([]publish.LoggedBuild, error)
+}
+
 // Peer is another coordinator.
 type Peer struct {
 	ID      build.ID
@@ -63,6 +77,8 @@ type Config struct {
 	Archive   Archive
 	Peers     []Peer
 	Blobs     *Blobs
+	Evidence  Evidence
+	LogURL    string // where the log is served; empty where it is not
 	Logs      *Logs
 	Log       *slog.Logger
 }

@@ -53,7 +53,7 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	case <-ctx.Done():
 		return outcome, status.FromContextError(ctx.Err()).Err()
 	}
-	a, err := s.Blobs.action(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
+	a, err := s.Blobs.Action(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
 	if err == nil {
 		var set *scope.Set
 		if set, err = s.Blobs.reaches.Of(ctx, m.Sender, a.Digest); err == nil {
@@ -152,8 +152,8 @@ func matchTerms(t *build.Terms, a *action.Action, inputBytes int64, lane build.L
 	return build.Outcome{}
 }
 
-// action reads an action and its command as an account sees them.
-func (b *Blobs) action(ctx context.Context, account build.ID, digest cas.Digest) (*action.Action, error) {
+// Action reads an action and its command as an account sees them.
+func (b *Blobs) Action(ctx context.Context, account build.ID, digest cas.Digest) (*action.Action, error) {
 	view := scope.NewView(b.store, b.accounts, account)
 	raw, err := readBlob(ctx, view, digest, maxActionBytes)
 	if err != nil {

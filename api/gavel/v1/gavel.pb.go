@@ -72,7 +72,339 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63, 0}
+}
+
+type LoggedBuildsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"` // the first item
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`     // beyond the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoggedBuildsRequest) Reset() {
+	*x = LoggedBuildsRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoggedBuildsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoggedBuildsRequest) ProtoMessage() {}
+
+func (x *LoggedBuildsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoggedBuildsRequest.ProtoReflect.Descriptor instead.
+func (*LoggedBuildsRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *LoggedBuildsRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *LoggedBuildsRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type LoggedBuildsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Builds        []*LoggedBuild         `protobuf:"bytes,1,rep,name=builds,proto3" json:"builds,omitempty"` // in order; maybe not all: ask again from the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoggedBuildsResponse) Reset() {
+	*x = LoggedBuildsResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoggedBuildsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoggedBuildsResponse) ProtoMessage() {}
+
+func (x *LoggedBuildsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoggedBuildsResponse.ProtoReflect.Descriptor instead.
+func (*LoggedBuildsResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LoggedBuildsResponse) GetBuilds() []*LoggedBuild {
+	if x != nil {
+		return x.Builds
+	}
+	return nil
+}
+
+type LoggedBuild struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Item          uint64                 `protobuf:"varint,1,opt,name=item,proto3" json:"item,omitempty"`
+	Build         []byte                 `protobuf:"bytes,2,opt,name=build,proto3" json:"build,omitempty"`
+	Place         []byte                 `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"` // canonical publish place: where its leaves are
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoggedBuild) Reset() {
+	*x = LoggedBuild{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoggedBuild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoggedBuild) ProtoMessage() {}
+
+func (x *LoggedBuild) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoggedBuild.ProtoReflect.Descriptor instead.
+func (*LoggedBuild) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *LoggedBuild) GetItem() uint64 {
+	if x != nil {
+		return x.Item
+	}
+	return 0
+}
+
+func (x *LoggedBuild) GetBuild() []byte {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+func (x *LoggedBuild) GetPlace() []byte {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+type CosignRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checkpoint    []byte                 `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"` // a signed note
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignRequest) Reset() {
+	*x = CosignRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignRequest) ProtoMessage() {}
+
+func (x *CosignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignRequest.ProtoReflect.Descriptor instead.
+func (*CosignRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CosignRequest) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+type CosignResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Line          []byte                 `protobuf:"bytes,1,opt,name=line,proto3" json:"line,omitempty"` // the signature line to be added to the note
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignResponse) Reset() {
+	*x = CosignResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignResponse) ProtoMessage() {}
+
+func (x *CosignResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignResponse.ProtoReflect.Descriptor instead.
+func (*CosignResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CosignResponse) GetLine() []byte {
+	if x != nil {
+		return x.Line
+	}
+	return nil
+}
+
+type ReadLogFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // "checkpoint", "tile/…", "epoch/…", "transcript/…"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadLogFileRequest) Reset() {
+	*x = ReadLogFileRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadLogFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadLogFileRequest) ProtoMessage() {}
+
+func (x *ReadLogFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadLogFileRequest.ProtoReflect.Descriptor instead.
+func (*ReadLogFileRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReadLogFileRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type LogFilePart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogFilePart) Reset() {
+	*x = LogFilePart{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogFilePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogFilePart) ProtoMessage() {}
+
+func (x *LogFilePart) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogFilePart.ProtoReflect.Descriptor instead.
+func (*LogFilePart) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LogFilePart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
 }
 
 type InfoRequest struct {
@@ -83,7 +415,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[0]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -95,7 +427,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[0]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -108,7 +440,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
 }
 
 type InfoResponse struct {
@@ -128,13 +460,14 @@ type InfoResponse struct {
 	ValidatorFee     int64                  `protobuf:"varint,13,opt,name=validator_fee,json=validatorFee,proto3" json:"validator_fee,omitempty"`
 	UploadFee        int64                  `protobuf:"varint,14,opt,name=upload_fee,json=uploadFee,proto3" json:"upload_fee,omitempty"`
 	ClusterPublicKey []byte                 `protobuf:"bytes,15,opt,name=cluster_public_key,json=clusterPublicKey,proto3" json:"cluster_public_key,omitempty"` // PKIX DER
+	LogUrl           string                 `protobuf:"bytes,16,opt,name=log_url,json=logUrl,proto3" json:"log_url,omitempty"`                                 // where the node that answers serves the transparency log; empty where it does not
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *InfoResponse) Reset() {
 	*x = InfoResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[1]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -146,7 +479,7 @@ func (x *InfoResponse) String() string {
 func (*InfoResponse) ProtoMessage() {}
 
 func (x *InfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[1]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -159,7 +492,7 @@ func (x *InfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
 func (*InfoResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{1}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *InfoResponse) GetCluster() []byte {
@@ -267,6 +600,13 @@ func (x *InfoResponse) GetClusterPublicKey() []byte {
 	return nil
 }
 
+func (x *InfoResponse) GetLogUrl() string {
+	if x != nil {
+		return x.LogUrl
+	}
+	return ""
+}
+
 type Pool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -285,7 +625,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[2]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +637,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[2]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +650,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{2}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pool) GetName() string {
@@ -392,7 +732,7 @@ type PoolsRequest struct {
 
 func (x *PoolsRequest) Reset() {
 	*x = PoolsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +744,7 @@ func (x *PoolsRequest) String() string {
 func (*PoolsRequest) ProtoMessage() {}
 
 func (x *PoolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[3]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +757,7 @@ func (x *PoolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolsRequest.ProtoReflect.Descriptor instead.
 func (*PoolsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{3}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PoolsRequest) GetName() string {
@@ -437,7 +777,7 @@ type PoolsResponse struct {
 
 func (x *PoolsResponse) Reset() {
 	*x = PoolsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +789,7 @@ func (x *PoolsResponse) String() string {
 func (*PoolsResponse) ProtoMessage() {}
 
 func (x *PoolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[4]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +802,7 @@ func (x *PoolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolsResponse.ProtoReflect.Descriptor instead.
 func (*PoolsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{4}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PoolsResponse) GetPools() []*PoolView {
@@ -493,7 +833,7 @@ type PoolView struct {
 
 func (x *PoolView) Reset() {
 	*x = PoolView{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +845,7 @@ func (x *PoolView) String() string {
 func (*PoolView) ProtoMessage() {}
 
 func (x *PoolView) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[5]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +858,7 @@ func (x *PoolView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolView.ProtoReflect.Descriptor instead.
 func (*PoolView) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{5}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PoolView) GetPool() *Pool {
@@ -562,7 +902,7 @@ type Coordinator struct {
 
 func (x *Coordinator) Reset() {
 	*x = Coordinator{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +914,7 @@ func (x *Coordinator) String() string {
 func (*Coordinator) ProtoMessage() {}
 
 func (x *Coordinator) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[6]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +927,7 @@ func (x *Coordinator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coordinator.ProtoReflect.Descriptor instead.
 func (*Coordinator) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{6}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Coordinator) GetName() string {
@@ -634,7 +974,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +986,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[7]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +999,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SendRequest) GetCommand() []byte {
@@ -686,7 +1026,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +1038,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[8]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +1051,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{8}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Receipt) GetCommandDigest() []byte {
@@ -772,7 +1112,7 @@ type GetBuildRequest struct {
 
 func (x *GetBuildRequest) Reset() {
 	*x = GetBuildRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1124,7 @@ func (x *GetBuildRequest) String() string {
 func (*GetBuildRequest) ProtoMessage() {}
 
 func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[9]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1137,7 @@ func (x *GetBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBuildRequest.ProtoReflect.Descriptor instead.
 func (*GetBuildRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{9}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetBuildRequest) GetBuild() []byte {
@@ -866,14 +1206,13 @@ type Build struct {
 	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
 	Vary            []string               `protobuf:"bytes,56,rep,name=vary,proto3" json:"vary,omitempty"`                                            // dimensions that validators vary
 	Dependences     []*Dependence          `protobuf:"bytes,57,rep,name=dependences,proto3" json:"dependences,omitempty"`                              // what the result was found to depend on; after the verdict
-	Expected        []*Expected            `protobuf:"bytes,58,rep,name=expected,proto3" json:"expected,omitempty"`                                    // digests that somebody else published for outputs
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Build) Reset() {
 	*x = Build{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1224,7 @@ func (x *Build) String() string {
 func (*Build) ProtoMessage() {}
 
 func (x *Build) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[10]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1237,7 @@ func (x *Build) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Build.ProtoReflect.Descriptor instead.
 func (*Build) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{10}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Build) GetId() []byte {
@@ -1300,13 +1639,6 @@ func (x *Build) GetDependences() []*Dependence {
 	return nil
 }
 
-func (x *Build) GetExpected() []*Expected {
-	if x != nil {
-		return x.Expected
-	}
-	return nil
-}
-
 // Dependence is a dimension of the environment that changes a build's result.
 type Dependence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1319,7 +1651,7 @@ type Dependence struct {
 
 func (x *Dependence) Reset() {
 	*x = Dependence{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1663,7 @@ func (x *Dependence) String() string {
 func (*Dependence) ProtoMessage() {}
 
 func (x *Dependence) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[11]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1676,7 @@ func (x *Dependence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependence.ProtoReflect.Descriptor instead.
 func (*Dependence) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{11}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Dependence) GetDimension() string {
@@ -1368,59 +1700,6 @@ func (x *Dependence) GetTried() uint32 {
 	return 0
 }
 
-// Expected is an output's digest that somebody else published; it decides nothing.
-type Expected struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the file
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Expected) Reset() {
-	*x = Expected{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Expected) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Expected) ProtoMessage() {}
-
-func (x *Expected) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Expected.ProtoReflect.Descriptor instead.
-func (*Expected) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *Expected) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *Expected) GetDigest() []byte {
-	if x != nil {
-		return x.Digest
-	}
-	return nil
-}
-
 // Bid is an opened bid.
 type Bid struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1435,7 +1714,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1726,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[13]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1739,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{13}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Bid) GetWorker() string {
@@ -1528,7 +1807,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1819,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[14]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1832,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{14}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Attempt) GetRound() string {
@@ -1716,7 +1995,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2007,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[15]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2020,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{15}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -1788,7 +2067,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +2079,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[16]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +2092,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{16}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -1832,7 +2111,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2123,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[17]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2136,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{17}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -1875,7 +2154,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2166,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2179,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 type AccountsResponse struct {
@@ -1917,7 +2196,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2208,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2221,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -2002,7 +2281,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2293,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2306,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Account) GetId() []byte {
@@ -2087,7 +2366,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2378,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2391,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 type ClusterResponse struct {
@@ -2126,7 +2405,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2417,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2430,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2183,7 +2462,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2474,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2487,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
 }
 
 type NodeStatus struct {
@@ -2228,7 +2507,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2519,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2532,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -2327,7 +2606,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2618,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2631,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 type WorkersResponse struct {
@@ -2364,7 +2643,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2655,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2668,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -2417,7 +2696,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2708,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2721,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Worker) GetId() []byte {
@@ -2523,7 +2802,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2814,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2827,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -2571,7 +2850,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2862,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2875,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -2686,7 +2965,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2977,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2990,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -2791,7 +3070,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +3082,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +3095,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -2920,7 +3199,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3211,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3224,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -2983,7 +3262,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2995,7 +3274,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3008,7 +3287,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -3116,7 +3395,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3407,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3420,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3191,7 +3470,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3482,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3495,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3256,7 +3535,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3547,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3560,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -3301,7 +3580,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +3592,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +3605,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -3354,7 +3633,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3366,7 +3645,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3379,7 +3658,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -3413,7 +3692,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3704,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3717,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -3464,7 +3743,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3755,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3768,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -3500,15 +3779,24 @@ func (x *DeliverResponse) GetStored() bool {
 }
 
 type AttestationsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attestations  []*Attestation         `protobuf:"bytes,1,rep,name=attestations,proto3" json:"attestations,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Attestations []*Attestation         `protobuf:"bytes,1,rep,name=attestations,proto3" json:"attestations,omitempty"`
+	// Logged says that the build is in the transparency log: the bundles carry its
+	// entries, and what follows is there.
+	Logged          bool   `protobuf:"varint,2,opt,name=logged,proto3" json:"logged,omitempty"`
+	SummaryBundle   string `protobuf:"bytes,3,opt,name=summary_bundle,json=summaryBundle,proto3" json:"summary_bundle,omitempty"`       // the verification summary as a Sigstore bundle; empty where the build delivers nothing
+	SummaryEnvelope string `protobuf:"bytes,4,opt,name=summary_envelope,json=summaryEnvelope,proto3" json:"summary_envelope,omitempty"` // the same as raw DSSE
+	Transcript      []byte `protobuf:"bytes,5,opt,name=transcript,proto3" json:"transcript,omitempty"`                                  // canonical build.Transcript
+	TrustedRoot     string `protobuf:"bytes,6,opt,name=trusted_root,json=trustedRoot,proto3" json:"trusted_root,omitempty"`             // trusted_root.json for cosign
+	Genesis         []byte `protobuf:"bytes,7,opt,name=genesis,proto3" json:"genesis,omitempty"`                                        // canonical genesis: whose keys all rests on
+	ClusterKey      string `protobuf:"bytes,8,opt,name=cluster_key,json=clusterKey,proto3" json:"cluster_key,omitempty"`                // PEM of the key that signed the summary
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3520,7 +3808,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3821,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -3541,6 +3829,55 @@ func (x *AttestationsResponse) GetAttestations() []*Attestation {
 		return x.Attestations
 	}
 	return nil
+}
+
+func (x *AttestationsResponse) GetLogged() bool {
+	if x != nil {
+		return x.Logged
+	}
+	return false
+}
+
+func (x *AttestationsResponse) GetSummaryBundle() string {
+	if x != nil {
+		return x.SummaryBundle
+	}
+	return ""
+}
+
+func (x *AttestationsResponse) GetSummaryEnvelope() string {
+	if x != nil {
+		return x.SummaryEnvelope
+	}
+	return ""
+}
+
+func (x *AttestationsResponse) GetTranscript() []byte {
+	if x != nil {
+		return x.Transcript
+	}
+	return nil
+}
+
+func (x *AttestationsResponse) GetTrustedRoot() string {
+	if x != nil {
+		return x.TrustedRoot
+	}
+	return ""
+}
+
+func (x *AttestationsResponse) GetGenesis() []byte {
+	if x != nil {
+		return x.Genesis
+	}
+	return nil
+}
+
+func (x *AttestationsResponse) GetClusterKey() string {
+	if x != nil {
+		return x.ClusterKey
+	}
+	return ""
 }
 
 type Attestation struct {
@@ -3556,7 +3893,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3905,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3918,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Attestation) GetName() string {
@@ -3638,7 +3975,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3650,7 +3987,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3663,7 +4000,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Image) GetNames() []string {
@@ -3746,7 +4083,7 @@ type ImageLayer struct {
 
 func (x *ImageLayer) Reset() {
 	*x = ImageLayer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +4095,7 @@ func (x *ImageLayer) String() string {
 func (*ImageLayer) ProtoMessage() {}
 
 func (x *ImageLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +4108,7 @@ func (x *ImageLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
 func (*ImageLayer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ImageLayer) GetDigest() []byte {
@@ -3801,7 +4138,7 @@ type PutImageRequest struct {
 
 func (x *PutImageRequest) Reset() {
 	*x = PutImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +4150,7 @@ func (x *PutImageRequest) String() string {
 func (*PutImageRequest) ProtoMessage() {}
 
 func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +4163,7 @@ func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
 func (*PutImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PutImageRequest) GetName() string {
@@ -3873,7 +4210,7 @@ type ImagesRequest struct {
 
 func (x *ImagesRequest) Reset() {
 	*x = ImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3885,7 +4222,7 @@ func (x *ImagesRequest) String() string {
 func (*ImagesRequest) ProtoMessage() {}
 
 func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3898,7 +4235,7 @@ func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
 func (*ImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ImagesRequest) GetImage() string {
@@ -3917,7 +4254,7 @@ type ImagesResponse struct {
 
 func (x *ImagesResponse) Reset() {
 	*x = ImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3929,7 +4266,7 @@ func (x *ImagesResponse) String() string {
 func (*ImagesResponse) ProtoMessage() {}
 
 func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3942,7 +4279,7 @@ func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
 func (*ImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ImagesResponse) GetImages() []*Image {
@@ -3961,7 +4298,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4310,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4323,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RemoveImageRequest) GetName() string {
@@ -4005,7 +4342,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4017,7 +4354,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4030,7 +4367,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RemoveImageResponse) GetDigest() string {
@@ -4049,7 +4386,7 @@ type CollectImagesRequest struct {
 
 func (x *CollectImagesRequest) Reset() {
 	*x = CollectImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4061,7 +4398,7 @@ func (x *CollectImagesRequest) String() string {
 func (*CollectImagesRequest) ProtoMessage() {}
 
 func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4074,7 +4411,7 @@ func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
 func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CollectImagesRequest) GetDryRun() bool {
@@ -4095,7 +4432,7 @@ type CollectImagesResponse struct {
 
 func (x *CollectImagesResponse) Reset() {
 	*x = CollectImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4107,7 +4444,7 @@ func (x *CollectImagesResponse) String() string {
 func (*CollectImagesResponse) ProtoMessage() {}
 
 func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4120,7 +4457,7 @@ func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
 func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CollectImagesResponse) GetImages() []*Image {
@@ -4153,7 +4490,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4165,7 +4502,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4178,7 +4515,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -4198,7 +4535,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4210,7 +4547,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4223,7 +4560,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -4252,7 +4589,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4601,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4277,7 +4614,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -4321,7 +4658,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4333,7 +4670,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4346,7 +4683,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -4392,7 +4729,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4404,7 +4741,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4417,7 +4754,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
 }
 
 type VouchRequest struct {
@@ -4431,7 +4768,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4443,7 +4780,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4456,7 +4793,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -4491,7 +4828,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4503,7 +4840,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4516,7 +4853,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -4549,7 +4886,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4561,7 +4898,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4574,7 +4911,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -4588,8 +4925,27 @@ var File_gavel_v1_gavel_proto protoreflect.FileDescriptor
 
 const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\n" +
-	"\x14gavel/v1/gavel.proto\x12\bgavel.v1\"\r\n" +
-	"\vInfoRequest\"\xf6\x03\n" +
+	"\x14gavel/v1/gavel.proto\x12\bgavel.v1\"9\n" +
+	"\x13LoggedBuildsRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"E\n" +
+	"\x14LoggedBuildsResponse\x12-\n" +
+	"\x06builds\x18\x01 \x03(\v2\x15.gavel.v1.LoggedBuildR\x06builds\"M\n" +
+	"\vLoggedBuild\x12\x12\n" +
+	"\x04item\x18\x01 \x01(\x04R\x04item\x12\x14\n" +
+	"\x05build\x18\x02 \x01(\fR\x05build\x12\x14\n" +
+	"\x05place\x18\x03 \x01(\fR\x05place\"/\n" +
+	"\rCosignRequest\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\fR\n" +
+	"checkpoint\"$\n" +
+	"\x0eCosignResponse\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\fR\x04line\"(\n" +
+	"\x12ReadLogFileRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"!\n" +
+	"\vLogFilePart\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\r\n" +
+	"\vInfoRequest\"\x8f\x04\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x1f\n" +
 	"\vfarm_millis\x18\x02 \x01(\x03R\n" +
@@ -4608,7 +4964,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\rvalidator_fee\x18\r \x01(\x03R\fvalidatorFee\x12\x1d\n" +
 	"\n" +
 	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12,\n" +
-	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\"\xfa\x01\n" +
+	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12\x17\n" +
+	"\alog_url\x18\x10 \x01(\tR\x06logUrl\"\xfa\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x16\n" +
@@ -4654,7 +5011,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\xfc\r\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\xcc\r\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -4720,16 +5077,12 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
 	"\x04slot\x187 \x01(\x04R\x04slot\x12\x12\n" +
 	"\x04vary\x188 \x03(\tR\x04vary\x126\n" +
-	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\x12.\n" +
-	"\bexpected\x18: \x03(\v2\x12.gavel.v1.ExpectedR\bexpected\"V\n" +
+	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\"V\n" +
 	"\n" +
 	"Dependence\x12\x1c\n" +
 	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
 	"\x05found\x18\x02 \x01(\rR\x05found\x12\x14\n" +
-	"\x05tried\x18\x03 \x01(\rR\x05tried\"6\n" +
-	"\bExpected\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\fR\x06digest\"\x8e\x01\n" +
+	"\x05tried\x18\x03 \x01(\rR\x05tried\"\x8e\x01\n" +
 	"\x03Bid\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05price\x18\x02 \x01(\x03R\x05price\x12#\n" +
@@ -4906,9 +5259,19 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x05build\x18\x01 \x01(\fR\x05build\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\fR\x05lease\")\n" +
 	"\x0fDeliverResponse\x12\x16\n" +
-	"\x06stored\x18\x01 \x01(\bR\x06stored\"Q\n" +
+	"\x06stored\x18\x01 \x01(\bR\x06stored\"\xb9\x02\n" +
 	"\x14AttestationsResponse\x129\n" +
-	"\fattestations\x18\x01 \x03(\v2\x15.gavel.v1.AttestationR\fattestations\"\x84\x01\n" +
+	"\fattestations\x18\x01 \x03(\v2\x15.gavel.v1.AttestationR\fattestations\x12\x16\n" +
+	"\x06logged\x18\x02 \x01(\bR\x06logged\x12%\n" +
+	"\x0esummary_bundle\x18\x03 \x01(\tR\rsummaryBundle\x12)\n" +
+	"\x10summary_envelope\x18\x04 \x01(\tR\x0fsummaryEnvelope\x12\x1e\n" +
+	"\n" +
+	"transcript\x18\x05 \x01(\fR\n" +
+	"transcript\x12!\n" +
+	"\ftrusted_root\x18\x06 \x01(\tR\vtrustedRoot\x12\x18\n" +
+	"\agenesis\x18\a \x01(\fR\agenesis\x12\x1f\n" +
+	"\vcluster_key\x18\b \x01(\tR\n" +
+	"clusterKey\"\x84\x01\n" +
 	"\vAttestation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x16\n" +
@@ -5003,13 +5366,16 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\bPutImage\x12\x19.gavel.v1.PutImageRequest\x1a\x0f.gavel.v1.Image\x12;\n" +
 	"\x06Images\x12\x17.gavel.v1.ImagesRequest\x1a\x18.gavel.v1.ImagesResponse\x12J\n" +
 	"\vRemoveImage\x12\x1c.gavel.v1.RemoveImageRequest\x1a\x1d.gavel.v1.RemoveImageResponse\x12P\n" +
-	"\rCollectImages\x12\x1e.gavel.v1.CollectImagesRequest\x1a\x1f.gavel.v1.CollectImagesResponse2\xbc\x02\n" +
+	"\rCollectImages\x12\x1e.gavel.v1.CollectImagesRequest\x1a\x1f.gavel.v1.CollectImagesResponse2\x8e\x04\n" +
 	"\x04Node\x12>\n" +
 	"\aPropose\x12\x18.gavel.v1.ProposeRequest\x1a\x19.gavel.v1.ProposeResponse\x12>\n" +
 	"\aPartial\x12\x18.gavel.v1.PartialRequest\x1a\x19.gavel.v1.PartialResponse\x128\n" +
 	"\x05Vouch\x12\x16.gavel.v1.VouchRequest\x1a\x17.gavel.v1.VouchResponse\x127\n" +
 	"\x06Status\x12\x17.gavel.v1.StatusRequest\x1a\x14.gavel.v1.NodeStatus\x12A\n" +
-	"\bArchived\x12\x19.gavel.v1.GetBuildRequest\x1a\x1a.gavel.v1.ArchivedResponseB\x1cZ\x1agavel/api/gavel/v1;gavelv1b\x06proto3"
+	"\bArchived\x12\x19.gavel.v1.GetBuildRequest\x1a\x1a.gavel.v1.ArchivedResponse\x12;\n" +
+	"\x06Cosign\x12\x17.gavel.v1.CosignRequest\x1a\x18.gavel.v1.CosignResponse\x12D\n" +
+	"\vReadLogFile\x12\x1c.gavel.v1.ReadLogFileRequest\x1a\x15.gavel.v1.LogFilePart0\x01\x12M\n" +
+	"\fLoggedBuilds\x12\x1d.gavel.v1.LoggedBuildsRequest\x1a\x1e.gavel.v1.LoggedBuildsResponseB\x1cZ\x1agavel/api/gavel/v1;gavelv1b\x06proto3"
 
 var (
 	file_gavel_v1_gavel_proto_rawDescOnce sync.Once
@@ -5024,146 +5390,158 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
-	(*InfoRequest)(nil),           // 1: gavel.v1.InfoRequest
-	(*InfoResponse)(nil),          // 2: gavel.v1.InfoResponse
-	(*Pool)(nil),                  // 3: gavel.v1.Pool
-	(*PoolsRequest)(nil),          // 4: gavel.v1.PoolsRequest
-	(*PoolsResponse)(nil),         // 5: gavel.v1.PoolsResponse
-	(*PoolView)(nil),              // 6: gavel.v1.PoolView
-	(*Coordinator)(nil),           // 7: gavel.v1.Coordinator
-	(*SendRequest)(nil),           // 8: gavel.v1.SendRequest
-	(*Receipt)(nil),               // 9: gavel.v1.Receipt
-	(*GetBuildRequest)(nil),       // 10: gavel.v1.GetBuildRequest
-	(*Build)(nil),                 // 11: gavel.v1.Build
-	(*Dependence)(nil),            // 12: gavel.v1.Dependence
-	(*Expected)(nil),              // 13: gavel.v1.Expected
-	(*Bid)(nil),                   // 14: gavel.v1.Bid
-	(*Attempt)(nil),               // 15: gavel.v1.Attempt
-	(*Transfer)(nil),              // 16: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),     // 17: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),    // 18: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),       // 19: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),      // 20: gavel.v1.AccountsResponse
-	(*Account)(nil),               // 21: gavel.v1.Account
-	(*ClusterRequest)(nil),        // 22: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),       // 23: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),         // 24: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),            // 25: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),        // 26: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),       // 27: gavel.v1.WorkersResponse
-	(*Worker)(nil),                // 28: gavel.v1.Worker
-	(*WorkRequest)(nil),           // 29: gavel.v1.WorkRequest
-	(*Assignments)(nil),           // 30: gavel.v1.Assignments
-	(*AskDuty)(nil),               // 31: gavel.v1.AskDuty
-	(*Auction)(nil),               // 32: gavel.v1.Auction
-	(*ValueStep)(nil),             // 33: gavel.v1.ValueStep
-	(*Lease)(nil),                 // 34: gavel.v1.Lease
-	(*Upload)(nil),                // 35: gavel.v1.Upload
-	(*AppendLogRequest)(nil),      // 36: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),     // 37: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),        // 38: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),              // 39: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),        // 40: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),       // 41: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil),  // 42: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),           // 43: gavel.v1.Attestation
-	(*Image)(nil),                 // 44: gavel.v1.Image
-	(*ImageLayer)(nil),            // 45: gavel.v1.ImageLayer
-	(*PutImageRequest)(nil),       // 46: gavel.v1.PutImageRequest
-	(*ImagesRequest)(nil),         // 47: gavel.v1.ImagesRequest
-	(*ImagesResponse)(nil),        // 48: gavel.v1.ImagesResponse
-	(*RemoveImageRequest)(nil),    // 49: gavel.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 50: gavel.v1.RemoveImageResponse
-	(*CollectImagesRequest)(nil),  // 51: gavel.v1.CollectImagesRequest
-	(*CollectImagesResponse)(nil), // 52: gavel.v1.CollectImagesResponse
-	(*ProposeRequest)(nil),        // 53: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 54: gavel.v1.ProposeResponse
-	(*Outcome)(nil),               // 55: gavel.v1.Outcome
-	(*PartialRequest)(nil),        // 56: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),       // 57: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),          // 58: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),         // 59: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),      // 60: gavel.v1.ArchivedResponse
-	nil,                           // 61: gavel.v1.PoolView.NamesEntry
+	(*LoggedBuildsRequest)(nil),   // 1: gavel.v1.LoggedBuildsRequest
+	(*LoggedBuildsResponse)(nil),  // 2: gavel.v1.LoggedBuildsResponse
+	(*LoggedBuild)(nil),           // 3: gavel.v1.LoggedBuild
+	(*CosignRequest)(nil),         // 4: gavel.v1.CosignRequest
+	(*CosignResponse)(nil),        // 5: gavel.v1.CosignResponse
+	(*ReadLogFileRequest)(nil),    // 6: gavel.v1.ReadLogFileRequest
+	(*LogFilePart)(nil),           // 7: gavel.v1.LogFilePart
+	(*InfoRequest)(nil),           // 8: gavel.v1.InfoRequest
+	(*InfoResponse)(nil),          // 9: gavel.v1.InfoResponse
+	(*Pool)(nil),                  // 10: gavel.v1.Pool
+	(*PoolsRequest)(nil),          // 11: gavel.v1.PoolsRequest
+	(*PoolsResponse)(nil),         // 12: gavel.v1.PoolsResponse
+	(*PoolView)(nil),              // 13: gavel.v1.PoolView
+	(*Coordinator)(nil),           // 14: gavel.v1.Coordinator
+	(*SendRequest)(nil),           // 15: gavel.v1.SendRequest
+	(*Receipt)(nil),               // 16: gavel.v1.Receipt
+	(*GetBuildRequest)(nil),       // 17: gavel.v1.GetBuildRequest
+	(*Build)(nil),                 // 18: gavel.v1.Build
+	(*Dependence)(nil),            // 19: gavel.v1.Dependence
+	(*Bid)(nil),                   // 20: gavel.v1.Bid
+	(*Attempt)(nil),               // 21: gavel.v1.Attempt
+	(*Transfer)(nil),              // 22: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),     // 23: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),    // 24: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),       // 25: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),      // 26: gavel.v1.AccountsResponse
+	(*Account)(nil),               // 27: gavel.v1.Account
+	(*ClusterRequest)(nil),        // 28: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 29: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 30: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 31: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 32: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 33: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 34: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 35: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 36: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 37: gavel.v1.AskDuty
+	(*Auction)(nil),               // 38: gavel.v1.Auction
+	(*ValueStep)(nil),             // 39: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 40: gavel.v1.Lease
+	(*Upload)(nil),                // 41: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 42: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 43: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 44: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 45: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 46: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 47: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 48: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 49: gavel.v1.Attestation
+	(*Image)(nil),                 // 50: gavel.v1.Image
+	(*ImageLayer)(nil),            // 51: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 52: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 53: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 54: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 55: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 56: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 57: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 58: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 59: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 60: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 61: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 62: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 63: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 64: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 65: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 66: gavel.v1.ArchivedResponse
+	nil,                           // 67: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
-	3,  // 0: gavel.v1.InfoResponse.pools:type_name -> gavel.v1.Pool
-	7,  // 1: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
-	6,  // 2: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
-	3,  // 3: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	61, // 4: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
-	15, // 5: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	16, // 6: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	14, // 7: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
-	12, // 8: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
-	13, // 9: gavel.v1.Build.expected:type_name -> gavel.v1.Expected
-	11, // 10: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	21, // 11: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	25, // 12: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	28, // 13: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	32, // 14: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	34, // 15: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	35, // 16: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	31, // 17: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	33, // 18: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	43, // 19: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	45, // 20: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
-	45, // 21: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
-	44, // 22: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
-	44, // 23: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
-	55, // 24: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	3,  // 0: gavel.v1.LoggedBuildsResponse.builds:type_name -> gavel.v1.LoggedBuild
+	10, // 1: gavel.v1.InfoResponse.pools:type_name -> gavel.v1.Pool
+	14, // 2: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
+	13, // 3: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
+	10, // 4: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
+	67, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	21, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	22, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	20, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	19, // 9: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
+	18, // 10: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	27, // 11: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	31, // 12: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	34, // 13: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	38, // 14: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	40, // 15: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	41, // 16: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	37, // 17: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	39, // 18: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	49, // 19: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	51, // 20: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	51, // 21: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	50, // 22: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	50, // 23: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	61, // 24: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
 	0,  // 25: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	1,  // 26: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	8,  // 27: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	10, // 28: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	10, // 29: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	17, // 30: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	19, // 31: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	22, // 32: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	26, // 33: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	4,  // 34: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	29, // 35: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	36, // 36: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	38, // 37: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	40, // 38: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	10, // 39: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	46, // 40: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
-	47, // 41: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
-	49, // 42: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
-	51, // 43: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
-	53, // 44: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	56, // 45: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	58, // 46: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	24, // 47: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	10, // 48: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	2,  // 49: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	9,  // 50: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	11, // 51: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	11, // 52: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	18, // 53: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	20, // 54: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	23, // 55: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	27, // 56: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	5,  // 57: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	30, // 58: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	37, // 59: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	39, // 60: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	41, // 61: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	42, // 62: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	44, // 63: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
-	48, // 64: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
-	50, // 65: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
-	52, // 66: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
-	54, // 67: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	57, // 68: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	59, // 69: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	25, // 70: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	60, // 71: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	49, // [49:72] is the sub-list for method output_type
-	26, // [26:49] is the sub-list for method input_type
+	8,  // 26: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	15, // 27: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	17, // 28: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	17, // 29: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	23, // 30: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	25, // 31: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	28, // 32: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	32, // 33: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	11, // 34: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	35, // 35: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	42, // 36: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	44, // 37: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	46, // 38: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	17, // 39: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	52, // 40: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	53, // 41: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	55, // 42: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	57, // 43: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	59, // 44: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	62, // 45: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	64, // 46: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	30, // 47: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	17, // 48: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	4,  // 49: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
+	6,  // 50: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
+	1,  // 51: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
+	9,  // 52: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	16, // 53: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	18, // 54: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	18, // 55: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	24, // 56: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	26, // 57: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	29, // 58: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	33, // 59: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	12, // 60: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	36, // 61: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	43, // 62: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	45, // 63: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	47, // 64: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	48, // 65: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	50, // 66: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	54, // 67: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	56, // 68: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	58, // 69: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	60, // 70: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	63, // 71: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	65, // 72: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	31, // 73: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	66, // 74: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	5,  // 75: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
+	7,  // 76: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
+	2,  // 77: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
+	52, // [52:78] is the sub-list for method output_type
+	26, // [26:52] is the sub-list for method input_type
 	26, // [26:26] is the sub-list for extension type_name
 	26, // [26:26] is the sub-list for extension extendee
 	0,  // [0:26] is the sub-list for field type_name
@@ -5180,7 +5558,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   61,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -821,11 +821,14 @@ var Farm_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Node_Propose_FullMethodName  = "/gavel.v1.Node/Propose"
-	Node_Partial_FullMethodName  = "/gavel.v1.Node/Partial"
-	Node_Vouch_FullMethodName    = "/gavel.v1.Node/Vouch"
-	Node_Status_FullMethodName   = "/gavel.v1.Node/Status"
-	Node_Archived_FullMethodName = "/gavel.v1.Node/Archived"
+	Node_Propose_FullMethodName      = "/gavel.v1.Node/Propose"
+	Node_Partial_FullMethodName      = "/gavel.v1.Node/Partial"
+	Node_Vouch_FullMethodName        = "/gavel.v1.Node/Vouch"
+	Node_Status_FullMethodName       = "/gavel.v1.Node/Status"
+	Node_Archived_FullMethodName     = "/gavel.v1.Node/Archived"
+	Node_Cosign_FullMethodName       = "/gavel.v1.Node/Cosign"
+	Node_ReadLogFile_FullMethodName  = "/gavel.v1.Node/ReadLogFile"
+	Node_LoggedBuilds_FullMethodName = "/gavel.v1.Node/LoggedBuilds"
 )
 
 // NodeClient is the client API for Node service.
@@ -844,6 +847,12 @@ type NodeClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*NodeStatus, error)
 	// Archived returns a settled build that has left the replicated state.
 	Archived(ctx context.Context, in *GetBuildRequest, opts ...grpc.CallOption) (*ArchivedResponse, error)
+	// Cosign asks for this node's signature under a checkpoint of the cluster's log.
+	Cosign(ctx context.Context, in *CosignRequest, opts ...grpc.CallOption) (*CosignResponse, error)
+	// ReadLogFile reads a file of this node's log, as it is served.
+	ReadLogFile(ctx context.Context, in *ReadLogFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogFilePart], error)
+	// LoggedBuilds says which builds this node's log has, by the number of the item.
+	LoggedBuilds(ctx context.Context, in *LoggedBuildsRequest, opts ...grpc.CallOption) (*LoggedBuildsResponse, error)
 }
 
 type nodeClient struct {
@@ -904,6 +913,45 @@ func (c *nodeClient) Archived(ctx context.Context, in *GetBuildRequest, opts ...
 	return out, nil
 }
 
+func (c *nodeClient) Cosign(ctx context.Context, in *CosignRequest, opts ...grpc.CallOption) (*CosignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CosignResponse)
+	err := c.cc.Invoke(ctx, Node_Cosign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) ReadLogFile(ctx context.Context, in *ReadLogFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogFilePart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[0], Node_ReadLogFile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadLogFileRequest, LogFilePart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ReadLogFileClient = grpc.ServerStreamingClient[LogFilePart]
+
+func (c *nodeClient) LoggedBuilds(ctx context.Context, in *LoggedBuildsRequest, opts ...grpc.CallOption) (*LoggedBuildsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoggedBuildsResponse)
+	err := c.cc.Invoke(ctx, Node_LoggedBuilds_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServer is the server API for Node service.
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
@@ -920,6 +968,12 @@ type NodeServer interface {
 	Status(context.Context, *StatusRequest) (*NodeStatus, error)
 	// Archived returns a settled build that has left the replicated state.
 	Archived(context.Context, *GetBuildRequest) (*ArchivedResponse, error)
+	// Cosign asks for this node's signature under a checkpoint of the cluster's log.
+	Cosign(context.Context, *CosignRequest) (*CosignResponse, error)
+	// ReadLogFile reads a file of this node's log, as it is served.
+	ReadLogFile(*ReadLogFileRequest, grpc.ServerStreamingServer[LogFilePart]) error
+	// LoggedBuilds says which builds this node's log has, by the number of the item.
+	LoggedBuilds(context.Context, *LoggedBuildsRequest) (*LoggedBuildsResponse, error)
 	mustEmbedUnimplementedNodeServer()
 }
 
@@ -944,6 +998,15 @@ func (UnimplementedNodeServer) Status(context.Context, *StatusRequest) (*NodeSta
 }
 func (UnimplementedNodeServer) Archived(context.Context, *GetBuildRequest) (*ArchivedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Archived not implemented")
+}
+func (UnimplementedNodeServer) Cosign(context.Context, *CosignRequest) (*CosignResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cosign not implemented")
+}
+func (UnimplementedNodeServer) ReadLogFile(*ReadLogFileRequest, grpc.ServerStreamingServer[LogFilePart]) error {
+	return status.Error(codes.Unimplemented, "method ReadLogFile not implemented")
+}
+func (UnimplementedNodeServer) LoggedBuilds(context.Context, *LoggedBuildsRequest) (*LoggedBuildsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoggedBuilds not implemented")
 }
 func (UnimplementedNodeServer) mustEmbedUnimplementedNodeServer() {}
 func (UnimplementedNodeServer) testEmbeddedByValue()              {}
@@ -1056,6 +1119,53 @@ func _Node_Archived_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_Cosign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CosignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).Cosign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_Cosign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).Cosign(ctx, req.(*CosignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_ReadLogFile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadLogFileRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServer).ReadLogFile(m, &grpc.GenericServerStream[ReadLogFileRequest, LogFilePart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ReadLogFileServer = grpc.ServerStreamingServer[LogFilePart]
+
+func _Node_LoggedBuilds_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoggedBuildsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).LoggedBuilds(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_LoggedBuilds_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).LoggedBuilds(ctx, req.(*LoggedBuildsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Node_ServiceDesc is the grpc.ServiceDesc for Node service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1083,7 +1193,21 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Archived",
 			Handler:    _Node_Archived_Handler,
 		},
+		{
+			MethodName: "Cosign",
+			Handler:    _Node_Cosign_Handler,
+		},
+		{
+			MethodName: "LoggedBuilds",
+			Handler:    _Node_LoggedBuilds_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ReadLogFile",
+			Handler:       _Node_ReadLogFile_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "gavel/v1/gavel.proto",
 }

@@ -1,0 +1,99 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+
+	"gavel/cas/disk"
+	"gavel/cas/scope"
+	"gavel/coordinator/images"
+	"gavel/coordinator/publish"
+	"gavel/coordinator/service"
+	"gavel/raftfsm"
+	"gavel/verify/keys"
+	"gavel/verify/tlog"
+)
+
+// stores are the farm's blobs and images, and who may do what with them.
+type stores struct {
+	blobs, pictures *disk.Store
+	access          *service.Blobs
+}
+
+func (n *node) openStores() (*stores, error) {
+	dir := n.config.Store
+	blobs, err := disk.Open(filepath.Join(dir, "blobs"), disk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(blobs.Close)
+	accounts, err := scope.OpenAccounts(filepath.Join(dir, "accounts"))
+	if err != nil {
+		return nil, err
+	}
+	registry, err := images.Open(filepath.Join(dir, "images"))
+	if err != nil {
+		return nil, err
+	}
+	pictures, err := disk.Open(filepath.Join(dir, "images", "blobs"), disk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(pictures.Close)
+	return &stores{blobs, pictures, service.NewBlobs(blobs, accounts, registry, pictures, n.fsm)}, nil
+}
+
+// openEvidence opens this node's log before the first entry is applied, and
+// serves it.
+func (n *node) openEvidence(ctx context.Context, g *raftfsm.Genesis, signer *keys.Signer, links *peers, files *stores) error {
+	var cluster []*keys.Signer
+	for _, ref := range []string{n.config.ClusterKey, n.config.NextClusterKey} {
+		if ref == "" {
+			continue
+		}
+		key, err := keys.Load(ctx, ref)
+		if err != nil {
+			return fmt.Errorf("loading the cluster key: %w", err)
+		}
+		cluster = append(cluster, key)
+	}
+	var err error
+	n.evidence, err = publish.Open(publish.Config{
+		Genesis: g, Self: signer.ID, Dir: n.config.Dir, Cluster: cluster, Signer: signer, State: n.fsm, Blobs: files.access, Peers: links, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.onStop(n.evidence.Close)
+	n.fsm.Observe(n.evidence.Take)
+	if n.config.LogListen == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", n.config.LogListen)
+	if err != nil {
+		return fmt.Errorf("listening for readers of the log: %w; is another farm running on this port?", err)
+	}
+	web := &http.Server{
+		Handler: tlog.Handler(publish.LogDir(n.config.Dir)), ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		IdleTimeout: idlePing, MaxHeaderBytes: maxHTTPHeaderBytes,
+	}
+	go func() {
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- fmt.Errorf("serving the log: %w", err)
+		}
+	}()
+	n.onStop(web.Close)
+	return nil
+}
+
+// logURL is where others reach this node's log.
+func (c *Config) logURL() string {
+	if c.LogURL == "" && c.LogListen != "" {
+		return "http://" + c.LogListen
+	}
+	return c.LogURL
+}

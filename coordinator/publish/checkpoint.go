@@ -1,0 +1,212 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"gavel/raftfsm/wire"
+	"gavel/verify/tlog"
+)
+
+// signCheckpoints publishes a checkpoint whenever the log has grown.
+func (p *Publisher) signCheckpoints(ctx context.Context) {
+	for {
+		err := p.checkpoint(ctx)
+		wait := checkpointPause
+		if err != nil && ctx.Err() == nil {
+			p.config.Log.Warn("the checkpoint waits", "error", err)
+			wait = retryPause
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		select {
+		case <-p.grown:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// checkpoint signs the log as it is, has it cosigned and shows it.
+func (p *Publisher) checkpoint(ctx context.Context) error {
+	at := p.journal.position()
+	if at.Leaves == p.log.Published().Size {
+		return nil
+	}
+	root, err := p.log.RootAt(at.Leaves)
+	if err != nil {
+		return err
+	}
+	signer, err := p.clusterSigner(at.Key)
+	if err != nil {
+		return fmt.Errorf("signing the checkpoint: %w", err)
+	}
+	note, err := tlog.SignCheckpoint(tlog.Checkpoint{Origin: p.origin, Size: at.Leaves, Root: root}, signer.Sign, signer.Public)
+	if err != nil {
+		return fmt.Errorf("signing the checkpoint: %w", err)
+	}
+	if note, err = p.gather(ctx, note, p.trust(at.Key)); err != nil {
+		return err
+	}
+	if err := p.log.Publish(note); err != nil {
+		return fmt.Errorf("publishing the checkpoint: %w", err)
+	}
+	return nil
+}
+
+// gather has a majority of coordinators cosign a checkpoint, this one first.
+func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) ([]byte, error) {
+	line, err := p.Cosign(ctx, note)
+	if err != nil {
+		return nil, err
+	}
+	lines, errs := [][]byte{line}, []error(nil)
+	if trust.Quorum > 1 {
+		type answer struct {
+			line []byte
+			err  error
+		}
+		ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+		defer cancel()
+		answers := make(chan answer, len(p.config.Genesis.Coordinators))
+		asked := 0
+		for i := range p.config.Genesis.Coordinators {
+			m := &p.config.Genesis.Coordinators[i]
+			if m.ID == p.config.Self {
+				continue
+			}
+			asked++
+			go func() {
+				line, err := p.config.Peers.Cosign(ctx, m.ID, note)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", m.Name, err)
+				}
+				answers <- answer{line, err}
+			}()
+		}
+		for ; asked > 0 && len(lines) < trust.Quorum; asked-- {
+			a := <-answers
+			if a.err != nil {
+				errs = append(errs, a.err)
+				continue
+			}
+			lines = append(lines, a.line)
+		}
+	}
+	signed, err := tlog.AddSignatures(note, lines...)
+	if err != nil {
+		return nil, fmt.Errorf("cosigning the checkpoint: %w", err)
+	}
+	if _, err := trust.Open(signed); err != nil {
+		return nil, errors.Join(fmt.Errorf("cosigning the checkpoint: %w", err), errors.Join(errs...))
+	}
+	return signed, nil
+}
+
+// cosigned is the largest checkpoint that this node put its name to.
+type cosigned struct {
+	Size uint64
+	Root ID
+}
+
+// Code is the canonical encoding.
+func (c *cosigned) Code(w *wire.Coder) { w.U64(&c.Size); w.Bytes32(&c.Root) }
+
+// ErrInconsistent says that a checkpoint is not of this node's log. One of the two
+// coordinators has a wrong log: both checkpoints are evidence, keep them.
+var ErrInconsistent = errors.New("the checkpoint is not consistent with this coordinator's log")
+
+// Cosign signs a checkpoint of the cluster's log if this node's own log begins
+// with the same leaves; a checkpoint that is ahead is waited for, a little. What
+// was cosigned last is on disk, and a log that no longer has it signs nothing.
+func (p *Publisher) Cosign(ctx context.Context, note []byte) ([]byte, error) {
+	opened, _, err := p.openOwn(note)
+	if err != nil {
+		return nil, fmt.Errorf("cosigning: %w", err)
+	}
+	if err := p.await(ctx, opened.Size); err != nil {
+		return nil, err
+	}
+	p.cosigning.Lock()
+	defer p.cosigning.Unlock()
+	last, err := p.journal.lastCosigned()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []struct {
+		size uint64
+		root ID
+	}{{last.Size, last.Root}, {opened.Size, opened.Root}} {
+		if c.size == 0 {
+			continue
+		}
+		if c.size > p.log.Size() {
+			return nil, fmt.Errorf("%w: it cosigned %d leaves and has %d", ErrInconsistent, c.size, p.log.Size())
+		}
+		root, err := p.log.RootAt(c.size)
+		if err != nil {
+			return nil, err
+		}
+		if root != c.root {
+			return nil, fmt.Errorf("%w: of %d leaves it has the root %x, the checkpoint %x", ErrInconsistent, c.size, root, c.root)
+		}
+	}
+	if opened.Size > last.Size {
+		if err := p.journal.setCosigned(&cosigned{opened.Size, opened.Root}); err != nil {
+			return nil, err
+		}
+	}
+	return tlog.Cosign(note, tlog.CosignerName(p.origin, p.self.Name), time.Now().Unix(), p.config.Signer.Sign, p.config.Signer.Public)
+}
+
+// openOwn checks that a checkpoint is signed by a key of the cluster, and says by which.
+func (p *Publisher) openOwn(note []byte) (opened *tlog.Opened, by []byte, err error) {
+	for _, s := range p.config.Cluster {
+		only := tlog.Trust{Origin: p.origin, LogKey: s.Public}
+		if opened, err = only.Open(note); err == nil {
+			return opened, s.Public, nil
+		}
+	}
+	return nil, nil, err
+}
+
+// await waits until this node's log has as many leaves as a checkpoint.
+func (p *Publisher) await(ctx context.Context, size uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
+	defer cancel()
+	for p.log.Size() < size {
+		if !pause(ctx, awaitPause) {
+			return fmt.Errorf("cosigning: the checkpoint has %d leaves, this coordinator's log %d: it is behind", size, p.log.Size())
+		}
+	}
+	return nil
+}
+
+func (j *journal) lastCosigned() (c cosigned, err error) {
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		if raw := tx.Bucket(bucketMeta).Get(keyCosigned); raw != nil {
+			return wire.Decode(raw, &c)
+		}
+		return nil
+	})
+	if err != nil {
+		return c, fmt.Errorf("reading what was cosigned last: %w", err)
+	}
+	return c, nil
+}
+
+func (j *journal) setCosigned(c *cosigned) error {
+	err := j.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyCosigned, wire.Encode(c)) })
+	if err != nil {
+		return fmt.Errorf("keeping what was cosigned: %w", err)
+	}
+	return nil
+}

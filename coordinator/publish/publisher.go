@@ -1,0 +1,289 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gavel/api/action"
+	"gavel/cas"
+	"gavel/raftfsm"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
+	"gavel/verify/attest"
+	"gavel/verify/evidence"
+	"gavel/verify/keys"
+	"gavel/verify/tlog"
+)
+
+// Blobs reads what statements are derived from, as a requester sees it.
+type Blobs interface {
+	Action(ctx context.Context, requester ID, d cas.Digest) (*action.Action, error)
+	Manifest(ctx context.Context, requester ID, d cas.Digest) (*build.Manifest, error)
+}
+
+// State is the replicated state of this node.
+type State interface {
+	Read(fn func(*raftfsm.State))
+	Changed() <-chan struct{}
+}
+
+// Peers reaches the other coordinators.
+type Peers interface {
+	// Cosign asks for a coordinator's signature line under a checkpoint.
+	Cosign(ctx context.Context, at ID, checkpoint []byte) (line []byte, err error)
+	// ReadLog reads a file of a coordinator's log.
+	ReadLog(ctx context.Context, at ID, path string, limit int64) ([]byte, error)
+	// LoggedBuilds lists builds in a coordinator's log, from one item to before
+	// another, in order; there may be more beyond the last.
+	LoggedBuilds(ctx context.Context, at ID, from, to uint64) ([]LoggedBuild, error)
+}
+
+// Config is what Open needs.
+type Config struct {
+	Genesis *raftfsm.Genesis
+	Self    ID             // which coordinator this node is
+	Dir     string         // the node's own; takes evidence.db and tlog/
+	Cluster []*keys.Signer // the cluster's keys: they sign checkpoints and summaries, each while it is in use
+	Signer  *keys.Signer   // this coordinator's: cosigns
+	State   State
+	Blobs   Blobs
+	Peers   Peers
+	Log     *slog.Logger
+}
+
+// Publisher writes this node's log.
+type Publisher struct {
+	config  Config
+	self    *build.Coordinator
+	journal *journal
+	log     *tlog.Log
+	origin  string
+	grown   chan struct{} // room for one: the log has leaves without a checkpoint
+
+	cosigning sync.Mutex // one checkpoint at a time: the last cosigned is on disk first
+}
+
+// LogDir is where a coordinator with this directory keeps its log, as it is served.
+func LogDir(dir string) string { return filepath.Join(dir, "tlog") }
+
+// trust is whose word makes a checkpoint good: this key of the cluster's and a
+// majority of coordinators, by their keys of now.
+func (p *Publisher) trust(clusterKey []byte) tlog.Trust {
+	t := evidence.Trust(p.config.Genesis)
+	t.LogKey = clusterKey
+	p.config.State.Read(func(s *raftfsm.State) {
+		for i := range p.config.Genesis.Coordinators {
+			if a, ok := s.Account(p.config.Genesis.Coordinators[i].ID); ok {
+				t.Cosigners[i].PKIX = bytes.Clone(a.Key)
+			}
+		}
+	})
+	return t
+}
+
+// Open opens the journal and the log, and writes what never changes beside it.
+// Entries must be handed to Take from the first that the state machine applies.
+func Open(c Config) (_ *Publisher, err error) {
+	p := &Publisher{config: c, origin: tlog.Origin(c.Genesis.Digest()), grown: make(chan struct{}, 1)}
+	for i := range c.Genesis.Coordinators {
+		if c.Genesis.Coordinators[i].ID == c.Self {
+			p.self = &c.Genesis.Coordinators[i]
+		}
+	}
+	if p.self == nil {
+		return nil, errors.New("opening the log: this node is no coordinator of the genesis")
+	}
+	if p.log, err = tlog.OpenLog(LogDir(c.Dir)); err != nil {
+		return nil, err
+	}
+	root, err := attest.TrustedRoot(p.origin, c.Genesis.ClusterKey, c.Genesis.CreatedWallMillis)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []file{{evidence.GenesisPath, wire.Encode(c.Genesis)}, {evidence.TrustedRootPath, root}} {
+		if err := p.log.PutFile(f.path, f.content); err != nil {
+			return nil, fmt.Errorf("writing %s beside the log: %w", f.path, err)
+		}
+	}
+	if p.journal, err = openJournal(filepath.Join(c.Dir, "evidence.db"), c.Genesis.ClusterKey); err != nil {
+		return nil, err
+	}
+	if _, err := p.clusterSigner(p.journal.position().Key); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), p.journal.close())
+	}
+	return p, nil
+}
+
+// Take keeps what one applied entry leaves. It is called in order, under the
+// state's lock, and returns at once unless the disk is far behind.
+func (p *Publisher) Take(a raftfsm.Applied) { p.journal.take(a) }
+
+// Durable returns once all up to the entry at index is on disk: before Raft
+// forgets it.
+func (p *Publisher) Durable(index uint64) error { return p.journal.durable(index) }
+
+// Close writes what is queued and closes the files.
+func (p *Publisher) Close() error { return p.journal.close() }
+
+// Run publishes until ctx ends.
+func (p *Publisher) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { p.logItems(ctx) })
+	loops.Go(func() { p.showEpochs(ctx) })
+	loops.Go(func() { p.signCheckpoints(ctx) })
+	loops.Wait()
+}
+
+// logItems appends what the journal has, in order, until ctx ends.
+func (p *Publisher) logItems(ctx context.Context) {
+	for {
+		n, err := p.logBatch(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			p.config.Log.Warn("logging waits", "error", err)
+			if !pause(ctx, retryPause) {
+				return
+			}
+		case n == 0:
+			select {
+			case <-p.journal.news:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// logBatch appends the leaves of the next items that are there and returns how
+// many items it was. A crash after the append repeats it, and nothing changes.
+func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
+	at := p.journal.position()
+	to := at
+	var leaves [][]byte
+	var builds []LoggedBuild
+	for items < maxBatchItems && to.Logged < at.Items {
+		item, err := p.journal.item(to.Logged)
+		if err != nil {
+			return 0, err
+		}
+		if item == nil && items == 0 {
+			// This node was away when it came up, and got a snapshot instead.
+			return 1, p.catchUp(ctx, at)
+		}
+		if item == nil {
+			break
+		}
+		d, err := p.derive(ctx, item, to.Key)
+		if err != nil && items == 0 {
+			return 0, fmt.Errorf("item %d: %w", to.Logged, err)
+		}
+		if err != nil {
+			break // what comes before it is logged; then it is tried again
+		}
+		if err := p.putFiles(d.files); err != nil {
+			return 0, err
+		}
+		if d.place != nil {
+			d.place.First = to.Leaves
+			builds = append(builds, LoggedBuild{to.Logged, d.build, *d.place})
+		}
+		leaves = append(leaves, d.leaves...)
+		to.Logged, to.Leaves, to.Key = to.Logged+1, to.Leaves+uint64(len(d.leaves)), d.keyAfter(to.Key)
+		items++
+	}
+	if items == 0 {
+		return 0, nil
+	}
+	if err := p.log.AppendAt(at.Leaves, leaves); err != nil {
+		return 0, err
+	}
+	return items, p.advance(to, builds)
+}
+
+// putFiles writes what lies beside the log.
+func (p *Publisher) putFiles(files []file) error {
+	for _, f := range files {
+		if err := p.log.PutFile(f.path, f.content); err != nil {
+			return fmt.Errorf("writing %s beside the log: %w", f.path, err)
+		}
+	}
+	return nil
+}
+
+// advance remembers how far the log has come and has a checkpoint made.
+func (p *Publisher) advance(to position, builds []LoggedBuild) error {
+	if err := p.journal.logged(to, builds); err != nil {
+		return err
+	}
+	select {
+	case p.grown <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// clusterSigner is the cluster's key pkix, of which this node has a copy.
+func (p *Publisher) clusterSigner(pkix []byte) (*keys.Signer, error) {
+	for _, s := range p.config.Cluster {
+		if bytes.Equal(s.Public, pkix) {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("the cluster's key is %s now and this node has no copy of it: name its file as cluster_key or next_cluster_key of the configuration", keys.Fingerprint(keys.ID(pkix)))
+}
+
+// transcriptBytes returns a transcript: this node's own, or a peer's that has its
+// digest.
+func (p *Publisher) transcriptBytes(ctx context.Context, digest ID) ([]byte, error) {
+	raw, err := p.journal.transcript(digest)
+	if err != nil || len(raw) > 0 {
+		return raw, err
+	}
+	return p.readPeers(ctx, evidence.TranscriptPath(digest), build.MaxTranscriptBytes, func(raw []byte) error {
+		_, err := build.ReadTranscript(raw, digest)
+		return err
+	})
+}
+
+// readPeers asks one peer after another for a file of the log, until one has it
+// as check wants it.
+func (p *Publisher) readPeers(ctx context.Context, path string, limit int64, check func([]byte) error) ([]byte, error) {
+	errs := []error{fmt.Errorf("%s is not here and no peer gave it", path)}
+	for i := range p.config.Genesis.Coordinators {
+		m := &p.config.Genesis.Coordinators[i]
+		if m.ID == p.config.Self {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, peerTimeout)
+		raw, err := p.config.Peers.ReadLog(call, m.ID, path, limit)
+		cancel()
+		if err == nil {
+			err = check(raw)
+		}
+		if err == nil {
+			return raw, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
