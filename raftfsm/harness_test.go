@@ -86,6 +86,7 @@ type farm struct {
 	sign       func(key, msg []byte) []byte
 	verify     verifier
 	retained   int
+	judgedOnce map[ID]bool
 }
 
 // key is the PKIX DER of a participant's Ed25519 key, the same at every run.
@@ -131,7 +132,7 @@ func (halfReal) signature(pkix, msg, sig []byte) error {
 
 func newFarm(t testing.TB, o farmOptions) *farm {
 	t.Helper()
-	f := &farm{t: t, current: map[ID][]byte{}, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled)}
+	f := &farm{t: t, current: map[ID][]byte{}, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled), judgedOnce: map[ID]bool{}}
 	if o.real {
 		f.sign, f.verify = realSign, halfReal{}
 	}
@@ -215,7 +216,7 @@ func (f *farm) startReplica() *FSM {
 	s, err := foundState(f.genesis, f.verify)
 	check(f.t, err)
 	s.retained = f.retained
-	return &FSM{genesis: f.genesis, state: s, changed: make(chan struct{})}
+	return &FSM{genesis: f.genesis, state: s, changed: make(chan struct{}), observe: f.judged}
 }
 
 func check(t testing.TB, err error) {
