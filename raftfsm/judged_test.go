@@ -19,10 +19,16 @@ func (f *farm) judged(a Applied) {
 		for _, p := range f.replicas[0].state.Pools() {
 			pools = append(pools, *p)
 		}
+		keys := map[ID][][]byte{}
+		for id, k := range f.replicas[0].state.keyrings {
+			for _, e := range k.Events {
+				keys[id] = append(keys[id], e.NewKey)
+			}
+		}
 		cert := build.Certificate{Transcripts: []ID{of.Digest}}
 		cert.Signature = cheapBeacon(beacon.Message(g.Digest(), build.PurposeCertificate, build.CertificateSubject(cert.Transcripts), 0))
 		report, err := transcript.Judge(of.Bytes, of.Digest, cert, transcript.Trust{
-			GroupKeys: [][96]byte{f.replicas[0].state.keys.Group.Key}, Cluster: g.Digest(), Defer: true,
+			GroupKeys: [][96]byte{f.replicas[0].state.keys.Group.Key}, Cluster: g.Digest(), Defer: true, Keys: keys,
 			Founding: &transcript.Founding{Simulated: g.Simulated, Params: g.Params, Coordinators: g.Coordinators, Pools: pools},
 		})
 		if err != nil {

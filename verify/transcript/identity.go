@@ -162,7 +162,7 @@ func (j *judge) parties() {
 	for i := range j.t.Parties {
 		p := &j.t.Parties[i]
 		field := fmt.Sprintf("Parties[%d]", i)
-		expect(j, field+".ID", sha256.Sum256(p.Key), p.ID)
+		j.partyKey(field, p)
 		if i > 0 && bytes.Compare(j.t.Parties[i-1].ID[:], p.ID[:]) >= 0 {
 			j.deviate(field+".ID", "ids in ascending order", show(p.ID))
 		}
@@ -174,6 +174,18 @@ func (j *judge) parties() {
 	}
 	if len(named) > 0 {
 		j.deviatef("Parties", "all participants of the build", "%d are missing", len(named))
+	}
+}
+
+// partyKey holds a key to its account: an account is the SHA-256 of its first key,
+// and the log says which other took its place.
+func (j *judge) partyKey(field string, p *build.Party) {
+	switch {
+	case sha256.Sum256(p.Key) == p.ID:
+	case j.trust.Keys == nil:
+		j.notProven("that the key shown is that of %s: it is not the one that its account was opened with, and the log's key leaves were not given", j.who(p.ID))
+	case !slices.ContainsFunc(j.trust.Keys[p.ID], func(key []byte) bool { return bytes.Equal(key, p.Key) }):
+		j.deviatef(field+".Key", "a key that the account was opened with or that took its place", "one of SHA-256 %x", sha256.Sum256(p.Key))
 	}
 }
 

@@ -22,6 +22,9 @@ type Trust struct {
 	Cluster [32]byte
 	// Founding is what the genesis says; nil where it is not at hand.
 	Founding *Founding
+	// Keys are those that took the place of an account's first key, PKIX DER, as the
+	// log records it; nil where the log's key leaves are not at hand.
+	Keys map[[32]byte][][]byte
 	// Defer leaves the group's signatures to the caller, who verifies those of many
 	// builds at once: they are in Report.Signatures, and not proven until then.
 	Defer bool
