@@ -19,6 +19,7 @@ type certified struct {
 func (f *farm) certify() *certified {
 	r := &certified{transcripts: map[ID][]byte{}}
 	f.replicas[0].observe = func(a Applied) {
+		f.judged(a)
 		for _, t := range a.Transcripts {
 			r.transcripts[t.Digest] = t.Bytes
 		}

@@ -87,6 +87,7 @@ type farm struct {
 	verify     verifier
 	retained   int
 	judgedOnce map[ID]bool
+	claims     map[ID]build.Claim // of transcripts that were judged
 }
 
 // key is the PKIX DER of a participant's Ed25519 key, the same at every run.
@@ -132,7 +133,7 @@ func (halfReal) signature(pkix, msg, sig []byte) error {
 
 func newFarm(t testing.TB, o farmOptions) *farm {
 	t.Helper()
-	f := &farm{t: t, current: map[ID][]byte{}, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled), judgedOnce: map[ID]bool{}}
+	f := &farm{t: t, current: map[ID][]byte{}, rng: rand.New(rand.NewPCG(o.seed, 1)), admin: key("admin", 0), sign: cheapSign, verify: cheap{}, retained: cmp.Or(o.retained, MaxSettled), judgedOnce: map[ID]bool{}, claims: map[ID]build.Claim{}}
 	if o.real {
 		f.sign, f.verify = realSign, halfReal{}
 	}

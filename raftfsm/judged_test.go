@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
 	"gavel/verify/transcript"
 )
 
@@ -15,6 +16,10 @@ func (f *farm) judged(a Applied) {
 			continue // another replica's, and replicas agree
 		}
 		f.judgedOnce[of.Build] = true
+		claim := new(build.Claim)
+		raw, _, _ := build.SplitTranscript(of.Bytes)
+		check(f.t, wire.Decode(raw, claim))
+		f.claims[of.Digest] = *claim
 		var pools []build.Pool
 		for _, p := range f.replicas[0].state.Pools() {
 			pools = append(pools, *p)
@@ -29,7 +34,8 @@ func (f *farm) judged(a Applied) {
 		cert.Signature = cheapBeacon(beacon.Message(g.Digest(), build.PurposeCertificate, build.CertificateSubject(cert.Transcripts), 0))
 		report, err := transcript.Judge(of.Bytes, of.Digest, cert, transcript.Trust{
 			GroupKeys: [][96]byte{f.replicas[0].state.keys.Group.Key}, Cluster: g.Digest(), Defer: true, Keys: keys,
-			Founding: &transcript.Founding{Simulated: g.Simulated, Params: g.Params, Coordinators: g.Coordinators, Pools: pools},
+			Challenged: func(transcript ID) (build.Claim, bool) { m, ok := f.claims[transcript]; return m, ok },
+			Founding:   &transcript.Founding{Simulated: g.Simulated, Params: g.Params, Coordinators: g.Coordinators, Pools: pools},
 		})
 		if err != nil {
 			f.t.Fatalf("build %x: %v", of.Build[:4], err)

@@ -10,10 +10,10 @@ import (
 // times themselves are the leader's ticks: a replay of the log has them.
 func (j *judge) clock() {
 	b, p := j.b, &j.t.Params
-	if d := b.Terms.DeadlineMillis - b.SubmittedAt; d <= 0 || d > p.MaxDeadlineMillis {
+	if d := b.Terms.DeadlineMillis - b.SubmittedAt; b.Contest == nil && (d <= 0 || d > p.MaxDeadlineMillis) {
 		j.deviatef("Build.SubmittedAt", fmt.Sprintf("1 to %d ms before the deadline", p.MaxDeadlineMillis), "%d ms", d)
 	}
-	if j.t.Pool.Lane == build.LaneBatch && b.Terms.DeadlineMillis < b.SubmittedAt+j.t.Pool.Batch.EpochMillis {
+	if j.t.Pool.Lane == build.LaneBatch && b.Contest == nil && b.Terms.DeadlineMillis < b.SubmittedAt+j.t.Pool.Batch.EpochMillis {
 		j.deviatef("Build.SubmittedAt", "an epoch before the deadline", "%d", b.SubmittedAt)
 	}
 	j.after("Build.SubmittedAt", b.SubmittedAt, "time began", 0)
@@ -44,6 +44,9 @@ func (j *judge) clock() {
 		again = max(again, a.CommittedAt)
 	}
 	for _, a := range j.attempts.panel {
+		if b.Contest != nil {
+			continue
+		}
 		j.after(a.field("AssignedAt"), a.AssignedAt, "the gap after the first round began", started+p.PanelGapMillis)
 		j.after(a.field("AssignedAt"), a.AssignedAt, "all rechecks", max(committed, again))
 	}

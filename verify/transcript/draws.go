@@ -53,6 +53,9 @@ func (j *judge) draws() {
 
 // purposes are the draws that a lane makes for a build.
 func (j *judge) purposes() []string {
+	if j.b.Contest != nil {
+		return []string{build.PurposePanel}
+	}
 	switch j.t.Pool.Lane {
 	case build.LaneBatch:
 		return []string{build.PurposeSeal}
@@ -65,7 +68,7 @@ func (j *judge) purposes() []string {
 // seed is the randomness of a purpose's draw; ok is false where none was made. In
 // a batch pool it is the shared seal's, bound to the build.
 func (j *judge) seed(purpose string) (seed [32]byte, ok bool) {
-	if j.t.Pool.Lane == build.LaneBatch {
+	if j.t.Pool.Lane == build.LaneBatch && j.b.Contest == nil {
 		p, made := j.proofs[build.PurposeSeal]
 		if !made {
 			return seed, false

@@ -43,7 +43,8 @@ type Facts struct {
 	Simulated          bool
 	WallMillis         int64 // the leader's clock at settlement, milliseconds since 1970; informative
 	Expected           []build.Expected
-	Paid               int64 // to the builder, micro-credits; below zero it paid
+	Contest            *build.Contest // of a challenge: whose result a fresh panel looked at
+	Paid               int64          // to the builder, micro-credits; below zero it paid
 }
 
 // facts collects what the record says.
@@ -54,7 +55,7 @@ func (j *judge) facts() {
 		RequesterOperator: b.Operator, ActionDigest: b.Terms.ActionDigest, Platform: b.Terms.Platform, Verdict: b.Verdict, Reason: b.Reason,
 		Delivers: b.Delivers, Delivered: b.Delivered, Validators: int(b.Terms.Validators), DomainKind: t.Pool.Domain, Eligible: int(b.Domains),
 		Sampling: b.Sampling, SamplePPM: b.Terms.SamplePPM, Vary: b.Terms.Vary, Simulated: t.Simulated, WallMillis: t.WallMillis,
-		Expected: b.Terms.Expect, Paid: int64(b.Payment), Draws: b.Draws,
+		Expected: b.Terms.Expect, Paid: int64(b.Payment), Draws: b.Draws, Contest: b.Contest,
 	}
 	domains, operators := map[string]bool{}, map[string]bool{}
 	for i := range b.Attempts {

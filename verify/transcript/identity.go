@@ -3,6 +3,7 @@ package transcript
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 
 // identity holds the bytes to their name, and the name to the certificate.
 func (j *judge) identity(raw []byte, digest [32]byte, cert build.Certificate) {
-	name := wire.NewHasher("transcript").Var(raw).Sum()
+	name := j.claim(raw)
 	expect(j, "digest", digest, name)
 	j.report.Facts.Transcript = name
 	if !bytes.Equal(wire.Encode(j.t), raw) {
@@ -28,6 +29,41 @@ func (j *judge) identity(raw []byte, digest [32]byte, cert build.Certificate) {
 	if j.keyAt() < 0 {
 		j.deviate("GroupKey", "a group key that the reader trusts", show(j.t.GroupKey))
 	}
+}
+
+// claim holds the claim in front of the bytes to what follows from the rest, and
+// returns the transcript's name: H("transcript" ‖ version ‖ claim ‖ SHA-256(rest)).
+func (j *judge) claim(raw []byte) [32]byte {
+	b := j.b
+	requester := b.Requester
+	if b.Contest != nil {
+		requester = b.Contest.Requester
+	}
+	t := &b.Terms
+	want := build.Claim{
+		Cluster: j.t.Cluster, Build: b.ID, Requester: requester, Pool: t.Pool, ActionDigest: t.ActionDigest, ActionBytes: t.ActionBytes, Platform: t.Platform,
+		TimeoutMillis: t.TimeoutMillis, InputBytes: t.InputBytes, Validators: t.Validators, Stake: b.Stake, Verdict: b.Verdict, Delivers: b.Delivers, Result: b.Delivered,
+	}
+	for i := range b.Attempts {
+		a := at{&b.Attempts[i], i}
+		want.Took = append(want.Took, a.Domain)
+		if a.opened() && b.Delivers && a.result() == b.Delivered {
+			want.Classes = append(want.Classes, a.Class)
+		}
+	}
+	want.Took, want.Classes = set(want.Took), set(want.Classes)
+	const head = 1 + 4 // version, length of the claim; the decoder has seen to both
+	n := binary.BigEndian.Uint32(raw[1:])
+	claim, rest := raw[head:head+n], raw[head+n:]
+	if !bytes.Equal(claim, wire.Encode(&want)) {
+		j.deviate("claim", "what follows from the rest", "something else")
+	}
+	return wire.NewHasher("transcript").U64(uint64(raw[0])).Var(claim).Fixed(sha256.Sum256(rest)).Sum()
+}
+
+func set(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // certificate checks that the group signed this transcript among others.

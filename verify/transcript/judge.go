@@ -25,6 +25,9 @@ type Trust struct {
 	// Keys are those that took the place of an account's first key, PKIX DER, as the
 	// log records it; nil where the log's key leaves are not at hand.
 	Keys map[[32]byte][][]byte
+	// Challenged says what a transcript that was challenged claims, by its digest; nil
+	// where no other transcript is at hand.
+	Challenged func(transcript [32]byte) (build.Claim, bool)
 	// Defer leaves the group's signatures to the caller, who verifies those of many
 	// builds at once: they are in Report.Signatures, and not proven until then.
 	Defer bool
@@ -78,12 +81,11 @@ func Judge(raw []byte, digest [32]byte, cert build.Certificate, trust Trust) (*R
 	j.founding()
 	j.parties()
 	j.bounds()
-	j.terms()
-	j.field()
-	j.draws()
-	j.sortAttempts()
-	j.allocation()
-	j.validation()
+	if j.b.Contest != nil {
+		j.contest()
+	} else {
+		j.build()
+	}
 	j.settled()
 	j.money()
 	j.clock()
@@ -91,4 +93,14 @@ func Judge(raw []byte, digest [32]byte, cert build.Certificate, trust Trust) (*R
 	j.facts()
 	j.remarks()
 	return j.report, nil
+}
+
+// build judges what was submitted and, if anybody was found for it, built.
+func (j *judge) build() {
+	j.terms()
+	j.field()
+	j.draws()
+	j.sortAttempts()
+	j.allocation()
+	j.validation()
 }

@@ -30,6 +30,7 @@ func (j *judge) money() {
 	expect(j, "Build.Payment", price, b.Payment)
 	first := j.intoEscrow()
 	last := j.settlement(price)
+	last = j.reimbursed(last)
 	early, settlement := j.split(len(first), len(last))
 	j.compare("Build.Transfers", 0, first, b.Transfers[:min(len(first), len(b.Transfers))])
 	j.compare("Build.Transfers", len(b.Transfers)-len(settlement), last, settlement)
@@ -166,6 +167,9 @@ func (j *judge) settlement(price escrow.Credits) []movement {
 	}
 	for _, d := range dues {
 		pay(d)
+	}
+	if b.Verdict == build.Upheld && b.Contest != nil {
+		pay(movement{"challenge", j.escrow, j.treasury, b.Contest.Bond, 0})
 	}
 	if w := j.attempts.winner; w != nil {
 		if price > 0 {

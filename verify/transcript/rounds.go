@@ -260,24 +260,41 @@ func (j *judge) recheck(parties []at) bool {
 
 // panel seats the next domains of the permutation, and judges by what they opened.
 func (j *judge) panel(parties []at) {
-	b := j.b
 	used := -1
 	for _, a := range j.attempts.seats {
-		used = max(used, place(b.Names, a.Attempt))
+		used = max(used, place(j.b.Names, a.Attempt))
 	}
-	size := min(2*int(b.Terms.Validators)+1, len(b.Names)-used-1)
-	if size%2 == 0 {
-		size--
-	}
+	size := panelSize(j.b.Terms.Validators, len(j.b.Names)-used-1)
 	if size < 3 {
 		j.noMore(j.attempts.panel, "fewer than three domains are left")
 		j.undecided()
 		return
 	}
+	seated := j.seatPanel(used, size)
+	if seated < 3 {
+		j.undecided()
+		return
+	}
+	j.decide(parties)
+}
+
+// panelSize is the largest odd number of at most 2k+1 and of the domains left.
+func panelSize(k uint32, left int) int {
+	size := int(min(2*int64(k)+1, int64(left)))
+	if size%2 == 0 {
+		size--
+	}
+	return size
+}
+
+// seatPanel holds a panel to the names behind the last that was used, and returns
+// how many of its seats count: an even panel's last is let go, and with fewer than
+// three nobody is asked to build.
+func (j *judge) seatPanel(used, size int) int {
 	seated, last, replacing := 0, used, false
 	for _, a := range j.attempts.panel {
 		last = j.inOrder(a, last)
-		if !replacing && int(a.Seat) == seated+1 {
+		if !replacing && int64(a.Seat) == int64(seated)+1 {
 			seated++
 			continue
 		}
@@ -292,26 +309,37 @@ func (j *judge) panel(parties []at) {
 	}
 	want := uint32(last + 1)
 	if seated < size || j.unfilled() {
-		want = uint32(len(b.Names))
+		want = uint32(len(j.b.Names))
 	}
-	expect(j, "Build.NextName", want, b.NextName)
-	if seated < 3 {
-		for _, a := range j.attempts.panel {
-			expect(j, a.field("State"), build.AttemptReleased, a.State)
-		}
-		j.undecided()
-		return
+	expect(j, "Build.NextName", want, j.b.NextName)
+	counts := seated
+	switch {
+	case seated < 3:
+		counts = 0
+	case seated%2 == 0:
+		counts--
 	}
-	if seated%2 == 0 { // the last seat of an even panel is let go
-		for _, a := range j.attempts.panel {
-			if int(a.Seat) == seated {
-				expect(j, a.field("State"), build.AttemptReleased, a.State)
+	if seated >= 3 {
+		j.ending.panelSeats = uint32(counts)
+	}
+	for _, a := range j.attempts.panel {
+		switch a.State {
+		case build.AttemptReleased:
+			if int64(a.Seat) <= int64(counts) {
+				j.deviate(a.field("State"), "opened, found to match nothing, or silent", stateName(a.State))
 			}
+		case build.AttemptOpened, build.AttemptMismatched, build.AttemptSilent:
+			if int64(a.Seat) > int64(counts) {
+				j.deviate(a.field("State"), "released: the seat does not count", stateName(a.State))
+			}
+		default:
+			j.deviate(a.field("State"), "opened, found to match nothing, silent or released", stateName(a.State))
 		}
-		seated--
 	}
-	j.ending.panelSeats = uint32(seated)
-	j.decide(parties, uint32(seated))
+	if counts > 0 {
+		j.proven("a panel of %d holds the next names of the permutation in its order", counts)
+	}
+	return counts
 }
 
 // seatBefore is who held a panel's seat before.

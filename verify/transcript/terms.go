@@ -41,6 +41,7 @@ func (j *judge) bounds() {
 	j.between("Params.AuctioneerFee", int64(p.AuctioneerFee), 0, mostFee)
 	j.between("Params.ValidatorFee", int64(p.ValidatorFee), 0, mostFee)
 	j.between("Params.UploadFee", int64(p.UploadFee), 0, mostFee)
+	j.between("Params.ChallengeBond", int64(p.ChallengeBond), 0, mostFee)
 	j.between("Params.GammaPPM", int64(p.GammaPPM), 0, ppm)
 	j.between("Params.PMaxPPM", int64(p.PMaxPPM), 0, ppm)
 	j.between("Params.Treasury", int64(p.Treasury), 1, 3)
@@ -191,11 +192,13 @@ func (j *judge) field() {
 	}
 	n := len(domains)
 	expect(j, "Build.Domains", uint32(n), b.Domains)
-	if n == 0 {
+	switch {
+	case b.Contest != nil: // the stake is the old build's
+	case n == 0:
 		expect(j, "Build.Stake", 0, b.Stake)
-		return
+	default:
+		j.stake(n)
 	}
-	j.stake(n)
 }
 
 func contains(list []string, s string) bool {

@@ -7,28 +7,27 @@ import (
 	"gavel/raftfsm/build"
 )
 
+// openedPanel are the panel's opened seats, and how many have each result.
+func (j *judge) openedPanel() (opened []at, count map[[32]byte]int) {
+	count = map[[32]byte]int{}
+	for _, a := range j.attempts.panel {
+		if a.opened() {
+			opened = append(opened, a)
+			count[a.result()]++
+		}
+	}
+	return opened, count
+}
+
 // decide judges by the opened panel seats, PROTOCOL section 8.
-func (j *judge) decide(parties []at, seats uint32) {
+func (j *judge) decide(parties []at) {
 	known := map[[32]byte]bool{}
 	for _, a := range parties {
 		if a.opened() {
 			known[a.result()] = true
 		}
 	}
-	count := map[[32]byte]int{}
-	var opened []at
-	for _, a := range j.attempts.panel {
-		switch a.State {
-		case build.AttemptOpened:
-			count[a.result()]++
-			opened = append(opened, a)
-		case build.AttemptMismatched, build.AttemptSilent:
-		default:
-			if a.Seat <= seats {
-				j.deviate(a.field("State"), "opened, found to match nothing, or silent", stateName(a.State))
-			}
-		}
-	}
+	opened, count := j.openedPanel()
 	n := len(opened)
 	if n < 3 {
 		j.ending.verdict = build.Unverified
@@ -41,11 +40,7 @@ func (j *judge) decide(parties []at, seats uint32) {
 			j.deliverBuilders(build.NonDeterministic)
 			return
 		default:
-			for _, a := range append(slices.Clone(parties), opened...) {
-				if a.opened() && a.result() != digest && !a.limited() {
-					j.ending.slashed[a.index] = true
-				}
-			}
+			j.slash(append(slices.Clone(parties), opened...), digest)
 			j.deliver(build.Judged, digest)
 			return
 		}
@@ -55,6 +50,16 @@ func (j *judge) decide(parties []at, seats uint32) {
 		return
 	}
 	j.deliverBuilders(build.EnvironmentDependent)
+}
+
+// slash takes S of everybody whose own result is not the one that was decided on,
+// but never for having hit a limit.
+func (j *judge) slash(list []at, decided [32]byte) {
+	for _, a := range list {
+		if a.opened() && a.result() != decided && !a.limited() {
+			j.ending.slashed[a.index] = true
+		}
+	}
 }
 
 // unbuilt decides between the ends of a build that nobody built.
