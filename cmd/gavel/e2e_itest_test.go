@@ -100,6 +100,10 @@ func TestForgerIsSlashed(t *testing.T) {
 	if !strings.Contains(r.Reason, "out/") || !strings.Contains(r.Reason, "byte") {
 		t.Errorf("the difference is not explained: %s", r.Reason)
 	}
+	code, said, stderr := call(t.Context(), "diff", r.Build, "--farm", f.dir)
+	if code != exitFailed || !strings.Contains(said, "forged or corrupted") || !strings.Contains(said, "worker-8") {
+		t.Errorf("gavel diff: %d\n%s%s", code, said, stderr)
+	}
 	for _, seat := range slices.Concat(r.Validators, r.Panel) {
 		if !seat.Agreed {
 			t.Errorf("an honest seat is said to differ: %+v", seat)

@@ -11,6 +11,7 @@ import (
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
 	"gavel/raftfsm/build"
+	"gavel/verify/diff"
 	"gavel/verify/result"
 )
 
@@ -94,16 +95,39 @@ func compareSides(ctx context.Context, store cas.Store, a *party, others []*part
 		}
 		differences := result.Compare(a.manifest, o.manifest)
 		var first *result.ByteDifference
+		cause := ""
 		if path, ok := result.FirstContent(differences); ok {
 			var err error
 			first, err = firstByte(ctx, store, a.manifest, o.manifest, path)
 			if errors.Is(err, cas.ErrNotFound) {
 				continue // the manifest goes up before the files do
 			}
+			if err == nil {
+				cause = causeAt(ctx, store, a.manifest, o.manifest, path)
+			}
 		}
-		return result.Explain(a.name, o.name, differences, first)
+		return result.Explain(a.name, o.name, differences, first) + cause
 	}
 	return ""
+}
+
+// causeAt is a sentence about why the files at path differ, "" where no cause can be
+// shown in the time there is: gavel diff takes longer and says more.
+func causeAt(ctx context.Context, store cas.Store, a, b *build.Manifest, path string) string {
+	only := func(m *build.Manifest) *build.Manifest {
+		out := &build.Manifest{Status: build.StatusExited}
+		for _, o := range m.Outputs {
+			if o.Path == path {
+				out.Outputs = append(out.Outputs, o)
+			}
+		}
+		return out
+	}
+	r, err := diff.Results(ctx, "a", "b", only(a), only(b), opener(store), diff.Options{})
+	if err != nil || !r.Known() {
+		return ""
+	}
+	return " Likely why: " + r.Sentence() + "."
 }
 
 func (p *party) read(ctx context.Context, store cas.Store) bool {

@@ -83,7 +83,7 @@ verified; 4 no farm answers.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		upCommand(), demoCommand(), submitCommand(), statusCommand(), logsCommand(), downloadCommand(), rebuildCommand(),
-		cancelCommand(), verifyCommand(), accountCommand(), imageCommand(), poolCommand(), leaseCommand(), ticketCommand(), labCommand(), clusterCommand(), workerCommand(), coordinatorCommand(), keysCommand(),
+		cancelCommand(), diffCommand(), verifyCommand(), accountCommand(), imageCommand(), poolCommand(), leaseCommand(), ticketCommand(), labCommand(), clusterCommand(), workerCommand(), coordinatorCommand(), keysCommand(),
 	)
 	return root
 }

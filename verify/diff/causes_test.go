@@ -47,7 +47,7 @@ func TestCausesOfLines(t *testing.T) {
 		{"GCC: (Debian 12.2.0)", "GCC: (Debian 13.1.0)", diff.Toolchain, ""},
 		{"umask 0022", "umask 0002", diff.Permission, ""},
 		{"the answer is forty-two", "the answer is forty-six", diff.Unknown, ""},
-		{"the answer is 41", "the answer is 42", diff.Forged, "no known cause"},
+		{"the answer is 41", "the answer is 42", diff.Forged, "no known cause shows"},
 		{"error at main.go:12:34", "error at main.go:15:20", diff.Unknown, ""},
 	} {
 		d, err := diff.Files(context.Background(), "f", "f", blob([]byte("first\n"+c.a+"\nlast\n")), blob([]byte("first\n"+c.b+"\nlast\n")), diff.Options{HostNames: []string{"worker-7"}})

@@ -59,7 +59,7 @@ func (s *session) forged(a, b Blob, at int64) (Finding, error) {
 		return Finding{}, err
 	}
 	return Finding{Cause: Forged, Where: fmt.Sprintf("byte %d", at), A: fmt.Sprintf("0x%02x", x[0]), B: fmt.Sprintf("0x%02x", y[0]),
-		Note: "one byte differs, no known cause: forged or corrupted"}, nil
+		Note: "one byte differs, and no known cause shows"}, nil
 }
 
 // binary explains bytes that are no text.

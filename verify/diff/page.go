@@ -20,4 +20,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 
 // HTML writes the report as one page that needs nothing else: no script, no style,
 // image or font from anywhere.
-func (r *Report) HTML(w io.Writer) error { return page.Execute(w, r) }
+func (r *Report) HTML(w io.Writer) error { return Page(w, r) }
+
+// Page writes several reports as one page.
+func Page(w io.Writer, reports ...*Report) error { return page.Execute(w, reports) }

@@ -98,6 +98,16 @@ func (r *Report) Leaves() []Leaf {
 	return out
 }
 
+// Known tells whether a cause was found for anything.
+func (r *Report) Known() bool {
+	for _, d := range r.Differences {
+		if d.known() {
+			return true
+		}
+	}
+	return false
+}
+
 // Sentence is the first known cause of the first path that has one, else what is
 // known of the first path; "" where nothing differs.
 func (r *Report) Sentence() string {

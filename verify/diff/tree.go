@@ -138,14 +138,46 @@ func (d *DirTree) Open(_ context.Context, e *Entry) (OpenFile, error) {
 	return regular(f)
 }
 
-// OpenPath opens a file that is no tree's.
-func OpenPath(name string) (OpenFile, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// FileTree is one file, of which only the content counts, as a tree of that name.
+type FileTree struct {
+	file OpenFile
+	as   string
+	info os.FileInfo
+}
+
+// OpenFileTree opens a file as a tree in which it is called as; Close it. Unlike
+// what lies in a tree, path may be a link.
+func OpenFileTree(path, as string) (*FileTree, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	return regular(f)
+	content, err := regular(f)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &FileTree{content, as, info}, nil
 }
+
+// Close ends the use of the tree.
+func (t *FileTree) Close() error { return t.file.Close() }
+
+// Entries implements Tree.
+func (t *FileTree) Entries(context.Context) ([]Entry, error) {
+	return []Entry{{Path: t.as, Kind: File, Size: t.file.Size(), Mtime: t.info.ModTime()}}, nil
+}
+
+// Open implements Tree.
+func (t *FileTree) Open(context.Context, *Entry) (OpenFile, error) { return kept{t.file}, nil }
+
+// kept is closed with its tree.
+type kept struct{ Blob }
+
+func (kept) Close() error { return nil }
 
 func regular(f *os.File) (OpenFile, error) {
 	info, err := f.Stat()
