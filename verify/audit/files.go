@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gavel/verify/attest"
+	"gavel/verify/evidence"
+	"gavel/verify/tlog"
+)
+
+// ListDir lists every file below a directory, by slash-separated relative path.
+func ListDir(dir string) ([]string, error) {
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		out = append(out, filepath.ToSlash(rel))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", dir, err)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// read reads a file beside the log and accounts for it.
+func (a *auditor) read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	a.known[path] = true
+	raw, err := a.src.Read(ctx, path, limit)
+	if errors.Is(err, tlog.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %s: %w", fs.ErrNotExist, path, err) // as good as none
+	}
+	return raw, err
+}
+
+// trustedRoot holds the file by which other tools know the log to the genesis.
+func (a *auditor) trustedRoot(ctx context.Context) error {
+	raw, err := a.read(ctx, evidence.TrustedRootPath, maxFileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		a.report.beside(evidence.TrustedRootPath, "a file", "no such file")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	want, err := attest.TrustedRoot(a.trust.Origin, a.genesis.ClusterKey, a.genesis.CreatedWallMillis)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	if !equal(raw, want) {
+		differing(want, raw, func(field, want, got string) { a.report.beside(evidence.TrustedRootPath+" "+field, want, got) })
+		if a.report.Clean() {
+			a.report.beside(evidence.TrustedRootPath, "canonical JSON", "another form of it")
+		}
+	}
+	return nil
+}
+
+// unaccounted reports every file that nothing called for.
+func (a *auditor) unaccounted() error {
+	if a.o.List == nil {
+		return nil
+	}
+	for _, path := range tlog.Paths(a.checkpoint.Size) {
+		a.known[path] = true
+	}
+	all, err := a.o.List()
+	if err != nil {
+		return err
+	}
+	for _, path := range all {
+		// Where deriving stopped, which files belong to builds is not known.
+		if dir, _, _ := cutPath(path); a.known[path] || a.halted && slices.Contains([]string{"transcript", "manifest", "vsa", "epoch"}, dir) {
+			continue
+		}
+		a.report.beside(path, "no such file: nothing calls for it", "a file")
+	}
+	return nil
+}
+
+func cutPath(path string) (dir, rest string, ok bool) {
+	for i := range path {
+		if path[i] == '/' {
+			return path[:i], path[i+1:], true
+		}
+	}
+	return "", path, false
+}
+
+// readable says whether a directory could be one of a log at all.
+func readable(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	case !info.IsDir():
+		return fmt.Errorf("%w: %s is no directory", ErrUnusable, dir)
+	}
+	return nil
+}

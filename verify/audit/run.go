@@ -1,0 +1,336 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"gavel/raftfsm"
+	"gavel/raftfsm/wire"
+	"gavel/verify/evidence"
+	"gavel/verify/tlog"
+)
+
+// Options say what an audit trusts and what it compares with.
+type Options struct {
+	// Cluster is the id, the digest of the genesis, that the auditor trusts; nil
+	// takes the log's own genesis, with a warning.
+	Cluster *raftfsm.ID
+	// Since are signed checkpoints of the same log, seen before or elsewhere.
+	Since []Note
+	// Receipts must be accounted for.
+	Receipts []*Receipt
+	// List lists the files that there are, where all must be accounted for.
+	List func() ([]string, error)
+	// Progress, if set, is told now and then.
+	Progress func(Progress)
+	// Resume keeps the state of an interrupted audit; nil: none is kept.
+	Resume Resumer
+}
+
+// Note is a signed checkpoint and where it is from.
+type Note struct {
+	Name string
+	Text []byte
+}
+
+// Progress is how far an audit is.
+type Progress struct{ Leaves, Size, Builds, Deviations uint64 }
+
+// auditor is an audit under way.
+type auditor struct {
+	src        tlog.Source
+	o          Options
+	report     *Report
+	genesis    *raftfsm.Genesis
+	cluster    raftfsm.ID
+	trust      tlog.Trust
+	checkpoint tlog.Checkpoint
+	note       []byte            // the signed checkpoint
+	since      []tlog.Checkpoint // of o.Since
+	leaves     *leafReader
+
+	replay      *raftfsm.Replay
+	book        *book
+	receipts    receipts
+	credit      []credited
+	clusterKeys [][]byte // the newest last
+	// transcripts are of builds that settled and are not certified; waiting lists
+	// them in order.
+	transcripts map[raftfsm.ID][]byte
+	waiting     []raftfsm.TranscriptOf
+	recent      map[[32]byte]bool // keys of the last segment's leaves
+
+	epochs    uint64 // replayed
+	index     uint64 // of the last entry read
+	lastEpoch uint64 // by the log's leaves
+	lastChain raftfsm.ID
+	lastRead  struct {
+		number  uint64
+		entries evidence.EpochEntries
+		there   bool
+	}
+	withheld    []withheld
+	halted      bool // nothing is derived any more
+	untold      bool // because the rest is not published
+	bookSpoiled bool
+	known       map[string]bool // files that were accounted for
+}
+
+// Run audits a log. The error is of ErrUnusable where there is none, or the
+// context's or the source's own; whatever is wrong with the log is in the report.
+func Run(ctx context.Context, src tlog.Source, o Options) (*Report, error) {
+	a := &auditor{
+		src: src, o: o, report: &Report{Deviations: []Deviation{}, Warnings: []string{}, NotProven: []string{}, Cosigners: []string{}},
+		transcripts: map[raftfsm.ID][]byte{}, known: map[string]bool{},
+	}
+	ok, err := a.begin(ctx)
+	if err != nil || !ok {
+		return a.report, err
+	}
+	if err := a.walk(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.finish(ctx); err != nil {
+		return nil, err
+	}
+	return a.report, nil
+}
+
+// begin reads genesis and checkpoint. It is not ok where the genesis deviates so
+// that nothing can be replayed.
+func (a *auditor) begin(ctx context.Context) (ok bool, err error) {
+	raw, err := a.read(ctx, evidence.GenesisPath, maxGenesisBytes)
+	if err != nil {
+		return false, fmt.Errorf("%w: reading its genesis: %w", ErrUnusable, err)
+	}
+	g := new(raftfsm.Genesis)
+	if err := wire.Decode(raw, g); err != nil {
+		a.report.beside(evidence.GenesisPath, "a canonical genesis", err.Error())
+		return false, nil
+	}
+	a.genesis, a.cluster = g, g.Digest()
+	a.report.Cluster, a.report.Simulated = hexOf(a.cluster), g.Simulated
+	if a.o.Cluster != nil && *a.o.Cluster != a.cluster {
+		a.report.beside(evidence.GenesisPath+" digest", hexOf(*a.o.Cluster), hexOf(a.cluster))
+		return false, nil
+	}
+	if a.replay, err = raftfsm.NewReplay(g); err != nil {
+		a.report.beside(evidence.GenesisPath, "one that its admin signed and a cluster starts from", err.Error())
+		return false, nil
+	}
+	if a.o.Cluster == nil {
+		a.report.warn("the genesis is the log's own: compare cluster %x… with an id that you trust, or give it with --cluster", a.cluster[:8])
+	}
+	a.trust, a.book, a.clusterKeys = evidence.Trust(g), newBook(g), [][]byte{g.ClusterKey}
+	a.report.Origin = a.trust.Origin
+	if err := a.newReceipts(a.o.Receipts); err != nil {
+		return false, err
+	}
+	return true, a.readCheckpoints(ctx)
+}
+
+// readCheckpoints reads the log's checkpoint and those that it is compared with.
+// Whether their signatures hold is said at the end: the log tells by which key.
+func (a *auditor) readCheckpoints(ctx context.Context) error {
+	a.known[tlog.CheckpointPath] = true
+	note, err := tlog.ReadCheckpoint(ctx, a.src)
+	if err != nil {
+		return fmt.Errorf("%w: reading its checkpoint: %w", ErrUnusable, err)
+	}
+	if a.checkpoint, err = tlog.ReadUnverified(note); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	a.note, a.report.Root = note, hexOf(a.checkpoint.Root)
+	for _, n := range a.o.Since {
+		c, err := tlog.ReadUnverified(n.Text)
+		if err != nil || c.Origin != a.trust.Origin {
+			return fmt.Errorf("%w: %s is no checkpoint of log %s: %w", ErrUnusable, n.Name, a.trust.Origin, errors.Join(err, errOrigin))
+		}
+		a.since = append(a.since, c)
+	}
+	return a.trustedRoot(ctx)
+}
+
+var errOrigin = errors.New("its first line is the log's name")
+
+// signatures checks who signed a checkpoint: the log's key, as it was then, and a
+// majority of coordinators.
+func (a *auditor) signatures(note []byte) (opened *tlog.Opened, err error) {
+	for _, key := range slices.Backward(a.clusterKeys) {
+		a.trust.LogKey = key
+		if opened, err = a.trust.Open(note); err == nil {
+			return opened, nil
+		}
+	}
+	return nil, err
+}
+
+// signed reports a checkpoint whose signatures do not suffice.
+func (a *auditor) signed() error {
+	opened, err := a.signatures(a.note)
+	if err == nil {
+		a.report.Cosigners = opened.Cosigners
+	} else {
+		a.report.beside(tlog.CheckpointPath, fmt.Sprintf("signed by the log's key and %d of %d coordinators", a.trust.Quorum, len(a.trust.Cosigners)), err.Error())
+	}
+	for i, n := range a.o.Since {
+		if _, err := a.signatures(n.Text); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrUnusable, n.Name, err)
+		}
+		a.consistent(n.Name, a.since[i])
+	}
+	return nil
+}
+
+// walk goes through all leaves.
+func (a *auditor) walk(ctx context.Context) error {
+	marks := make([]uint64, len(a.since))
+	for i := range a.since {
+		marks[i] = a.since[i].Size
+	}
+	a.leaves = &leafReader{walk: tlog.NewWalk(a.src, a.checkpoint.Size, marks...)}
+	if err := a.resume(ctx, marks); err != nil {
+		return err
+	}
+	for {
+		s, err := a.leaves.next(ctx, max(a.epochs, a.lastEpoch))
+		if errors.Is(err, io.EOF) {
+			return a.prove(true)
+		}
+		if err != nil {
+			return err
+		}
+		a.count(s)
+		if err := a.segment(ctx, s); err != nil {
+			return err
+		}
+		a.tell()
+		if err := a.keep(ctx, s); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *auditor) count(s *segment) {
+	a.report.Leaves += uint64(len(s.leaves))
+	for i := range s.leaves {
+		switch x := s.leaves[i].of; {
+		case x == nil:
+		case x.Record != nil && a.isClusterKey(x.Record.PKIX):
+			a.report.Builds++
+		case x.Build != nil:
+			a.report.Undelivered++
+		}
+	}
+}
+
+func (a *auditor) tell() {
+	if a.o.Progress != nil {
+		a.o.Progress(Progress{a.report.Leaves, a.checkpoint.Size, a.report.Builds, uint64(len(a.report.Deviations)) + a.report.MoreDeviations})
+	}
+}
+
+// segment replays the epochs of a segment and compares its leaves.
+func (a *auditor) segment(ctx context.Context, s *segment) error {
+	if a.halted {
+		return a.beyond(ctx, s.leaves)
+	}
+	if s.last == 0 {
+		a.untold, a.halted = true, true
+		return a.pending(ctx, s.leaves)
+	}
+	var items []raftfsm.Item
+	for a.epochs < s.last && !a.halted {
+		left, err := a.replayEpoch(ctx, s.of(a.epochs+1))
+		if err != nil {
+			return err
+		}
+		items = append(items, left...)
+	}
+	if !a.halted {
+		a.report.Epochs = a.epochs
+		if err := a.align(ctx, items, s.leaves); err != nil {
+			return err
+		}
+		a.lastEpoch, a.lastChain = s.last, a.replay.Chain()
+		return nil
+	}
+	n, err := a.prefix(ctx, items, s.leaves)
+	if err != nil {
+		return err
+	}
+	return a.beyond(ctx, s.leaves[n:])
+}
+
+// beyond checks leaves that the replay does not reach.
+func (a *auditor) beyond(ctx context.Context, leaves []leaf) error {
+	if a.untold {
+		return a.pending(ctx, leaves)
+	}
+	return a.formal(ctx, leaves)
+}
+
+// stop ends deriving: what follows from a state that is not the log's says nothing.
+func (a *auditor) stop(format string, args ...any) {
+	a.halted = true
+	a.report.Stopped = fmt.Sprintf(format, args...)
+}
+
+// finish compares what can be compared only at the end.
+func (a *auditor) finish(ctx context.Context) error {
+	faults, err := a.leaves.walk.Finish(ctx, a.checkpoint.Root)
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		if f.Path == tlog.CheckpointPath {
+			a.report.beside(f.Path+" "+f.Field, f.Want, f.Got)
+			continue
+		}
+		a.report.deviate(f.Index, f.Path+" "+f.Field, f.Want, f.Got)
+	}
+	if err := a.signed(); err != nil {
+		return err
+	}
+	if why := a.book.sum(); why != "" && !a.bookSpoiled {
+		a.report.beside("sum of all accounts", "what was minted and not burned", why)
+	}
+	a.receipts.rest(a)
+	a.report.Unpublished = uint64(len(a.withheld))
+	a.doubt()
+	return a.unaccounted()
+}
+
+// consistent says whether the log is the one that an earlier checkpoint was of.
+func (a *auditor) consistent(name string, c tlog.Checkpoint) {
+	root, ok := a.leaves.walk.RootAt(c.Size)
+	switch {
+	case c.Size > a.checkpoint.Size:
+		a.report.beside(name+" size", fmt.Sprintf("at least %d leaves: a checkpoint of as many is signed", c.Size), fmt.Sprintf("%d: the log has shrunk", a.checkpoint.Size))
+	case !ok || root != c.Root:
+		a.report.beside(name+" root", fmt.Sprintf("%x for %d leaves: it is signed, and so is one that disagrees", c.Root, c.Size), hexOf(root))
+	}
+}
+
+// doubt says what an audit of a log alone cannot show.
+func (a *auditor) doubt() {
+	r := a.report
+	r.NotProven = append(r.NotProven,
+		"that the log shows every command: an omission shows by its sender's receipt (--receipt)",
+		"that everybody is shown this log: compare checkpoints (--since), and ask for witnesses",
+		"what authors' statements say: the log has their digests and signatures; check a bundle with gavel verify",
+		"that fewer than a majority of coordinators colluded: together they could foresee draws and open what was sealed",
+	)
+	if r.Simulated {
+		r.NotProven = append(r.NotProven, "that its workers are independent: the farm says that it is SIMULATED, one machine playing all parts")
+	}
+	if r.Unpublished > 0 {
+		r.NotProven = append(r.NotProven, fmt.Sprintf("the last %d epochs: their entries are not published yet", r.Unpublished))
+	}
+}
+
+func equal(a, b []byte) bool { return bytes.Equal(a, b) }
