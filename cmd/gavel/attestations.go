@@ -47,20 +47,26 @@ const (
 	fileClusterKey  = "cluster.pub"
 )
 
+// savedEvidence is where a build's attestations were saved.
+type savedEvidence struct {
+	bundles []string // of who built, in the order of their attempts
+	summary string   // the verification summary's; empty where the log has none
+}
+
 // saveAttestations keeps a build's attestations in the farm's directory.
-func saveAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) ([]string, error) {
+func saveAttestations(ctx, patience context.Context, f *farm, b *gavelv1.Build) (*savedEvidence, error) {
 	return saveAttestationsTo(ctx, patience, f, b, f.dir.attestations(hex.EncodeToString(b.Id)))
 }
 
 // saveAttestationsTo fetches a build's attestations and writes each into dir as
 // NAME.sigstore.json with NAME.pub beside, and what the log has of it, so that they
-// outlive the farm. It returns the bundles' paths. Doing it again changes nothing
+// outlive the farm. Doing it again changes nothing
 // but the log's proofs, which come under a newer checkpoint.
-func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build, dir string) ([]string, error) {
-	paths := []string{}
+func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build, dir string) (*savedEvidence, error) {
+	out := &savedEvidence{bundles: []string{}}
 	got, err := fetchAttestations(ctx, patience, f, b)
 	if err != nil || len(got.Attestations) == 0 && !got.Logged {
-		return paths, err
+		return out, err
 	}
 	abs, err := filepath.Abs(dir)
 	if err == nil {
@@ -80,7 +86,7 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 		}
 		save(a.Name+".sigstore.json", a.Bundle)
 		save(a.Name+".pub", a.PublicKey)
-		paths = append(paths, filepath.Join(abs, a.Name+".sigstore.json"))
+		out.bundles = append(out.bundles, filepath.Join(abs, a.Name+".sigstore.json"))
 	}
 	for name, content := range map[string]string{ // order does not matter: each is a file
 		fileSummary: got.SummaryBundle, fileEnvelope: got.SummaryEnvelope, fileTranscript: string(got.Transcript),
@@ -92,7 +98,7 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 		return nil, fmt.Errorf("saving the attestations: %w", err)
 	}
 	if got.SummaryBundle != "" {
-		paths = append(paths, filepath.Join(abs, fileSummary))
+		out.summary = filepath.Join(abs, fileSummary)
 	}
-	return paths, nil
+	return out, nil
 }

@@ -70,13 +70,13 @@ func (f *farm) downloadInputs(ctx context.Context, term *terminal, id [32]byte, 
 	}
 	patience, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	paths, err := saveAttestationsTo(ctx, patience, f, b, filepath.Join(dir, attestationsDir))
+	saved, err := saveAttestationsTo(ctx, patience, f, b, filepath.Join(dir, attestationsDir))
 	if err != nil {
 		return err
 	}
-	term.say("wrote %s of inputs, %s and %s to %s", count(files, "file"), picture, count(len(paths), "attestation"), dir)
-	if len(paths) > 0 {
-		term.say("anybody can now build it again without the farm: gavel rebuild %s", paths[0])
+	term.say("wrote %s of inputs, %s and %s to %s", count(files, "file"), picture, count(len(saved.bundles), "attestation"), dir)
+	if len(saved.bundles) > 0 {
+		term.say("anybody can now build it again without the farm: gavel rebuild %s", saved.bundles[0])
 	}
 	return nil
 }

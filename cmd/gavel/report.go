@@ -39,8 +39,10 @@ type buildReport struct {
 	Outputs      []outputReport `json:"outputs"`
 	ExitCode     uint32         `json:"exit_code"`
 	Attestations []string       `json:"attestations"`
-	Pool         string         `json:"pool"`
-	Lane         string         `json:"lane"`
+	// Summary is the cluster's own statement on the build, once the log has it.
+	Summary string `json:"summary,omitempty"`
+	Pool    string `json:"pool"`
+	Lane    string `json:"lane"`
 	// Bids are the opened bids, after the verdict.
 	Bids []bidReport `json:"bids,omitempty"`
 	// Priority is what was offered for a place in the queue, and PriorityCharge
@@ -209,9 +211,11 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build, wait time.Duration) 
 	if text := explain(patience, store, b); text != "" {
 		r.Reason = sentences(r.Reason, text)
 	}
-	if r.Attestations, err = saveAttestations(ctx, patience, f, b); err != nil {
+	saved, err := saveAttestations(ctx, patience, f, b)
+	if err != nil {
 		return nil, err
 	}
+	r.Attestations, r.Summary = saved.bundles, saved.summary
 	return r, nil
 }
 
@@ -345,6 +349,9 @@ func (r *buildReport) write(term *terminal) error {
 	}
 	for _, a := range r.Attestations {
 		term.print("  attested in %s", a)
+	}
+	if r.Summary != "" {
+		term.print("  logged, summed up in %s", r.Summary)
 	}
 	return nil
 }
