@@ -74,7 +74,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		return nil, errors.Join(err, conn.close())
 	}
 	if c.signer != nil {
-		c.account = build.AccountID(c.signer.PublicPKIX())
+		c.account = accountIn(c.info, c.signer)
 		conn.authenticate(NewCredentials(c.cluster, AudienceFarm, c.signer))
 	}
 	return c, nil
@@ -83,7 +83,17 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 // Close ends all connections; calls under way fail.
 func (c *Client) Close() error { return c.conn.close() }
 
-// Account is the id of the signer's account.
+// accountIn is the account that the farm says the signer's key speaks for; one
+// that speaks for none may open its own, whose id is the key's. A farm that lies
+// gains nothing: commands are taken from an account's own key only.
+func accountIn(info *gavelv1.InfoResponse, signer Signer) [32]byte {
+	if len(info.Account) == 32 {
+		return [32]byte(info.Account)
+	}
+	return build.AccountID(signer.PublicPKIX())
+}
+
+// Account is the id of the signer's account: the hash of its first key.
 func (c *Client) Account() [32]byte { return c.account }
 
 // Cluster is the id of the cluster, its genesis' digest.
@@ -103,7 +113,12 @@ func (c *Client) CASConn() grpc.ClientConnInterface { return c.conn }
 
 // Info asks afresh and refuses another cluster than the one dialled.
 func (c *Client) Info(ctx context.Context) (*gavelv1.InfoResponse, error) {
-	info, err := c.farm.Info(ctx, &gavelv1.InfoRequest{})
+	ask := &gavelv1.InfoRequest{}
+	if c.signer != nil {
+		key := build.AccountID(c.signer.PublicPKIX())
+		ask.Key = key[:]
+	}
+	info, err := c.farm.Info(ctx, ask)
 	if err != nil {
 		return nil, fmt.Errorf("asking the farm for its particulars: %w", err)
 	}

@@ -85,8 +85,9 @@ func (t *Token) check(cluster [32]byte, audience string, now time.Time) error {
 	return nil
 }
 
-// Authenticate returns the account whose token came with an incoming call. The
-// account need not exist: whoever opens one calls before it does. Errors are
+// Authenticate returns the key, by its AccountID, whose token came with an
+// incoming call: that of an account which has had no other, or will be once it is
+// opened. Whose a key is that took another's place only the state knows. Errors are
 // gRPC statuses of code Unauthenticated.
 func Authenticate(ctx context.Context, cluster [32]byte, audience string, now time.Time) ([32]byte, error) {
 	values := metadata.ValueFromIncomingContext(ctx, tokenKey)

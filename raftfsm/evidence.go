@@ -98,9 +98,10 @@ type Secret struct {
 func (x *Secret) Code(c *wire.Coder) { c.Bytes32(&x.Subject); c.U64(&x.Epoch) }
 
 // secretBuild says that bids or results of a build are in the log and its
-// verdict is not.
+// verdict is not. Of a challenge all is secret until then: a seat that knew which
+// result is in doubt could repeat it.
 func secretBuild(b *build.Build) bool {
-	return b.Verdict == 0 && b.State >= build.Revealing && b.State <= build.Panel
+	return b.Verdict == 0 && (b.State >= build.Revealing && b.State <= build.Panel || b.Contest != nil)
 }
 
 // secrets lists what the log must not show yet, sorted.

@@ -165,7 +165,7 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 	cluster := build.ID(info.Cluster)
 	w.connect(cluster, rs, from, farmClient{farm}, lodge, &attester{
 		farm: cluster, simulated: info.Simulated, signer: signer, log: log,
-		self: &build.Worker{ID: signer.ID, Name: c.Name, Operator: c.Operator, Class: w.class},
+		self: &build.Worker{ID: farm.Account(), Name: c.Name, Operator: c.Operator, Class: w.class},
 	})
 	return w, nil
 }
@@ -173,7 +173,7 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 // connect wires the parts of a worker, honest or, if its configuration says so, not.
 func (w *worker) connect(farm build.ID, rs records, from blobs, to cluster, lodge lodger, a *attester) {
 	c := &w.config
-	id := build.AccountID(w.key)
+	id := a.self.ID
 	uploads := newSlots(uploadsAtOnce)
 	p := parts{cluster: to, lodge: lodge, executor: &sandboxed{blobs: from, runner: w.runner, images: w.images, log: w.log}}
 	switch {

@@ -81,8 +81,9 @@ type Duties struct {
 
 	keys     *keeper
 	partials *partials
-	crypto   chan struct{} // a slot for each computation of signatures or decryption
-	farm     atomic.Int64  // farm time in milliseconds, as of the last look
+	crypto   chan struct{}        // a slot for each computation of signatures or decryption
+	farm     atomic.Int64         // farm time in milliseconds, as of the last look
+	revoked  atomic.Pointer[[]ID] // coordinators whose keys were, as of the last look
 	loops    sync.WaitGroup
 }
 
@@ -127,6 +128,7 @@ func (d *Duties) Run(ctx context.Context) {
 		changed := d.config.Source.Changed() // before looking, so that no change is missed
 		look := d.config.Source.Look()
 		d.farm.Store(look.FarmMillis)
+		d.revoked.Store(&look.Revoked)
 		keys.reconcile(d.keys.due(&look))
 		beacons.reconcile(wanted(look.Demands, func(x raftfsm.Demand) raftfsm.Demand { return x }))
 		d.partials.demanded(look.Demands)

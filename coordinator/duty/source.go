@@ -31,6 +31,7 @@ type Look struct {
 	Demands    []raftfsm.Demand
 	Acts       []build.Auctioneer
 	Openings   []raftfsm.OpeningDuty
+	Revoked    []ID // coordinators whose keys were revoked
 }
 
 // NewSource looks at the state machine with the eyes of coordinator self.
@@ -54,6 +55,11 @@ func (s source) Look() (look Look) {
 		look.Key.Qualified = slices.Clone(look.Key.Qualified)
 		look.Justified = slices.Clone(st.Keys().Justified)
 		look.Group = st.Keys().Group
+		for i := range st.Genesis().Coordinators {
+			if id := st.Genesis().Coordinators[i].ID; st.KeyRevoked(id) {
+				look.Revoked = append(look.Revoked, id)
+			}
+		}
 		look.Group.Shares = slices.Clone(look.Group.Shares)
 	})
 	return look

@@ -14,6 +14,9 @@ import (
 // ErrNotStored says that too few coordinators find the outputs in the store.
 var ErrNotStored = errors.New("the outputs are not stored")
 
+// errRevoked says that a coordinator's word counts no longer.
+var errRevoked = errors.New("its key was revoked")
+
 // VouchStored signs that the outputs of a lease are in the store, if this node's
 // own applied state knows the lease's result and its own check finds them.
 func (d *Duties) VouchStored(ctx context.Context, buildID, lease ID) ([]byte, error) {
@@ -86,6 +89,9 @@ func (d *Duties) collect(ctx context.Context, kind build.Type, buildID, lease, d
 	for i := range d.members {
 		calls.Go(func() {
 			d.ask(ctx, i, answers, func(ctx context.Context) (sig []byte, err error) {
+				if revoked := d.revoked.Load(); revoked != nil && slices.Contains(*revoked, d.members[i].ID) {
+					return nil, errRevoked
+				}
 				if i == d.index {
 					sig, err = own(ctx, buildID, lease)
 				} else {

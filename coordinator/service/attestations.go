@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto"
 	"fmt"
 
 	"google.golang.org/grpc/codes"
@@ -41,14 +42,14 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	}
 	var who insight
 	s.FSM.Read(func(st *raftfsm.State) { who = s.insight(caller, b, st) })
-	if who != insider {
+	if who != insider || b.Contest != nil && caller == b.Requester && caller != b.Inputs() { // a challenger is a stranger to what it doubts
 		return nil, status.Error(codes.PermissionDenied, "a build's statements are its requester's: they name command and environment")
 	}
 	out := &gavelv1.AttestationsResponse{}
 	if b.Verdict == 0 {
 		return out, nil
 	}
-	a, err := s.Blobs.Action(ctx, b.Requester, cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
+	a, err := s.Blobs.Action(ctx, b.Inputs(), cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)
 	}
@@ -113,7 +114,7 @@ func (s *Server) showLogged(out *gavelv1.AttestationsResponse, logged *publish.L
 // attestation derives what the author must have signed and bundles it with its
 // signature, and with its entry of the log if it has one.
 func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Build, attempt *build.Attempt, entry *attest.LogEntry) (*gavelv1.Attestation, error) {
-	m, err := s.Blobs.Manifest(ctx, b.Requester, manifestDigest(attempt))
+	m, err := s.Blobs.Manifest(ctx, b.Inputs(), manifestDigest(attempt))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 	if attempt.Round == build.RoundFirst && attempt.Seat == 0 {
 		by.Role = attest.RoleBuilder
 	}
-	var pkix []byte
+	var known [][]byte
 	s.FSM.Read(func(st *raftfsm.State) {
 		by.Simulated = st.Genesis().Simulated
 		if w, ok := st.Worker(attempt.Worker); ok {
@@ -132,31 +133,41 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 			worker.Class = attempt.Class // as it was when it committed
 			by.Worker = &worker
 		}
-		if account, ok := st.Account(attempt.Worker); ok {
-			pkix = account.Key
-		}
+		known = st.KeysAt(attempt.Worker, attempt.CommittedAt)
 	})
-	if by.Worker == nil || pkix == nil {
+	if by.Worker == nil || len(known) == 0 {
 		return nil, fmt.Errorf("worker %x is not registered", attempt.Worker)
 	}
 	statement, err := a.Provenance(by, m).Statement()
 	if err != nil {
 		return nil, err
 	}
-	public, err := keys.ParsePKIX(pkix)
-	if err != nil {
-		return nil, err
-	}
-	var bundle []byte
-	if entry == nil {
-		bundle, err = attest.Assemble(statement, attempt.Opening.Signature, public)
-	} else {
-		bundle, err = attest.AssembleLogged(statement, attempt.Opening.Signature, public, entry)
-	}
+	bundle, pkix, err := assemble(statement, attempt.Opening.Signature, known, entry)
 	if err != nil {
 		return nil, err
 	}
 	return &gavelv1.Attestation{
 		Name: by.Worker.Name, Role: string(by.Role), Bundle: string(bundle), PublicKey: string(keys.PEM(pkix)), Result: raw(attempt.Result()),
 	}, nil
+}
+
+// assemble bundles a statement with its author's signature, under the one of the
+// keys that it had when it committed that made it, and with its entry of the log if
+// it has one.
+func assemble(statement, signature []byte, known [][]byte, entry *attest.LogEntry) (bundle, pkix []byte, err error) {
+	for _, pkix := range known {
+		var public crypto.PublicKey
+		if public, err = keys.ParsePKIX(pkix); err != nil {
+			return nil, nil, err
+		}
+		if entry == nil {
+			bundle, err = attest.Assemble(statement, signature, public)
+		} else {
+			bundle, err = attest.AssembleLogged(statement, signature, public, entry)
+		}
+		if err == nil {
+			return bundle, pkix, nil
+		}
+	}
+	return nil, nil, err
 }

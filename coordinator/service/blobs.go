@@ -148,7 +148,7 @@ func (r *rights) derive(st *raftfsm.State, account build.ID) {
 		l := &work.Leases[i]
 		if b, ok := st.Build(l.Build); ok {
 			r.images = append(r.images, b.Terms.Platform)
-			r.actions = append(r.actions, leasedAction{b.Requester, cas.OfSum(l.ActionDigest, int64(l.ActionBytes))})
+			r.actions = append(r.actions, leasedAction{b.Inputs(), cas.OfSum(l.ActionDigest, int64(l.ActionBytes))})
 		}
 	}
 	for i := range work.Uploads {

@@ -61,7 +61,7 @@ func (b *Blobs) Stored(ctx context.Context, of *build.Build, attempt int) error 
 	if len(missing) > 0 {
 		return fmt.Errorf("%d of %d blobs are not uploaded, the first is %s", len(missing), len(blobs), missing[0])
 	}
-	if err := b.accounts.Grant(ctx, of.Requester, blobs); err != nil {
+	if err := b.accounts.Grant(ctx, of.Inputs(), blobs); err != nil {
 		return fmt.Errorf("granting outputs to the requester: %w", err)
 	}
 	return nil

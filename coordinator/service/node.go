@@ -32,6 +32,9 @@ func (n *node) peer(ctx context.Context) (build.ID, error) {
 	if err != nil {
 		return id, err
 	}
+	if id, err = accountOf(n.FSM, id); err != nil {
+		return id, err
+	}
 	member := false
 	n.FSM.Read(func(st *raftfsm.State) { member = st.ShareIndex(id) != 0 })
 	if !member {

@@ -39,8 +39,14 @@ func (s *Server) Send(ctx context.Context, in *gavelv1.SendRequest) (*gavelv1.Re
 		return nil, status.Error(codes.PermissionDenied, "the command is of another account than the call")
 	}
 	outcome, index := s.precheck(&m), uint64(0)
-	if outcome.Code == build.Done && m.Type == build.TypeSubmit {
-		if outcome, err = s.checkSubmission(ctx, &m); err != nil {
+	if outcome.Code == build.Done {
+		switch m.Type {
+		case build.TypeSubmit:
+			outcome, err = s.checkSubmission(ctx, &m)
+		case build.TypeChallenge:
+			outcome, err = s.checkChallenge(ctx, &m)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -67,11 +73,10 @@ func (s *Server) precheck(m *build.Command) build.Outcome {
 	}
 	var now int64
 	var key []byte
+	var out build.Outcome
 	s.FSM.Read(func(st *raftfsm.State) {
 		now = st.Now()
-		if a, ok := st.Account(m.Sender); ok {
-			key = a.Key
-		}
+		key, out = st.SenderKey(m)
 	})
 	if m.ValidUntilMillis < now {
 		return build.Refuse(build.CodeStale, "the command was valid until farm time %d, it is %d", m.ValidUntilMillis, now)
@@ -81,31 +86,13 @@ func (s *Server) precheck(m *build.Command) build.Outcome {
 	if m.ValidUntilMillis > now+2*maxValidAhead.Milliseconds() {
 		return build.Refuse(build.CodeMalformed, "the command is valid for more than an hour ahead")
 	}
-	if key == nil {
-		if key = presentedKey(m); key == nil {
-			return build.Refuse(build.CodeUnknownAccount, "the sender has no account in this farm")
-		}
-	}
-	if build.AccountID(key) != m.Sender {
-		return build.Refuse(build.CodeNotAllowed, "the sender is not the key it presents")
+	if out.Code != build.Done {
+		return out
 	}
 	if err := wire.VerifySignature(key, m.SigningBytes(s.cluster), m.Signature); err != nil {
 		return build.Refuse(build.CodeBadSignature, "%v", err)
 	}
 	return build.Outcome{}
-}
-
-// presentedKey is the key in a command that makes its sender's account.
-func presentedKey(m *build.Command) []byte {
-	var open build.Open
-	var register build.Register
-	switch {
-	case m.Type == build.TypeOpen && wire.Decode(m.Payload, &open) == nil:
-		return open.Key
-	case m.Type == build.TypeRegister && wire.Decode(m.Payload, &register) == nil:
-		return register.Key
-	}
-	return nil
 }
 
 // propose gets a command decided, over elections if need be: repeating it under

@@ -114,7 +114,11 @@ func (s *Server) Register(g grpc.ServiceRegistrar) {
 // Caller returns the account whose token came with a call of the Farm service
 // or of the blob store.
 func (s *Server) Caller(ctx context.Context) ([32]byte, error) {
-	return api.Authenticate(ctx, s.cluster, api.AudienceFarm, s.now())
+	key, err := api.Authenticate(ctx, s.cluster, api.AudienceFarm, s.now())
+	if err != nil {
+		return key, err
+	}
+	return accountOf(s.FSM, key)
 }
 
 // insight says how much of an undecided build a caller may see.

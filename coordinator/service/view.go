@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	gavelv1 "gavel/api/gavel/v1"
+	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 )
 
@@ -12,6 +13,7 @@ type directory interface {
 	Name(build.ID) string
 	Worker(build.ID) (*build.Worker, bool)
 	Pool(name string) (*build.Pool, bool)
+	Withdrawn(build build.ID) (raftfsm.Withdrawal, bool)
 }
 
 // insight is how much of an undecided build a caller may see.
@@ -59,6 +61,9 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 	if decided {
 		showVerdict(v, b, d)
 	}
+	if decided || who == insider {
+		showContest(v, b, d)
+	}
 	return v
 }
 
@@ -67,7 +72,7 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 func shownState(b *build.Build, who insight) string {
 	if who == outsider && b.Verdict == 0 {
 		switch b.State {
-		case build.Committed, build.Drawn, build.Validating, build.Unsealing, build.Recheck, build.Panel:
+		case build.Committed, build.Drawn, build.Validating, build.Unsealing, build.Recheck, build.Panel, build.Challenged:
 			return build.Validating.String()
 		}
 	}

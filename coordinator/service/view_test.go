@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gavelv1 "gavel/api/gavel/v1"
+	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
@@ -31,6 +32,7 @@ func (p phonebook) Worker(id build.ID) (*build.Worker, bool) {
 func (p phonebook) Pool(name string) (*build.Pool, bool) {
 	return &build.Pool{Name: name, Lane: p.lane, Domain: build.DomainOperator}, true
 }
+func (p phonebook) Withdrawn(build.ID) (raftfsm.Withdrawal, bool) { return raftfsm.Withdrawal{}, false }
 
 // secretResult is a result every byte of which can be recognised.
 func secretResult(n byte) build.Summary {

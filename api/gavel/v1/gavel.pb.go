@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68, 0}
 }
 
 type LoggedBuildsRequest struct {
@@ -409,6 +409,7 @@ func (x *LogFilePart) GetData() []byte {
 
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // SHA-256 of the PKIX DER of the asker's key; empty: it does not ask for its account
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -443,6 +444,13 @@ func (*InfoRequest) Descriptor() ([]byte, []int) {
 	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
 }
 
+func (x *InfoRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type InfoResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Cluster          []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`                          // 32 bytes, the genesis digest
@@ -459,8 +467,10 @@ type InfoResponse struct {
 	AuctioneerFee    int64                  `protobuf:"varint,12,opt,name=auctioneer_fee,json=auctioneerFee,proto3" json:"auctioneer_fee,omitempty"` // micro-credits
 	ValidatorFee     int64                  `protobuf:"varint,13,opt,name=validator_fee,json=validatorFee,proto3" json:"validator_fee,omitempty"`
 	UploadFee        int64                  `protobuf:"varint,14,opt,name=upload_fee,json=uploadFee,proto3" json:"upload_fee,omitempty"`
-	ClusterPublicKey []byte                 `protobuf:"bytes,15,opt,name=cluster_public_key,json=clusterPublicKey,proto3" json:"cluster_public_key,omitempty"` // PKIX DER
 	LogUrl           string                 `protobuf:"bytes,16,opt,name=log_url,json=logUrl,proto3" json:"log_url,omitempty"`                                 // where the node that answers serves the transparency log; empty where it does not
+	ClusterPublicKey []byte                 `protobuf:"bytes,15,opt,name=cluster_public_key,json=clusterPublicKey,proto3" json:"cluster_public_key,omitempty"` // PKIX DER, as it is now
+	Account          []byte                 `protobuf:"bytes,30,opt,name=account,proto3" json:"account,omitempty"`                                             // whose key the request names; empty: nobody's, or not any more
+	ChallengeBond    int64                  `protobuf:"varint,31,opt,name=challenge_bond,json=challengeBond,proto3" json:"challenge_bond,omitempty"`           // micro-credits
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -593,6 +603,13 @@ func (x *InfoResponse) GetUploadFee() int64 {
 	return 0
 }
 
+func (x *InfoResponse) GetLogUrl() string {
+	if x != nil {
+		return x.LogUrl
+	}
+	return ""
+}
+
 func (x *InfoResponse) GetClusterPublicKey() []byte {
 	if x != nil {
 		return x.ClusterPublicKey
@@ -600,11 +617,18 @@ func (x *InfoResponse) GetClusterPublicKey() []byte {
 	return nil
 }
 
-func (x *InfoResponse) GetLogUrl() string {
+func (x *InfoResponse) GetAccount() []byte {
 	if x != nil {
-		return x.LogUrl
+		return x.Account
 	}
-	return ""
+	return nil
+}
+
+func (x *InfoResponse) GetChallengeBond() int64 {
+	if x != nil {
+		return x.ChallengeBond
+	}
+	return 0
 }
 
 type Pool struct {
@@ -1206,6 +1230,8 @@ type Build struct {
 	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
 	Vary            []string               `protobuf:"bytes,56,rep,name=vary,proto3" json:"vary,omitempty"`                                            // dimensions that validators vary
 	Dependences     []*Dependence          `protobuf:"bytes,57,rep,name=dependences,proto3" json:"dependences,omitempty"`                              // what the result was found to depend on; after the verdict
+	Contest         *Contest               `protobuf:"bytes,70,opt,name=contest,proto3" json:"contest,omitempty"`                                      // of a challenge
+	WithdrawnBy     []byte                 `protobuf:"bytes,71,opt,name=withdrawn_by,json=withdrawnBy,proto3" json:"withdrawn_by,omitempty"`           // the challenge that refuted its result; empty while it stands
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1639,6 +1665,105 @@ func (x *Build) GetDependences() []*Dependence {
 	return nil
 }
 
+func (x *Build) GetContest() *Contest {
+	if x != nil {
+		return x.Contest
+	}
+	return nil
+}
+
+func (x *Build) GetWithdrawnBy() []byte {
+	if x != nil {
+		return x.WithdrawnBy
+	}
+	return nil
+}
+
+// Contest is what a challenge doubts.
+type Contest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Build         []byte                 `protobuf:"bytes,1,opt,name=build,proto3" json:"build,omitempty"`
+	Transcript    []byte                 `protobuf:"bytes,2,opt,name=transcript,proto3" json:"transcript,omitempty"`
+	Result        []byte                 `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"` // the delivered result then
+	Found         []byte                 `protobuf:"bytes,4,opt,name=found,proto3" json:"found,omitempty"`   // of a refuted one: what the panel has instead
+	Bond          int64                  `protobuf:"varint,5,opt,name=bond,proto3" json:"bond,omitempty"`    // micro-credits
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // the challenger's
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Contest) Reset() {
+	*x = Contest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Contest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Contest) ProtoMessage() {}
+
+func (x *Contest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Contest.ProtoReflect.Descriptor instead.
+func (*Contest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Contest) GetBuild() []byte {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+func (x *Contest) GetTranscript() []byte {
+	if x != nil {
+		return x.Transcript
+	}
+	return nil
+}
+
+func (x *Contest) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *Contest) GetFound() []byte {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *Contest) GetBond() int64 {
+	if x != nil {
+		return x.Bond
+	}
+	return 0
+}
+
+func (x *Contest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Dependence is a dimension of the environment that changes a build's result.
 type Dependence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1651,7 +1776,7 @@ type Dependence struct {
 
 func (x *Dependence) Reset() {
 	*x = Dependence{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1788,7 @@ func (x *Dependence) String() string {
 func (*Dependence) ProtoMessage() {}
 
 func (x *Dependence) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[18]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1801,7 @@ func (x *Dependence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependence.ProtoReflect.Descriptor instead.
 func (*Dependence) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{18}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Dependence) GetDimension() string {
@@ -1714,7 +1839,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1851,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[19]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1864,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{19}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Bid) GetWorker() string {
@@ -1807,7 +1932,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1944,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1957,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Attempt) GetRound() string {
@@ -1995,7 +2120,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2132,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2145,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -2067,7 +2192,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2204,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2217,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -2111,7 +2236,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2248,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2261,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -2154,7 +2279,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2291,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2304,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 type AccountsResponse struct {
@@ -2196,7 +2321,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2333,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2346,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -2281,7 +2406,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2418,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2431,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Account) GetId() []byte {
@@ -2358,6 +2483,278 @@ func (x *Account) GetOperator() string {
 	return ""
 }
 
+type KeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of an account, or "cluster"; empty: all whose key was ever changed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysRequest) Reset() {
+	*x = KeysRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysRequest) ProtoMessage() {}
+
+func (x *KeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
+func (*KeysRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *KeysRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type KeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*KeyHistory          `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // sorted by account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysResponse) Reset() {
+	*x = KeysResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysResponse) ProtoMessage() {}
+
+func (x *KeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
+func (*KeysResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *KeysResponse) GetKeys() []*KeyHistory {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type KeyHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       []byte                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // of the cluster's own key: its id in commands
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Key           []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"` // PKIX DER, as it is now
+	Revoked       bool                   `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	Events        []*KeyEvent            `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"` // the newest, oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyHistory) Reset() {
+	*x = KeyHistory{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyHistory) ProtoMessage() {}
+
+func (x *KeyHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyHistory.ProtoReflect.Descriptor instead.
+func (*KeyHistory) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *KeyHistory) GetAccount() []byte {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *KeyHistory) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *KeyHistory) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *KeyHistory) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyHistory) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *KeyHistory) GetEvents() []*KeyEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type KeyEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OldKey        []byte                 `protobuf:"bytes,1,opt,name=old_key,json=oldKey,proto3" json:"old_key,omitempty"` // PKIX DER
+	NewKey        []byte                 `protobuf:"bytes,2,opt,name=new_key,json=newKey,proto3" json:"new_key,omitempty"` // empty: it was revoked
+	Revoked       bool                   `protobuf:"varint,3,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"` // name of who signed the command
+	FarmMillis    int64                  `protobuf:"varint,6,opt,name=farm_millis,json=farmMillis,proto3" json:"farm_millis,omitempty"`
+	WallMillis    int64                  `protobuf:"varint,7,opt,name=wall_millis,json=wallMillis,proto3" json:"wall_millis,omitempty"`
+	Index         uint64                 `protobuf:"varint,8,opt,name=index,proto3" json:"index,omitempty"` // of the Raft entry
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyEvent) Reset() {
+	*x = KeyEvent{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyEvent) ProtoMessage() {}
+
+func (x *KeyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyEvent.ProtoReflect.Descriptor instead.
+func (*KeyEvent) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *KeyEvent) GetOldKey() []byte {
+	if x != nil {
+		return x.OldKey
+	}
+	return nil
+}
+
+func (x *KeyEvent) GetNewKey() []byte {
+	if x != nil {
+		return x.NewKey
+	}
+	return nil
+}
+
+func (x *KeyEvent) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+func (x *KeyEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *KeyEvent) GetFarmMillis() int64 {
+	if x != nil {
+		return x.FarmMillis
+	}
+	return 0
+}
+
+func (x *KeyEvent) GetWallMillis() int64 {
+	if x != nil {
+		return x.WallMillis
+	}
+	return 0
+}
+
+func (x *KeyEvent) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type ClusterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2366,7 +2763,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2775,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2788,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 type ClusterResponse struct {
@@ -2405,7 +2802,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2814,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2827,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2462,7 +2859,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2871,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2884,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 type NodeStatus struct {
@@ -2507,7 +2904,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2916,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2929,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -2606,7 +3003,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2618,7 +3015,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2631,7 +3028,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 type WorkersResponse struct {
@@ -2643,7 +3040,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +3052,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +3065,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -2696,7 +3093,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3105,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3118,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Worker) GetId() []byte {
@@ -2802,7 +3199,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3211,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3224,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -2850,7 +3247,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3259,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3272,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -2965,7 +3362,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3374,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3387,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -3070,7 +3467,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3479,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3492,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -3199,7 +3596,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3608,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3621,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -3262,7 +3659,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3671,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3684,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -3395,7 +3792,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +3804,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +3817,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3470,7 +3867,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3879,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3892,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3535,7 +3932,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3547,7 +3944,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3560,7 +3957,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -3580,7 +3977,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3989,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +4002,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -3633,7 +4030,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +4042,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +4055,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -3692,7 +4089,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +4101,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +4114,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -3743,7 +4140,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3755,7 +4152,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3768,7 +4165,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -3796,7 +4193,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +4205,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +4218,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -3893,7 +4290,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3905,7 +4302,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3918,7 +4315,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Attestation) GetName() string {
@@ -3975,7 +4372,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3987,7 +4384,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4000,7 +4397,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Image) GetNames() []string {
@@ -4083,7 +4480,7 @@ type ImageLayer struct {
 
 func (x *ImageLayer) Reset() {
 	*x = ImageLayer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4492,7 @@ func (x *ImageLayer) String() string {
 func (*ImageLayer) ProtoMessage() {}
 
 func (x *ImageLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4505,7 @@ func (x *ImageLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
 func (*ImageLayer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ImageLayer) GetDigest() []byte {
@@ -4138,7 +4535,7 @@ type PutImageRequest struct {
 
 func (x *PutImageRequest) Reset() {
 	*x = PutImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4150,7 +4547,7 @@ func (x *PutImageRequest) String() string {
 func (*PutImageRequest) ProtoMessage() {}
 
 func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4163,7 +4560,7 @@ func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
 func (*PutImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PutImageRequest) GetName() string {
@@ -4210,7 +4607,7 @@ type ImagesRequest struct {
 
 func (x *ImagesRequest) Reset() {
 	*x = ImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4222,7 +4619,7 @@ func (x *ImagesRequest) String() string {
 func (*ImagesRequest) ProtoMessage() {}
 
 func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4235,7 +4632,7 @@ func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
 func (*ImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ImagesRequest) GetImage() string {
@@ -4254,7 +4651,7 @@ type ImagesResponse struct {
 
 func (x *ImagesResponse) Reset() {
 	*x = ImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4663,7 @@ func (x *ImagesResponse) String() string {
 func (*ImagesResponse) ProtoMessage() {}
 
 func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4676,7 @@ func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
 func (*ImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ImagesResponse) GetImages() []*Image {
@@ -4298,7 +4695,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4310,7 +4707,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4323,7 +4720,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RemoveImageRequest) GetName() string {
@@ -4342,7 +4739,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4354,7 +4751,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4367,7 +4764,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveImageResponse) GetDigest() string {
@@ -4386,7 +4783,7 @@ type CollectImagesRequest struct {
 
 func (x *CollectImagesRequest) Reset() {
 	*x = CollectImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +4795,7 @@ func (x *CollectImagesRequest) String() string {
 func (*CollectImagesRequest) ProtoMessage() {}
 
 func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +4808,7 @@ func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
 func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CollectImagesRequest) GetDryRun() bool {
@@ -4432,7 +4829,7 @@ type CollectImagesResponse struct {
 
 func (x *CollectImagesResponse) Reset() {
 	*x = CollectImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4444,7 +4841,7 @@ func (x *CollectImagesResponse) String() string {
 func (*CollectImagesResponse) ProtoMessage() {}
 
 func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4457,7 +4854,7 @@ func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
 func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CollectImagesResponse) GetImages() []*Image {
@@ -4490,7 +4887,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4502,7 +4899,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4515,7 +4912,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -4535,7 +4932,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4944,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4957,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -4589,7 +4986,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4601,7 +4998,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4614,7 +5011,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -4658,7 +5055,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4670,7 +5067,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4683,7 +5080,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -4729,7 +5126,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4741,7 +5138,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4754,7 +5151,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{67}
 }
 
 type VouchRequest struct {
@@ -4768,7 +5165,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4780,7 +5177,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4793,7 +5190,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -4828,7 +5225,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4840,7 +5237,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4853,7 +5250,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -4886,7 +5283,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5295,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5308,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -4944,8 +5341,9 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x12ReadLogFileRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"!\n" +
 	"\vLogFilePart\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\r\n" +
-	"\vInfoRequest\"\x8f\x04\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x1f\n" +
+	"\vInfoRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"\xd0\x04\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x1f\n" +
 	"\vfarm_millis\x18\x02 \x01(\x03R\n" +
@@ -4963,9 +5361,11 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x0eauctioneer_fee\x18\f \x01(\x03R\rauctioneerFee\x12#\n" +
 	"\rvalidator_fee\x18\r \x01(\x03R\fvalidatorFee\x12\x1d\n" +
 	"\n" +
-	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12,\n" +
-	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12\x17\n" +
-	"\alog_url\x18\x10 \x01(\tR\x06logUrl\"\xfa\x01\n" +
+	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12\x17\n" +
+	"\alog_url\x18\x10 \x01(\tR\x06logUrl\x12,\n" +
+	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12\x18\n" +
+	"\aaccount\x18\x1e \x01(\fR\aaccount\x12%\n" +
+	"\x0echallenge_bond\x18\x1f \x01(\x03R\rchallengeBond\"\xfa\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x16\n" +
@@ -5011,7 +5411,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\xcc\r\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\x9c\x0e\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -5077,7 +5477,18 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
 	"\x04slot\x187 \x01(\x04R\x04slot\x12\x12\n" +
 	"\x04vary\x188 \x03(\tR\x04vary\x126\n" +
-	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\"V\n" +
+	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\x12+\n" +
+	"\acontest\x18F \x01(\v2\x11.gavel.v1.ContestR\acontest\x12!\n" +
+	"\fwithdrawn_by\x18G \x01(\fR\vwithdrawnBy\"\x99\x01\n" +
+	"\aContest\x12\x14\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\x12\x1e\n" +
+	"\n" +
+	"transcript\x18\x02 \x01(\fR\n" +
+	"transcript\x12\x16\n" +
+	"\x06result\x18\x03 \x01(\fR\x06result\x12\x14\n" +
+	"\x05found\x18\x04 \x01(\fR\x05found\x12\x12\n" +
+	"\x04bond\x18\x05 \x01(\x03R\x04bond\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"V\n" +
 	"\n" +
 	"Dependence\x12\x1c\n" +
 	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
@@ -5139,7 +5550,30 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tavailable\x18\x04 \x01(\x03R\tavailable\x12\x12\n" +
 	"\x04held\x18\x05 \x01(\x03R\x04held\x12\x14\n" +
 	"\x05stake\x18\x06 \x01(\x03R\x05stake\x12\x1a\n" +
-	"\boperator\x18\a \x01(\tR\boperator\"\x10\n" +
+	"\boperator\x18\a \x01(\tR\boperator\"!\n" +
+	"\vKeysRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"8\n" +
+	"\fKeysResponse\x12(\n" +
+	"\x04keys\x18\x01 \x03(\v2\x14.gavel.v1.KeyHistoryR\x04keys\"\xa6\x01\n" +
+	"\n" +
+	"KeyHistory\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\fR\aaccount\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\fR\x03key\x12\x18\n" +
+	"\arevoked\x18\x05 \x01(\bR\arevoked\x12*\n" +
+	"\x06events\x18\x06 \x03(\v2\x12.gavel.v1.KeyEventR\x06events\"\xd6\x01\n" +
+	"\bKeyEvent\x12\x17\n" +
+	"\aold_key\x18\x01 \x01(\fR\x06oldKey\x12\x17\n" +
+	"\anew_key\x18\x02 \x01(\fR\x06newKey\x12\x18\n" +
+	"\arevoked\x18\x03 \x01(\bR\arevoked\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x1f\n" +
+	"\vfarm_millis\x18\x06 \x01(\x03R\n" +
+	"farmMillis\x12\x1f\n" +
+	"\vwall_millis\x18\a \x01(\x03R\n" +
+	"wallMillis\x12\x14\n" +
+	"\x05index\x18\b \x01(\x04R\x05index\"\x10\n" +
 	"\x0eClusterRequest\"i\n" +
 	"\x0fClusterResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
@@ -5345,7 +5779,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"*\n" +
 	"\x10ArchivedResponse\x12\x16\n" +
-	"\x06record\x18\x01 \x01(\fR\x06record2\x82\t\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record2\xb9\t\n" +
 	"\x04Farm\x125\n" +
 	"\x04Info\x12\x15.gavel.v1.InfoRequest\x1a\x16.gavel.v1.InfoResponse\x120\n" +
 	"\x04Send\x12\x15.gavel.v1.SendRequest\x1a\x11.gavel.v1.Receipt\x126\n" +
@@ -5361,7 +5795,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04Work\x12\x15.gavel.v1.WorkRequest\x1a\x15.gavel.v1.Assignments0\x01\x12F\n" +
 	"\tAppendLog\x12\x1a.gavel.v1.AppendLogRequest\x1a\x1b.gavel.v1.AppendLogResponse(\x01\x129\n" +
 	"\aReadLog\x12\x18.gavel.v1.ReadLogRequest\x1a\x12.gavel.v1.LogChunk0\x01\x12>\n" +
-	"\aDeliver\x12\x18.gavel.v1.DeliverRequest\x1a\x19.gavel.v1.DeliverResponse\x12I\n" +
+	"\aDeliver\x12\x18.gavel.v1.DeliverRequest\x1a\x19.gavel.v1.DeliverResponse\x125\n" +
+	"\x04Keys\x12\x15.gavel.v1.KeysRequest\x1a\x16.gavel.v1.KeysResponse\x12I\n" +
 	"\fAttestations\x12\x19.gavel.v1.GetBuildRequest\x1a\x1e.gavel.v1.AttestationsResponse\x126\n" +
 	"\bPutImage\x12\x19.gavel.v1.PutImageRequest\x1a\x0f.gavel.v1.Image\x12;\n" +
 	"\x06Images\x12\x17.gavel.v1.ImagesRequest\x1a\x18.gavel.v1.ImagesResponse\x12J\n" +
@@ -5390,7 +5825,7 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
 	(*LoggedBuildsRequest)(nil),   // 1: gavel.v1.LoggedBuildsRequest
@@ -5411,55 +5846,60 @@ var file_gavel_v1_gavel_proto_goTypes = []any{
 	(*Receipt)(nil),               // 16: gavel.v1.Receipt
 	(*GetBuildRequest)(nil),       // 17: gavel.v1.GetBuildRequest
 	(*Build)(nil),                 // 18: gavel.v1.Build
-	(*Dependence)(nil),            // 19: gavel.v1.Dependence
-	(*Bid)(nil),                   // 20: gavel.v1.Bid
-	(*Attempt)(nil),               // 21: gavel.v1.Attempt
-	(*Transfer)(nil),              // 22: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),     // 23: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),    // 24: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),       // 25: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),      // 26: gavel.v1.AccountsResponse
-	(*Account)(nil),               // 27: gavel.v1.Account
-	(*ClusterRequest)(nil),        // 28: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),       // 29: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),         // 30: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),            // 31: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),        // 32: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),       // 33: gavel.v1.WorkersResponse
-	(*Worker)(nil),                // 34: gavel.v1.Worker
-	(*WorkRequest)(nil),           // 35: gavel.v1.WorkRequest
-	(*Assignments)(nil),           // 36: gavel.v1.Assignments
-	(*AskDuty)(nil),               // 37: gavel.v1.AskDuty
-	(*Auction)(nil),               // 38: gavel.v1.Auction
-	(*ValueStep)(nil),             // 39: gavel.v1.ValueStep
-	(*Lease)(nil),                 // 40: gavel.v1.Lease
-	(*Upload)(nil),                // 41: gavel.v1.Upload
-	(*AppendLogRequest)(nil),      // 42: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),     // 43: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),        // 44: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),              // 45: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),        // 46: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),       // 47: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil),  // 48: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),           // 49: gavel.v1.Attestation
-	(*Image)(nil),                 // 50: gavel.v1.Image
-	(*ImageLayer)(nil),            // 51: gavel.v1.ImageLayer
-	(*PutImageRequest)(nil),       // 52: gavel.v1.PutImageRequest
-	(*ImagesRequest)(nil),         // 53: gavel.v1.ImagesRequest
-	(*ImagesResponse)(nil),        // 54: gavel.v1.ImagesResponse
-	(*RemoveImageRequest)(nil),    // 55: gavel.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 56: gavel.v1.RemoveImageResponse
-	(*CollectImagesRequest)(nil),  // 57: gavel.v1.CollectImagesRequest
-	(*CollectImagesResponse)(nil), // 58: gavel.v1.CollectImagesResponse
-	(*ProposeRequest)(nil),        // 59: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 60: gavel.v1.ProposeResponse
-	(*Outcome)(nil),               // 61: gavel.v1.Outcome
-	(*PartialRequest)(nil),        // 62: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),       // 63: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),          // 64: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),         // 65: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),      // 66: gavel.v1.ArchivedResponse
-	nil,                           // 67: gavel.v1.PoolView.NamesEntry
+	(*Contest)(nil),               // 19: gavel.v1.Contest
+	(*Dependence)(nil),            // 20: gavel.v1.Dependence
+	(*Bid)(nil),                   // 21: gavel.v1.Bid
+	(*Attempt)(nil),               // 22: gavel.v1.Attempt
+	(*Transfer)(nil),              // 23: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),     // 24: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),    // 25: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),       // 26: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),      // 27: gavel.v1.AccountsResponse
+	(*Account)(nil),               // 28: gavel.v1.Account
+	(*KeysRequest)(nil),           // 29: gavel.v1.KeysRequest
+	(*KeysResponse)(nil),          // 30: gavel.v1.KeysResponse
+	(*KeyHistory)(nil),            // 31: gavel.v1.KeyHistory
+	(*KeyEvent)(nil),              // 32: gavel.v1.KeyEvent
+	(*ClusterRequest)(nil),        // 33: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 34: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 35: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 36: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 37: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 38: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 39: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 40: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 41: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 42: gavel.v1.AskDuty
+	(*Auction)(nil),               // 43: gavel.v1.Auction
+	(*ValueStep)(nil),             // 44: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 45: gavel.v1.Lease
+	(*Upload)(nil),                // 46: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 47: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 48: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 49: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 50: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 51: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 52: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 53: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 54: gavel.v1.Attestation
+	(*Image)(nil),                 // 55: gavel.v1.Image
+	(*ImageLayer)(nil),            // 56: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 57: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 58: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 59: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 60: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 61: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 62: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 63: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 64: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 65: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 66: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 67: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 68: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 69: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 70: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 71: gavel.v1.ArchivedResponse
+	nil,                           // 72: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.LoggedBuildsResponse.builds:type_name -> gavel.v1.LoggedBuild
@@ -5467,84 +5907,89 @@ var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	14, // 2: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
 	13, // 3: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
 	10, // 4: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	67, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
-	21, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	22, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	20, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
-	19, // 9: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
-	18, // 10: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	27, // 11: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	31, // 12: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	34, // 13: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	38, // 14: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	40, // 15: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	41, // 16: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	37, // 17: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	39, // 18: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	49, // 19: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	51, // 20: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
-	51, // 21: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
-	50, // 22: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
-	50, // 23: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
-	61, // 24: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
-	0,  // 25: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	8,  // 26: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	15, // 27: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	17, // 28: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	17, // 29: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	23, // 30: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	25, // 31: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	28, // 32: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	32, // 33: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	11, // 34: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	35, // 35: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	42, // 36: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	44, // 37: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	46, // 38: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	17, // 39: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	52, // 40: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
-	53, // 41: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
-	55, // 42: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
-	57, // 43: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
-	59, // 44: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	62, // 45: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	64, // 46: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	30, // 47: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	17, // 48: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	4,  // 49: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
-	6,  // 50: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
-	1,  // 51: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
-	9,  // 52: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	16, // 53: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	18, // 54: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	18, // 55: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	24, // 56: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	26, // 57: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	29, // 58: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	33, // 59: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	12, // 60: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	36, // 61: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	43, // 62: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	45, // 63: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	47, // 64: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	48, // 65: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	50, // 66: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
-	54, // 67: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
-	56, // 68: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
-	58, // 69: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
-	60, // 70: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	63, // 71: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	65, // 72: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	31, // 73: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	66, // 74: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	5,  // 75: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
-	7,  // 76: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
-	2,  // 77: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
-	52, // [52:78] is the sub-list for method output_type
-	26, // [26:52] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	72, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	22, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	23, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	21, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	20, // 9: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
+	19, // 10: gavel.v1.Build.contest:type_name -> gavel.v1.Contest
+	18, // 11: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	28, // 12: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	31, // 13: gavel.v1.KeysResponse.keys:type_name -> gavel.v1.KeyHistory
+	32, // 14: gavel.v1.KeyHistory.events:type_name -> gavel.v1.KeyEvent
+	36, // 15: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	39, // 16: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	43, // 17: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	45, // 18: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	46, // 19: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	42, // 20: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	44, // 21: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	54, // 22: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	56, // 23: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	56, // 24: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	55, // 25: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	55, // 26: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	66, // 27: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	0,  // 28: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
+	8,  // 29: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	15, // 30: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	17, // 31: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	17, // 32: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	24, // 33: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	26, // 34: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	33, // 35: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	37, // 36: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	11, // 37: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	40, // 38: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	47, // 39: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	49, // 40: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	51, // 41: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	29, // 42: gavel.v1.Farm.Keys:input_type -> gavel.v1.KeysRequest
+	17, // 43: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	57, // 44: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	58, // 45: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	60, // 46: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	62, // 47: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	64, // 48: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	67, // 49: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	69, // 50: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	35, // 51: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	17, // 52: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	4,  // 53: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
+	6,  // 54: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
+	1,  // 55: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
+	9,  // 56: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	16, // 57: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	18, // 58: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	18, // 59: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	25, // 60: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	27, // 61: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	34, // 62: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	38, // 63: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	12, // 64: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	41, // 65: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	48, // 66: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	50, // 67: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	52, // 68: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	30, // 69: gavel.v1.Farm.Keys:output_type -> gavel.v1.KeysResponse
+	53, // 70: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	55, // 71: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	59, // 72: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	61, // 73: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	63, // 74: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	65, // 75: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	68, // 76: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	70, // 77: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	36, // 78: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	71, // 79: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	5,  // 80: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
+	7,  // 81: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
+	2,  // 82: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
+	56, // [56:83] is the sub-list for method output_type
+	29, // [29:56] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_gavel_v1_gavel_proto_init() }
@@ -5558,7 +6003,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   67,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

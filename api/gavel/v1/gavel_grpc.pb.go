@@ -37,6 +37,7 @@ const (
 	Farm_AppendLog_FullMethodName     = "/gavel.v1.Farm/AppendLog"
 	Farm_ReadLog_FullMethodName       = "/gavel.v1.Farm/ReadLog"
 	Farm_Deliver_FullMethodName       = "/gavel.v1.Farm/Deliver"
+	Farm_Keys_FullMethodName          = "/gavel.v1.Farm/Keys"
 	Farm_Attestations_FullMethodName  = "/gavel.v1.Farm/Attestations"
 	Farm_PutImage_FullMethodName      = "/gavel.v1.Farm/PutImage"
 	Farm_Images_FullMethodName        = "/gavel.v1.Farm/Images"
@@ -79,6 +80,8 @@ type FarmClient interface {
 	// Deliver says that the outputs of a lease are uploaded; it returns when t
 	// coordinators have checked and signed that they are stored.
 	Deliver(ctx context.Context, in *DeliverRequest, opts ...grpc.CallOption) (*DeliverResponse, error)
+	// Keys tells what became of accounts' keys.
+	Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
 	Attestations(ctx context.Context, in *GetBuildRequest, opts ...grpc.CallOption) (*AttestationsResponse, error)
 	// PutImage names an image whose config and layers the caller has uploaded.
@@ -259,6 +262,16 @@ func (c *farmClient) Deliver(ctx context.Context, in *DeliverRequest, opts ...gr
 	return out, nil
 }
 
+func (c *farmClient) Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeysResponse)
+	err := c.cc.Invoke(ctx, Farm_Keys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *farmClient) Attestations(ctx context.Context, in *GetBuildRequest, opts ...grpc.CallOption) (*AttestationsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AttestationsResponse)
@@ -344,6 +357,8 @@ type FarmServer interface {
 	// Deliver says that the outputs of a lease are uploaded; it returns when t
 	// coordinators have checked and signed that they are stored.
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
+	// Keys tells what became of accounts' keys.
+	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
 	Attestations(context.Context, *GetBuildRequest) (*AttestationsResponse, error)
 	// PutImage names an image whose config and layers the caller has uploaded.
@@ -402,6 +417,9 @@ func (UnimplementedFarmServer) ReadLog(*ReadLogRequest, grpc.ServerStreamingServ
 }
 func (UnimplementedFarmServer) Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Deliver not implemented")
+}
+func (UnimplementedFarmServer) Keys(context.Context, *KeysRequest) (*KeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Keys not implemented")
 }
 func (UnimplementedFarmServer) Attestations(context.Context, *GetBuildRequest) (*AttestationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Attestations not implemented")
@@ -641,6 +659,24 @@ func _Farm_Deliver_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Farm_Keys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).Keys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_Keys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).Keys(ctx, req.(*KeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Farm_Attestations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetBuildRequest)
 	if err := dec(in); err != nil {
@@ -773,6 +809,10 @@ var Farm_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Deliver",
 			Handler:    _Farm_Deliver_Handler,
+		},
+		{
+			MethodName: "Keys",
+			Handler:    _Farm_Keys_Handler,
 		},
 		{
 			MethodName: "Attestations",
