@@ -44,8 +44,22 @@ func TestFarmFromEndToEnd(t *testing.T) {
 	if again.Verdict != "agreed" || again.Winner != r.Winner || !slices.Equal(again.Outputs, r.Outputs) {
 		t.Errorf("after a restart the build is %+v", again)
 	}
-	f.submit(honest).report(exitDone)
+	checkExpected(t, f, r)
 	f.balanced()
+}
+
+// checkExpected submits the same build with digests that somebody published.
+func checkExpected(t *testing.T, f *testFarm, r *buildReport) {
+	t.Helper()
+	good, bad := r.Outputs[0].Path+"="+r.Outputs[0].Digest.String(), r.Outputs[1].Path+"="+r.Outputs[0].Digest.String()
+	got := f.submit(honest, "--expect", good).report(exitDone)
+	if m := got.Outputs[0].ExpectedMatch; m == nil || !*m || got.Outputs[1].ExpectedMatch != nil {
+		t.Errorf("as published: %+v", got.Outputs)
+	}
+	got = f.submit(honest, "--expect", good, "--expect", bad).report(exitUnexpected)
+	if m := got.Outputs[1].ExpectedMatch; m == nil || *m || got.Verdict != "agreed" || *got.Payment == 0 || len(got.Expected) != 2 || !got.Expected[0].Match {
+		t.Errorf("not as published: %+v", got)
+	}
 }
 
 func checkFarmFile(t *testing.T, f *testFarm) {

@@ -17,6 +17,7 @@ const (
 	exitUsage      = 2 // bad usage, or refused before anything ran
 	exitUnverified = 3 // a build without a verified result
 	exitNoFarm     = 4
+	exitUnexpected = 5 // a verified result that is not what --expect says was published
 )
 
 // exit is an error that knows the exit status it deserves. Without err there is

@@ -75,7 +75,7 @@ Commands that talk to a farm find it by --farm, else by $GAVEL_FARM, else in
 
 Exit status: 0 it is done; 1 it failed (submit: the command failed, and everybody
 agrees that it does); 2 bad usage, or refused before anything ran; 3 submit: not
-verified; 4 no farm answers.`,
+verified; 4 no farm answers; 5 submit: verified, and not what --expect says.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

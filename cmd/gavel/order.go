@@ -47,6 +47,7 @@ type order struct {
 	pool        string
 	priority    credits
 	vary        build.Dimensions
+	expect      []build.Expected
 }
 
 // order reads the flags. Its errors are of exit status 2.
@@ -72,6 +73,9 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 		return nil, err
 	}
 	if a.Outputs, err = parseOutputs(f.outputs); err != nil {
+		return nil, err
+	}
+	if o.expect, err = parseExpect(f.expect, a.Outputs); err != nil {
 		return nil, err
 	}
 	if a.Env, err = parseEnv(f.env); err != nil {
@@ -287,7 +291,7 @@ func (o *order) terms(info *gavelv1.InfoResponse, pool *gavelv1.Pool, f *farm) (
 	}
 	t := &build.Terms{
 		Pool: pool.Name, Platform: o.action.Root, TimeoutMillis: o.action.TimeoutMillis, Validators: o.validators,
-		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(), Cached: o.cached, Vary: o.vary,
+		SamplePPM: o.samplePPM, DeadlineMillis: info.FarmMillis + deadlineMillis, LogKey: key.Public(), Cached: o.cached, Vary: o.vary, Expect: o.expect,
 	}
 	if t.SamplePPM == 0 {
 		t.SamplePPM = draw.PPM

@@ -27,18 +27,20 @@ type buildReport struct {
 	Verdict string `json:"verdict"`
 	// Status is how the delivered result's command ended: exited, signaled,
 	// timeout, out-of-memory or missing-output; empty without a result.
-	Status       string         `json:"status"`
-	Reason       string         `json:"reason"`
-	Winner       string         `json:"winner"`
-	Price        *int64         `json:"price,omitempty"`
-	Payment      *int64         `json:"payment,omitempty"`
-	Reference    *int64         `json:"reference,omitempty"`
-	Auctioneer   *string        `json:"auctioneer,omitempty"`
-	Validators   []seatReport   `json:"validators"`
-	Panel        []seatReport   `json:"panel"`
-	Outputs      []outputReport `json:"outputs"`
-	ExitCode     uint32         `json:"exit_code"`
-	Attestations []string       `json:"attestations"`
+	Status     string         `json:"status"`
+	Reason     string         `json:"reason"`
+	Winner     string         `json:"winner"`
+	Price      *int64         `json:"price,omitempty"`
+	Payment    *int64         `json:"payment,omitempty"`
+	Reference  *int64         `json:"reference,omitempty"`
+	Auctioneer *string        `json:"auctioneer,omitempty"`
+	Validators []seatReport   `json:"validators"`
+	Panel      []seatReport   `json:"panel"`
+	Outputs    []outputReport `json:"outputs"`
+	// Expected are the digests that submit --expect named.
+	Expected     []expectedReport `json:"expected,omitempty"`
+	ExitCode     uint32           `json:"exit_code"`
+	Attestations []string         `json:"attestations"`
 	// Summary is the cluster's own statement on the build, once the log has it.
 	Summary string `json:"summary,omitempty"`
 	Pool    string `json:"pool"`
@@ -58,7 +60,8 @@ type buildReport struct {
 	Varied    []string           `json:"varied,omitempty"`
 	DependsOn []dependenceReport `json:"depends_on,omitempty"`
 
-	slashed []string
+	slashed   []string
+	delivered bool
 }
 
 // bidReport is an opened bid, in micro-credits and milliseconds.
@@ -112,6 +115,9 @@ type outputReport struct {
 	Path   string        `json:"path"`
 	Digest digest.Digest `json:"digest"`
 	Size   uint64        `json:"size"`
+	// ExpectedMatch says whether it has the digest that somebody published for it;
+	// absent where nobody did.
+	ExpectedMatch *bool `json:"expected_match,omitempty"`
 }
 
 // newReport fills what the farm's view of a build tells.
@@ -119,7 +125,7 @@ func newReport(b *gavelv1.Build) *buildReport {
 	r := &buildReport{
 		Build: hex.EncodeToString(b.Id), State: b.State, Verdict: b.Verdict, Reason: b.Reason, Status: b.Status, Winner: b.Winner,
 		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: exitCode(b),
-		Attestations: []string{}, slashed: b.Slashed, Pool: b.Pool, Lane: b.Lane,
+		Attestations: []string{}, slashed: b.Slashed, delivered: b.Delivered, Pool: b.Pool, Lane: b.Lane,
 		Priority: b.Priority, PriorityCharge: b.PriorityCharge, Epoch: b.Epoch, Seal: b.Seal, Slot: b.Slot,
 		Varied: b.Vary, DependsOn: dependences(b),
 	}
@@ -175,6 +181,8 @@ func (r *buildReport) exitCode(warn bool) int {
 			return exitFailed
 		case r.unexplored() && !warn:
 			return exitUnverified
+		case r.unexpected():
+			return exitUnexpected
 		}
 		return exitDone
 	}
@@ -203,6 +211,7 @@ func gather(ctx context.Context, f *farm, b *gavelv1.Build, wait time.Duration) 
 			}
 		}
 	}
+	r.expect(b.Expected)
 	r.explainEnd(b)
 	r.explainLabel()
 	r.explainVaried()
@@ -312,7 +321,7 @@ func (r *buildReport) write(term *terminal) error {
 	switch r.exitCode(false) {
 	case exitDone:
 		colour = green
-	case exitFailed:
+	case exitFailed, exitUnexpected:
 		colour = red
 	}
 	verdict := r.Verdict
@@ -347,6 +356,7 @@ func (r *buildReport) write(term *terminal) error {
 	for _, o := range r.Outputs {
 		term.print("  %s  %s  %d bytes", o.Path, o.Digest, o.Size)
 	}
+	r.writeExpected(term, r.delivered)
 	for _, a := range r.Attestations {
 		term.print("  attested in %s", a)
 	}

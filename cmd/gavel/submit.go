@@ -34,6 +34,7 @@ type submitFlags struct {
 	image        string
 	env          []string
 	outputs      []string
+	expect       []string
 	vary         []string
 	timeout      time.Duration
 	memory       string
@@ -77,6 +78,10 @@ environment as ever; each varied build earns one more validator's fee.
 
 --image names a root by a name or digest of gavel image list.
 
+With --expect PATH=sha256:HEX, a digest that somebody else published for an output, the
+report says whether the farm's result has it, and so do transcript and evidence. It
+decides nothing: a build with another result is verified and paid all the same.
+
 Auctioned builds run on strangers' machines: put no secrets into them.
 
 Attestations, one of each machine, are left in DIR-OF-FARM/attestations/BUILD.
@@ -84,7 +89,8 @@ Attestations, one of each machine, are left in DIR-OF-FARM/attestations/BUILD.
 Exit status: 0 a verified result, and the command succeeded (also: an unsampled
 one); 1 the command failed, timed out, ran out of memory or left an output unmade,
 and all agree, or --vary found that the result depends on the environment; 2 bad usage, or refused before anything ran; 3 not verified, or --vary
-could vary nothing (0 with --on-unverified warn); 4 no farm answers.`,
+could vary nothing (0 with --on-unverified warn); 4 no farm answers; 5 verified and
+succeeded, but an output is not what --expect says.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
@@ -119,6 +125,7 @@ could vary nothing (0 with --on-unverified warn); 4 no farm answers.`,
 	flags.Lookup("vary").NoOptDefVal = varyDefault
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
 	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
+	flags.StringArrayVar(&f.expect, "expect", nil, "`PATH=sha256:HEX`: what somebody published for an output; repeat it for more")
 	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
 	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")

@@ -46,6 +46,9 @@ func view(b *build.Build, d directory, who insight) *gavelv1.Build {
 		VerdictMillis: b.VerdictAt, SettledMillis: b.SettledAt, DeadlineMillis: b.Terms.DeadlineMillis,
 		Eligible: b.Domains, Validators: b.Terms.Validators, Vary: b.Terms.Vary.Names(),
 	}
+	for i := range b.Terms.Expect {
+		v.Expected = append(v.Expected, &gavelv1.Expected{Path: b.Terms.Expect[i].Path, Digest: raw(b.Terms.Expect[i].Digest)})
+	}
 	if pool != nil {
 		v.DomainKind, v.Lane = pool.Domain.String(), pool.Lane.String()
 	}

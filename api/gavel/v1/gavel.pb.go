@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69, 0}
 }
 
 type LoggedBuildsRequest struct {
@@ -1230,6 +1230,7 @@ type Build struct {
 	Slot            uint64                 `protobuf:"varint,55,opt,name=slot,proto3" json:"slot,omitempty"`                                           // of a lottery
 	Vary            []string               `protobuf:"bytes,56,rep,name=vary,proto3" json:"vary,omitempty"`                                            // dimensions that validators vary
 	Dependences     []*Dependence          `protobuf:"bytes,57,rep,name=dependences,proto3" json:"dependences,omitempty"`                              // what the result was found to depend on; after the verdict
+	Expected        []*Expected            `protobuf:"bytes,58,rep,name=expected,proto3" json:"expected,omitempty"`                                    // digests that somebody else published for outputs
 	Contest         *Contest               `protobuf:"bytes,70,opt,name=contest,proto3" json:"contest,omitempty"`                                      // of a challenge
 	WithdrawnBy     []byte                 `protobuf:"bytes,71,opt,name=withdrawn_by,json=withdrawnBy,proto3" json:"withdrawn_by,omitempty"`           // the challenge that refuted its result; empty while it stands
 	unknownFields   protoimpl.UnknownFields
@@ -1665,6 +1666,13 @@ func (x *Build) GetDependences() []*Dependence {
 	return nil
 }
 
+func (x *Build) GetExpected() []*Expected {
+	if x != nil {
+		return x.Expected
+	}
+	return nil
+}
+
 func (x *Build) GetContest() *Contest {
 	if x != nil {
 		return x.Contest
@@ -1825,6 +1833,59 @@ func (x *Dependence) GetTried() uint32 {
 	return 0
 }
 
+// Expected is an output's digest that somebody else published; it decides nothing.
+type Expected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expected) Reset() {
+	*x = Expected{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expected) ProtoMessage() {}
+
+func (x *Expected) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expected.ProtoReflect.Descriptor instead.
+func (*Expected) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Expected) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Expected) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 // Bid is an opened bid.
 type Bid struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1839,7 +1900,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1912,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[20]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1925,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{20}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Bid) GetWorker() string {
@@ -1932,7 +1993,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2005,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[21]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2018,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{21}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Attempt) GetRound() string {
@@ -2120,7 +2181,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2193,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[22]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2206,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{22}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Transfer) GetId() []byte {
@@ -2192,7 +2253,7 @@ type ListBuildsRequest struct {
 
 func (x *ListBuildsRequest) Reset() {
 	*x = ListBuildsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2265,7 @@ func (x *ListBuildsRequest) String() string {
 func (*ListBuildsRequest) ProtoMessage() {}
 
 func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[23]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2278,7 @@ func (x *ListBuildsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsRequest.ProtoReflect.Descriptor instead.
 func (*ListBuildsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{23}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListBuildsRequest) GetLimit() uint32 {
@@ -2236,7 +2297,7 @@ type ListBuildsResponse struct {
 
 func (x *ListBuildsResponse) Reset() {
 	*x = ListBuildsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2309,7 @@ func (x *ListBuildsResponse) String() string {
 func (*ListBuildsResponse) ProtoMessage() {}
 
 func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[24]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2322,7 @@ func (x *ListBuildsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBuildsResponse.ProtoReflect.Descriptor instead.
 func (*ListBuildsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{24}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListBuildsResponse) GetBuilds() []*Build {
@@ -2279,7 +2340,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2352,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[25]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2365,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{25}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
 }
 
 type AccountsResponse struct {
@@ -2321,7 +2382,7 @@ type AccountsResponse struct {
 
 func (x *AccountsResponse) Reset() {
 	*x = AccountsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2394,7 @@ func (x *AccountsResponse) String() string {
 func (*AccountsResponse) ProtoMessage() {}
 
 func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[26]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2407,7 @@ func (x *AccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsResponse.ProtoReflect.Descriptor instead.
 func (*AccountsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{26}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AccountsResponse) GetAccounts() []*Account {
@@ -2406,7 +2467,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2479,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[27]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2492,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{27}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Account) GetId() []byte {
@@ -2492,7 +2553,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2565,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[28]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2578,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{28}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *KeysRequest) GetName() string {
@@ -2536,7 +2597,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +2609,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +2622,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *KeysResponse) GetKeys() []*KeyHistory {
@@ -2585,7 +2646,7 @@ type KeyHistory struct {
 
 func (x *KeyHistory) Reset() {
 	*x = KeyHistory{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2597,7 +2658,7 @@ func (x *KeyHistory) String() string {
 func (*KeyHistory) ProtoMessage() {}
 
 func (x *KeyHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2610,7 +2671,7 @@ func (x *KeyHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHistory.ProtoReflect.Descriptor instead.
 func (*KeyHistory) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KeyHistory) GetAccount() []byte {
@@ -2671,7 +2732,7 @@ type KeyEvent struct {
 
 func (x *KeyEvent) Reset() {
 	*x = KeyEvent{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2744,7 @@ func (x *KeyEvent) String() string {
 func (*KeyEvent) ProtoMessage() {}
 
 func (x *KeyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2757,7 @@ func (x *KeyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyEvent.ProtoReflect.Descriptor instead.
 func (*KeyEvent) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KeyEvent) GetOldKey() []byte {
@@ -2763,7 +2824,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2836,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2849,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 type ClusterResponse struct {
@@ -2802,7 +2863,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2875,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2888,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2859,7 +2920,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2932,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2945,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 type NodeStatus struct {
@@ -2904,7 +2965,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +2977,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +2990,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -3003,7 +3064,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3076,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3089,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 type WorkersResponse struct {
@@ -3040,7 +3101,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3113,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3126,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -3093,7 +3154,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3166,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3179,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Worker) GetId() []byte {
@@ -3199,7 +3260,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3272,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3285,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -3247,7 +3308,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3320,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3333,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -3362,7 +3423,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +3435,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +3448,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -3467,7 +3528,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +3540,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +3553,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -3596,7 +3657,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3669,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3682,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -3659,7 +3720,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3671,7 +3732,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3684,7 +3745,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -3792,7 +3853,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +3865,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +3878,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3867,7 +3928,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3879,7 +3940,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3892,7 +3953,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3932,7 +3993,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3944,7 +4005,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3957,7 +4018,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -3977,7 +4038,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3989,7 +4050,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4002,7 +4063,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -4030,7 +4091,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +4103,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +4116,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -4089,7 +4150,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4162,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4175,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -4140,7 +4201,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4213,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4226,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -4193,7 +4254,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4205,7 +4266,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4218,7 +4279,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -4290,7 +4351,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4302,7 +4363,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4315,7 +4376,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Attestation) GetName() string {
@@ -4372,7 +4433,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4445,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4458,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Image) GetNames() []string {
@@ -4480,7 +4541,7 @@ type ImageLayer struct {
 
 func (x *ImageLayer) Reset() {
 	*x = ImageLayer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +4553,7 @@ func (x *ImageLayer) String() string {
 func (*ImageLayer) ProtoMessage() {}
 
 func (x *ImageLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +4566,7 @@ func (x *ImageLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
 func (*ImageLayer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ImageLayer) GetDigest() []byte {
@@ -4535,7 +4596,7 @@ type PutImageRequest struct {
 
 func (x *PutImageRequest) Reset() {
 	*x = PutImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4547,7 +4608,7 @@ func (x *PutImageRequest) String() string {
 func (*PutImageRequest) ProtoMessage() {}
 
 func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4560,7 +4621,7 @@ func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
 func (*PutImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PutImageRequest) GetName() string {
@@ -4607,7 +4668,7 @@ type ImagesRequest struct {
 
 func (x *ImagesRequest) Reset() {
 	*x = ImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4619,7 +4680,7 @@ func (x *ImagesRequest) String() string {
 func (*ImagesRequest) ProtoMessage() {}
 
 func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4632,7 +4693,7 @@ func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
 func (*ImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ImagesRequest) GetImage() string {
@@ -4651,7 +4712,7 @@ type ImagesResponse struct {
 
 func (x *ImagesResponse) Reset() {
 	*x = ImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4663,7 +4724,7 @@ func (x *ImagesResponse) String() string {
 func (*ImagesResponse) ProtoMessage() {}
 
 func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4676,7 +4737,7 @@ func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
 func (*ImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ImagesResponse) GetImages() []*Image {
@@ -4695,7 +4756,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +4768,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +4781,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveImageRequest) GetName() string {
@@ -4739,7 +4800,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4812,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4825,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RemoveImageResponse) GetDigest() string {
@@ -4783,7 +4844,7 @@ type CollectImagesRequest struct {
 
 func (x *CollectImagesRequest) Reset() {
 	*x = CollectImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +4856,7 @@ func (x *CollectImagesRequest) String() string {
 func (*CollectImagesRequest) ProtoMessage() {}
 
 func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +4869,7 @@ func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
 func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CollectImagesRequest) GetDryRun() bool {
@@ -4829,7 +4890,7 @@ type CollectImagesResponse struct {
 
 func (x *CollectImagesResponse) Reset() {
 	*x = CollectImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4841,7 +4902,7 @@ func (x *CollectImagesResponse) String() string {
 func (*CollectImagesResponse) ProtoMessage() {}
 
 func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4854,7 +4915,7 @@ func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
 func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CollectImagesResponse) GetImages() []*Image {
@@ -4887,7 +4948,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4899,7 +4960,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4912,7 +4973,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -4932,7 +4993,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4944,7 +5005,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4957,7 +5018,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -4986,7 +5047,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4998,7 +5059,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5011,7 +5072,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -5055,7 +5116,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5128,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5141,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{66}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -5126,7 +5187,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5138,7 +5199,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5151,7 +5212,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{67}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68}
 }
 
 type VouchRequest struct {
@@ -5165,7 +5226,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5177,7 +5238,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5190,7 +5251,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -5225,7 +5286,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5237,7 +5298,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5250,7 +5311,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -5283,7 +5344,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5295,7 +5356,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5308,7 +5369,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{70}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -5411,7 +5472,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\vcoordinator\x18\x06 \x01(\fR\vcoordinator\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\fR\tsignature\"'\n" +
 	"\x0fGetBuildRequest\x12\x14\n" +
-	"\x05build\x18\x01 \x01(\fR\x05build\"\x9c\x0e\n" +
+	"\x05build\x18\x01 \x01(\fR\x05build\"\xcc\x0e\n" +
 	"\x05Build\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1c\n" +
 	"\trequester\x18\x02 \x01(\fR\trequester\x12\x14\n" +
@@ -5477,7 +5538,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04seal\x186 \x01(\x04R\x04seal\x12\x12\n" +
 	"\x04slot\x187 \x01(\x04R\x04slot\x12\x12\n" +
 	"\x04vary\x188 \x03(\tR\x04vary\x126\n" +
-	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\x12+\n" +
+	"\vdependences\x189 \x03(\v2\x14.gavel.v1.DependenceR\vdependences\x12.\n" +
+	"\bexpected\x18: \x03(\v2\x12.gavel.v1.ExpectedR\bexpected\x12+\n" +
 	"\acontest\x18F \x01(\v2\x11.gavel.v1.ContestR\acontest\x12!\n" +
 	"\fwithdrawn_by\x18G \x01(\fR\vwithdrawnBy\"\x99\x01\n" +
 	"\aContest\x12\x14\n" +
@@ -5493,7 +5555,10 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"Dependence\x12\x1c\n" +
 	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
 	"\x05found\x18\x02 \x01(\rR\x05found\x12\x14\n" +
-	"\x05tried\x18\x03 \x01(\rR\x05tried\"\x8e\x01\n" +
+	"\x05tried\x18\x03 \x01(\rR\x05tried\"6\n" +
+	"\bExpected\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"\x8e\x01\n" +
 	"\x03Bid\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05price\x18\x02 \x01(\x03R\x05price\x12#\n" +
@@ -5825,7 +5890,7 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
 	(*LoggedBuildsRequest)(nil),   // 1: gavel.v1.LoggedBuildsRequest
@@ -5848,58 +5913,59 @@ var file_gavel_v1_gavel_proto_goTypes = []any{
 	(*Build)(nil),                 // 18: gavel.v1.Build
 	(*Contest)(nil),               // 19: gavel.v1.Contest
 	(*Dependence)(nil),            // 20: gavel.v1.Dependence
-	(*Bid)(nil),                   // 21: gavel.v1.Bid
-	(*Attempt)(nil),               // 22: gavel.v1.Attempt
-	(*Transfer)(nil),              // 23: gavel.v1.Transfer
-	(*ListBuildsRequest)(nil),     // 24: gavel.v1.ListBuildsRequest
-	(*ListBuildsResponse)(nil),    // 25: gavel.v1.ListBuildsResponse
-	(*AccountsRequest)(nil),       // 26: gavel.v1.AccountsRequest
-	(*AccountsResponse)(nil),      // 27: gavel.v1.AccountsResponse
-	(*Account)(nil),               // 28: gavel.v1.Account
-	(*KeysRequest)(nil),           // 29: gavel.v1.KeysRequest
-	(*KeysResponse)(nil),          // 30: gavel.v1.KeysResponse
-	(*KeyHistory)(nil),            // 31: gavel.v1.KeyHistory
-	(*KeyEvent)(nil),              // 32: gavel.v1.KeyEvent
-	(*ClusterRequest)(nil),        // 33: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),       // 34: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),         // 35: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),            // 36: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),        // 37: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),       // 38: gavel.v1.WorkersResponse
-	(*Worker)(nil),                // 39: gavel.v1.Worker
-	(*WorkRequest)(nil),           // 40: gavel.v1.WorkRequest
-	(*Assignments)(nil),           // 41: gavel.v1.Assignments
-	(*AskDuty)(nil),               // 42: gavel.v1.AskDuty
-	(*Auction)(nil),               // 43: gavel.v1.Auction
-	(*ValueStep)(nil),             // 44: gavel.v1.ValueStep
-	(*Lease)(nil),                 // 45: gavel.v1.Lease
-	(*Upload)(nil),                // 46: gavel.v1.Upload
-	(*AppendLogRequest)(nil),      // 47: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),     // 48: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),        // 49: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),              // 50: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),        // 51: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),       // 52: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil),  // 53: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),           // 54: gavel.v1.Attestation
-	(*Image)(nil),                 // 55: gavel.v1.Image
-	(*ImageLayer)(nil),            // 56: gavel.v1.ImageLayer
-	(*PutImageRequest)(nil),       // 57: gavel.v1.PutImageRequest
-	(*ImagesRequest)(nil),         // 58: gavel.v1.ImagesRequest
-	(*ImagesResponse)(nil),        // 59: gavel.v1.ImagesResponse
-	(*RemoveImageRequest)(nil),    // 60: gavel.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 61: gavel.v1.RemoveImageResponse
-	(*CollectImagesRequest)(nil),  // 62: gavel.v1.CollectImagesRequest
-	(*CollectImagesResponse)(nil), // 63: gavel.v1.CollectImagesResponse
-	(*ProposeRequest)(nil),        // 64: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 65: gavel.v1.ProposeResponse
-	(*Outcome)(nil),               // 66: gavel.v1.Outcome
-	(*PartialRequest)(nil),        // 67: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),       // 68: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),          // 69: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),         // 70: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),      // 71: gavel.v1.ArchivedResponse
-	nil,                           // 72: gavel.v1.PoolView.NamesEntry
+	(*Expected)(nil),              // 21: gavel.v1.Expected
+	(*Bid)(nil),                   // 22: gavel.v1.Bid
+	(*Attempt)(nil),               // 23: gavel.v1.Attempt
+	(*Transfer)(nil),              // 24: gavel.v1.Transfer
+	(*ListBuildsRequest)(nil),     // 25: gavel.v1.ListBuildsRequest
+	(*ListBuildsResponse)(nil),    // 26: gavel.v1.ListBuildsResponse
+	(*AccountsRequest)(nil),       // 27: gavel.v1.AccountsRequest
+	(*AccountsResponse)(nil),      // 28: gavel.v1.AccountsResponse
+	(*Account)(nil),               // 29: gavel.v1.Account
+	(*KeysRequest)(nil),           // 30: gavel.v1.KeysRequest
+	(*KeysResponse)(nil),          // 31: gavel.v1.KeysResponse
+	(*KeyHistory)(nil),            // 32: gavel.v1.KeyHistory
+	(*KeyEvent)(nil),              // 33: gavel.v1.KeyEvent
+	(*ClusterRequest)(nil),        // 34: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 35: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 36: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 37: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 38: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 39: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 40: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 41: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 42: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 43: gavel.v1.AskDuty
+	(*Auction)(nil),               // 44: gavel.v1.Auction
+	(*ValueStep)(nil),             // 45: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 46: gavel.v1.Lease
+	(*Upload)(nil),                // 47: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 48: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 49: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 50: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 51: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 52: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 53: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 54: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 55: gavel.v1.Attestation
+	(*Image)(nil),                 // 56: gavel.v1.Image
+	(*ImageLayer)(nil),            // 57: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 58: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 59: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 60: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 61: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 62: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 63: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 64: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 65: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 66: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 67: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 68: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 69: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 70: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 71: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 72: gavel.v1.ArchivedResponse
+	nil,                           // 73: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.LoggedBuildsResponse.builds:type_name -> gavel.v1.LoggedBuild
@@ -5907,89 +5973,90 @@ var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	14, // 2: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
 	13, // 3: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
 	10, // 4: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	72, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
-	22, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
-	23, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
-	21, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
+	73, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	23, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
+	24, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
+	22, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
 	20, // 9: gavel.v1.Build.dependences:type_name -> gavel.v1.Dependence
-	19, // 10: gavel.v1.Build.contest:type_name -> gavel.v1.Contest
-	18, // 11: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
-	28, // 12: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	31, // 13: gavel.v1.KeysResponse.keys:type_name -> gavel.v1.KeyHistory
-	32, // 14: gavel.v1.KeyHistory.events:type_name -> gavel.v1.KeyEvent
-	36, // 15: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	39, // 16: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	43, // 17: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	45, // 18: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	46, // 19: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	42, // 20: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	44, // 21: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	54, // 22: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	56, // 23: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
-	56, // 24: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
-	55, // 25: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
-	55, // 26: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
-	66, // 27: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
-	0,  // 28: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
-	8,  // 29: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
-	15, // 30: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
-	17, // 31: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
-	17, // 32: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
-	24, // 33: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
-	26, // 34: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	33, // 35: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	37, // 36: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
-	11, // 37: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	40, // 38: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	47, // 39: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	49, // 40: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	51, // 41: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	29, // 42: gavel.v1.Farm.Keys:input_type -> gavel.v1.KeysRequest
-	17, // 43: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	57, // 44: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
-	58, // 45: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
-	60, // 46: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
-	62, // 47: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
-	64, // 48: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	67, // 49: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	69, // 50: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	35, // 51: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	17, // 52: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	4,  // 53: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
-	6,  // 54: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
-	1,  // 55: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
-	9,  // 56: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	16, // 57: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	18, // 58: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	18, // 59: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	25, // 60: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	27, // 61: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	34, // 62: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	38, // 63: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	12, // 64: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	41, // 65: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	48, // 66: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	50, // 67: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	52, // 68: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	30, // 69: gavel.v1.Farm.Keys:output_type -> gavel.v1.KeysResponse
-	53, // 70: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	55, // 71: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
-	59, // 72: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
-	61, // 73: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
-	63, // 74: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
-	65, // 75: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	68, // 76: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	70, // 77: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	36, // 78: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	71, // 79: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	5,  // 80: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
-	7,  // 81: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
-	2,  // 82: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
-	56, // [56:83] is the sub-list for method output_type
-	29, // [29:56] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	21, // 10: gavel.v1.Build.expected:type_name -> gavel.v1.Expected
+	19, // 11: gavel.v1.Build.contest:type_name -> gavel.v1.Contest
+	18, // 12: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
+	29, // 13: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
+	32, // 14: gavel.v1.KeysResponse.keys:type_name -> gavel.v1.KeyHistory
+	33, // 15: gavel.v1.KeyHistory.events:type_name -> gavel.v1.KeyEvent
+	37, // 16: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	40, // 17: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	44, // 18: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	46, // 19: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	47, // 20: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	43, // 21: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	45, // 22: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	55, // 23: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	57, // 24: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	57, // 25: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	56, // 26: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	56, // 27: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	67, // 28: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	0,  // 29: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
+	8,  // 30: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
+	15, // 31: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
+	17, // 32: gavel.v1.Farm.GetBuild:input_type -> gavel.v1.GetBuildRequest
+	17, // 33: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
+	25, // 34: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
+	27, // 35: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
+	34, // 36: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	38, // 37: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	11, // 38: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
+	41, // 39: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	48, // 40: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	50, // 41: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	52, // 42: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	30, // 43: gavel.v1.Farm.Keys:input_type -> gavel.v1.KeysRequest
+	17, // 44: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	58, // 45: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	59, // 46: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	61, // 47: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	63, // 48: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	65, // 49: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	68, // 50: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	70, // 51: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	36, // 52: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	17, // 53: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	4,  // 54: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
+	6,  // 55: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
+	1,  // 56: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
+	9,  // 57: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	16, // 58: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	18, // 59: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	18, // 60: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	26, // 61: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	28, // 62: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	35, // 63: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	39, // 64: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	12, // 65: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	42, // 66: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	49, // 67: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	51, // 68: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	53, // 69: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	31, // 70: gavel.v1.Farm.Keys:output_type -> gavel.v1.KeysResponse
+	54, // 71: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	56, // 72: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	60, // 73: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	62, // 74: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	64, // 75: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	66, // 76: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	69, // 77: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	71, // 78: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	37, // 79: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	72, // 80: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	5,  // 81: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
+	7,  // 82: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
+	2,  // 83: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
+	57, // [57:84] is the sub-list for method output_type
+	30, // [30:57] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_gavel_v1_gavel_proto_init() }
@@ -6003,7 +6070,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   72,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
