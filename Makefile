@@ -25,9 +25,9 @@ test: ## all that needs neither root nor Docker
 	$(GO) test $$($(GO) list ./... | grep -v '^gavel/cmd/gavel$$')
 	$(GO) test ./cmd/gavel # farms of twelve processes: alone, so that their windows are not missed
 
-itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap and debootstrap; fails without them
+itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap, debootstrap and .ci/tools; fails without them
 	@sh .ci/need-itest
-	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 60m ./sandbox/... ./worker/... ./cmd/...
+	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 60m ./sandbox/... ./verify/... ./worker/... ./cmd/...
 
 probe: $(INIT) ## escapes and exhaustion against every runner of this machine; PROBE=-v prints each
 	@sh .ci/need-itest probe

@@ -5,8 +5,11 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	bundlepb "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -46,6 +49,17 @@ func (e *LogEntry) validate() error {
 		return fmt.Errorf("a proof of %d hashes, at most %d", len(e.Proof), maxProofHashes)
 	case len(e.Checkpoint) == 0 || len(e.Checkpoint) > maxCheckpointBytes:
 		return fmt.Errorf("a checkpoint of %d bytes, want 1 to %d", len(e.Checkpoint), maxCheckpointBytes)
+	}
+	return e.matchCheckpoint()
+}
+
+// matchCheckpoint holds size and root to what the checkpoint says: origin, size
+// and root in base64 are its first three lines. Readers differ in which of the two
+// they go by, so they must not differ themselves.
+func (e *LogEntry) matchCheckpoint() error {
+	lines := strings.SplitN(string(e.Checkpoint), "\n", 4)
+	if len(lines) < 4 || lines[1] != strconv.FormatUint(e.Size, 10) || lines[2] != base64.StdEncoding.EncodeToString(e.Root[:]) {
+		return errors.New("its size or root is not the checkpoint's")
 	}
 	return nil
 }

@@ -180,6 +180,7 @@ func TestAssembleLoggedRefusals(t *testing.T) {
 		"65 hashes":         func(e *attest.LogEntry) { e.Proof = make([][32]byte, 65) },
 		"a checkpoint of":   func(e *attest.LogEntry) { e.Checkpoint = nil },
 		"a tree of":         func(e *attest.LogEntry) { e.Size = 1 << 63 },
+		"the checkpoint's":  func(e *attest.LogEntry) { e.Size++ },
 	} {
 		e := l.entry(body)
 		change(e)
@@ -224,6 +225,9 @@ func TestLogEntriesMustFit(t *testing.T) {
 		"short root":     {"not of 32 bytes", func(_, proof tree) { proof["rootHash"] = "AAAA" }},
 		"no log":         {"not of 32 bytes", func(entry, _ tree) { delete(entry, "logId") }},
 		"short hash":     {"hash of 3 bytes", func(_, proof tree) { proof["hashes"] = []any{"AAAA"} }},
+		"larger tree":    {"not the checkpoint's", func(_, proof tree) { proof["treeSize"] = "3" }},
+		"another root":   {"not the checkpoint's", func(_, proof tree) { proof["rootHash"] = base64.StdEncoding.EncodeToString(make([]byte, 32)) }},
+		"no note":        {"not the checkpoint's", func(_, proof tree) { proof["checkpoint"] = tree{"envelope": "hello"} }},
 		"no checkpoint":  {"a checkpoint of 0", func(_, proof tree) { delete(proof, "checkpoint") }},
 	} {
 		b := edit(t, good, func(_, m, _ tree) {
