@@ -16,9 +16,6 @@ type archive struct {
 	// unordered says that the members' order is not worth a word: it follows from
 	// the format.
 	unordered bool
-	// follows says that members that differ for no known reason may do so because
-	// of others that do: addresses in code follow from lengths of strings.
-	follows bool
 	// equalMeans is the cause where all members and fields are equal, and why.
 	equalMeans Cause
 	equalNote  string
@@ -44,6 +41,9 @@ type member struct {
 	open func() (Blob, error)
 	// packed is the content as it is stored, nil where that is what open gives.
 	packed Blob
+	// layout is where a program's loader puts it, "" if it is not loaded. What is not
+	// loaded holds references to the rest, and so does what is, where a layout changes.
+	layout string
 	// means is the cause of a content that differs where the format says it.
 	means Cause
 	note  string
@@ -110,8 +110,8 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 	if len(d.Findings) == 0 && len(d.Members) == 0 && x.equalMeans != "" {
 		d.Findings = append(d.Findings, spans.repacked(Finding{Cause: x.equalMeans, Note: x.equalNote}))
 	}
-	if x.follows {
-		markFollowers(d)
+	if x.kind == sectionKind {
+		markFollowers(d, x, y, pairs)
 	}
 	return nil
 }
@@ -137,14 +137,23 @@ func (d *Difference) known() bool {
 	return false
 }
 
-// markFollowers says of members without a cause that others have one.
-func markFollowers(d *Difference) {
+// markFollowers says of sections without a cause that they may differ because others
+// do: those that are not loaded refer to the rest by offsets, and where a section
+// moved or grew, code and data do too.
+func markFollowers(d *Difference, x, y *archive, pairs []pair) {
 	if !d.known() {
 		return
 	}
+	loaded, moved := make(map[string]bool), false
+	for _, p := range pairs {
+		m := &x.members[p.a]
+		loaded[m.name] = loaded[m.name] || m.layout != ""
+		moved = moved || m.layout != y.members[p.b].layout
+	}
 	for _, m := range d.Members {
-		if !m.known() {
-			m.Notes = append(m.Notes, "may follow from the differences of the other parts")
+		if !m.known() && (moved || !loaded[m.Name]) {
+			m.MayFollow = true
+			m.Notes = append(m.Notes, "may follow from the differences of the other sections")
 		}
 	}
 }

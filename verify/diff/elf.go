@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+const sectionKind = "ELF section"
+
 // readELF lists an ELF file's sections; where there are none, its segments. A Go
 // program's record of how it was built comes first, as it names what a person chose.
 func readELF(s *session, b Blob) (*archive, error) {
@@ -18,7 +20,7 @@ func readELF(s *session, b Blob) (*archive, error) {
 	if err := s.take(len(f.Sections) + len(f.Progs)); err != nil {
 		return nil, err
 	}
-	out := &archive{kind: "ELF section", follows: true, fields: []field{
+	out := &archive{kind: sectionKind, fields: []field{
 		{name: "type of the ELF file", value: f.Type.String(), cause: Unknown},
 		{name: "machine of the ELF file", value: f.Machine.String(), cause: Toolchain},
 		{name: "class of the ELF file", value: f.Class.String(), cause: Toolchain},
@@ -63,6 +65,11 @@ func sectionMember(s *session, b Blob, x *elf.Section) member {
 		{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
 		{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
 	}}
+	// Notes are loaded and nothing refers to their place; symbols and relocations of a
+	// program are loaded too, and refer to the rest.
+	if x.Flags&elf.SHF_ALLOC != 0 && x.Type != elf.SHT_NOTE {
+		m.layout = fmt.Sprintf("0x%x+%d", x.Addr, x.Size)
+	}
 	if x.Type == elf.SHT_NOBITS {
 		return m
 	}

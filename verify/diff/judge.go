@@ -19,8 +19,17 @@ func (s *session) judge(fs *findings, where, a, b string) {
 		fs.add(Finding{Cause: c, Where: where, A: quoteValue(a), B: quoteValue(b), Note: note})
 		return
 	}
+	x, y, found := s.unmask(where, a, b)
+	addAll(fs, found)
+	if x != y {
+		fs.add(s.remainder(where, x, y))
+	}
+}
+
+// unmask takes out of two texts what the masks find, until they are equal, and says
+// what of that differs.
+func (s *session) unmask(where, a, b string) (restA, restB string, found findings) {
 	x, y := masked{text: a}, masked{text: b}
-	var found findings
 	for i := range masks {
 		m := &masks[i]
 		beforeX, beforeY := x.text, y.text
@@ -34,14 +43,11 @@ func (s *session) judge(fs *findings, where, a, b string) {
 			x.text, y.text = beforeX, beforeY
 			continue
 		}
-		found = append(found, f)
-		if x.text == y.text {
-			addAll(fs, found)
-			return
+		if found = append(found, f); x.text == y.text {
+			break
 		}
 	}
-	addAll(fs, found)
-	fs.add(s.remainder(where, x.text, y.text))
+	return x.text, y.text, found
 }
 
 // remainder judges what no mask took out.

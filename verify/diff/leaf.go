@@ -62,41 +62,63 @@ func (s *session) forged(a, b Blob, at int64) (Finding, error) {
 		Note: "one byte differs, and no known cause shows"}, nil
 }
 
-// binary explains bytes that are no text.
+// binary explains bytes that are no text: by the strings that only one side has, and
+// where the sides are equally long by the numbers that differ outside of strings.
 func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
 	x, y, err := s.window(a, b, &spans.Range)
 	if err != nil {
 		return err
 	}
-	if spans.LengthA != spans.LengthB || spans.more > 0 {
-		return s.strings(fs, x, y)
+	wordsA, wordsB := words(x), words(y)
+	if moved(fs, wordsA, wordsB) && sameBytes(x, y) {
+		return nil
 	}
-	if moved(fs, words(x), words(y)) {
+	lost, err := s.strings(fs, apartStrings(wordsA, wordsB), apartStrings(wordsB, wordsA))
+	if err != nil {
+		return err
+	}
+	if spans.LengthA != spans.LengthB || spans.more > 0 {
+		if len(*fs) == 0 && lost != nil {
+			fs.add(*lost)
+		}
 		return nil
 	}
 	start := max(0, spans.Offset-contextBytes)
-	unexplained, bytes, first := 0, int64(0), int64(-1)
+	places, bytes, first := 0, int64(0), int64(-1)
 	for _, r := range spans.list {
 		at := int(r.offset - start)
 		if at+int(r.length) > len(x) || at+int(r.length) > len(y) {
-			break // beyond what is looked at; counted below
+			break // beyond what is looked at
 		}
-		if s.place(fs, x, y, at, int(r.length), start) {
+		if inStrings(x, y, at, int(r.length)) && (lost == nil || s.place(fs, x, y, at, int(r.length), start)) || s.numberAt(fs, x, y, at, int(r.length), start) {
 			continue
 		}
-		if unexplained++; first < 0 {
+		if places++; first < 0 {
 			first = r.offset
 		}
 		bytes += r.length
 	}
 	switch {
-	case unexplained == 0:
+	case places == 0:
 	case len(*fs) == 0:
 		fs.add(s.unknownBytes(x, y, spans, start))
 	default:
-		fs.add(Finding{Cause: Unknown, Where: fmt.Sprintf("from byte %d on", first), Note: fmt.Sprintf("%d more places, %d bytes, without a cause that is known", unexplained, bytes)})
+		fs.add(Finding{Cause: Unknown, Where: fmt.Sprintf("from byte %d on", first),
+			Note: fmt.Sprintf("%s, %s in all, without a cause that is known", counted(places, "more place", "more places"), counted(int(bytes), "byte", "bytes"))})
 	}
 	return nil
+}
+
+// sameBytes tells whether two sides have the same bytes in another order.
+func sameBytes(x, y []byte) bool {
+	var count [256]int
+	for _, c := range x {
+		count[c]++
+	}
+	for _, c := range y {
+		count[c]--
+	}
+	return count == [256]int{}
 }
 
 // window is what both sides have around what differs, as far as it is looked at.
@@ -117,52 +139,59 @@ func (s *session) unknownBytes(x, y []byte, spans *spans, start int64) Finding {
 	return Finding{Cause: Unknown, Where: spans.Range.String(), A: show(x), B: show(y)}
 }
 
-// place explains one run of n bytes at x[at:], which lies at base+at in the whole:
-// by the string that it is in, else as a number that is a time.
+// place explains one run of n bytes at x[at:], which lies at base+at in the whole,
+// by the strings that it is in.
 func (s *session) place(fs *findings, x, y []byte, at, n int, base int64) bool {
-	where := fmt.Sprintf("byte %d", base+int64(at))
-	if a, b, ok := stringsAround(x, y, at, n); ok {
-		var judged findings
-		s.judgeBinary(&judged, where, a, b)
-		if judged.known() {
-			addAll(fs, judged)
-			return true
-		}
-	}
-	if f, ok := s.number(x, y, at, n, base); ok {
-		f.Where = where
-		fs.add(f)
-		return true
-	}
-	return false
-}
-
-// judgeBinary judges two strings found among bytes, some of which before them may
-// look like letters.
-func (s *session) judgeBinary(fs *findings, where, a, b string) {
-	const strayBytes = 4
 	var judged findings
-	s.judge(&judged, where, a, b)
+	s.judgeBinary(&judged, fmt.Sprintf("byte %d", base+int64(at)), stringAt(x, at, n), stringAt(y, at, n))
 	if !judged.known() {
-		i, j := strings.IndexByte(a, '/'), strings.IndexByte(b, '/')
-		if i >= 0 && j >= 0 && i <= strayBytes && j <= strayBytes && a[i:] != b[j:] {
-			judged = nil
-			s.judge(&judged, where, a[i:], b[j:])
-		}
+		return false
 	}
 	addAll(fs, judged)
+	return true
 }
 
-// stringsAround are the printable strings of both sides that a run of bytes lies in.
-func stringsAround(x, y []byte, at, n int) (a, b string, ok bool) {
+// numberAt explains it as a number that is a time.
+func (s *session) numberAt(fs *findings, x, y []byte, at, n int, base int64) bool {
+	f, ok := s.number(x, y, at, n, base)
+	if ok {
+		f.Where = fmt.Sprintf("byte %d", base+int64(at))
+		fs.add(f)
+	}
+	return ok
+}
+
+// judgeBinary judges two strings found among bytes. Some bytes before them may look
+// like letters, and what ends with them is known, so that a path may hold spaces.
+func (s *session) judgeBinary(fs *findings, where, a, b string) {
+	const strayBytes = 4
+	i, j := strings.IndexByte(a, '/'), strings.IndexByte(b, '/')
+	if i < 0 || j < 0 || i > strayBytes || j > strayBytes {
+		s.judge(fs, where, a, b)
+		return
+	}
+	x, y := clipPair(a[i:]), clipPair(b[j:])
+	restX, restY, _ := s.unmask(where, x, y)
+	directories := strings.Count(x, "/") > 1 && strings.Count(y, "/") > 1
+	switch {
+	case restX == restY && x != y:
+		s.judge(fs, where, x, y)
+	case x != y && directories && otherPath(x, y) == BuildPath:
+		fs.add(Finding{Cause: BuildPath, Where: where, A: Quote(x), B: Quote(y), Note: "absolute paths"})
+	default:
+		s.judge(fs, where, a, b)
+	}
+}
+
+// inStrings tells whether a run of bytes lies in printable strings on both sides;
+// NUL may end the shorter.
+func inStrings(x, y []byte, at, n int) bool {
 	for i := at; i < at+n; i++ {
-		// NUL ends a shorter string in a field of fixed length.
 		if !printableByte(x[i]) && x[i] != 0 || !printableByte(y[i]) && y[i] != 0 {
-			return "", "", false
+			return false
 		}
 	}
-	a, b = stringAt(x, at, n), stringAt(y, at, n)
-	return a, b, len(a) >= minWordBytes && len(b) >= minWordBytes
+	return len(stringAt(x, at, n)) >= minWordBytes && len(stringAt(y, at, n)) >= minWordBytes
 }
 
 func stringAt(b []byte, at, n int) string {

@@ -14,11 +14,11 @@ var keyed = []struct {
 	key   *regexp.Regexp
 }{
 	{HostName, "named so beside it", regexp.MustCompile(`(?i)\b(?:host|host[-_ ]?name|build[-_ ]?host|node[-_ ]?name|machine[-_ ]?name|computer[-_ ]?name|built[-_ ]?on|uname)\b`)},
-	{Owner, "named so beside it", regexp.MustCompile(`(?i)\b(?:user|user[-_ ]?name|log[-_ ]?name|build[-_ ]?user|built[-_ ]?by|builder|owner|group|uid|gid|home)\b`)},
+	{Owner, "named so beside it", regexp.MustCompile(`(?i)\b(?:user|user[-_ ]?name|log[-_ ]?name|build[-_ ]?user|built[-_ ]?by|builder|owner|uid|gid)\b`)},
 	{Parallelism, "named so beside it", regexp.MustCompile(`(?i)\b(?:jobs|nproc|ncpus?|cpus?|cores|threads|workers|shards|gomaxprocs|parallel(?:ism)?)\b|(?:^|\s)-j\b`)},
-	{Locale, "named so beside it", regexp.MustCompile(`\b(?:LANG|LANGUAGE|LC_[A-Z]+|locale|charset|encoding|collation)\b`)},
-	{Timestamp, "named so beside it", regexp.MustCompile(`(?i)\b(?:time[-_ ]?stamp|build[-_ ]?(?:time|date)|mtime|epoch|SOURCE_DATE_EPOCH|TZ|timezone|time zone)\b`)},
-	{Permission, "named so beside it", regexp.MustCompile(`(?i)\b(?:umask|mode|permissions?)\b`)},
+	{Locale, "named so beside it", regexp.MustCompile(`\b(?:LANG|LANGUAGE|LC_[A-Z]+|locale|charset|collation)\b`)},
+	{Timestamp, "named so beside it", regexp.MustCompile(`(?i)\b(?:time[-_ ]?stamp|build[-_ ]?(?:time|date)|mtime|SOURCE_DATE_EPOCH|TZ|timezone|time zone)\b`)},
+	{Permission, "named so beside it", regexp.MustCompile(`(?i)\b(?:umask|permissions?)\b`)},
 	{Toolchain, "named so beside it", regexp.MustCompile(`(?i)\b(?:GCC|clang|rustc|javac|Created-By|Build-Jdk(?:-Spec)?|GNU (?:C|AS|ld)\b|-trimpath|-ldflags|-gcflags|-buildmode|CGO_[A-Z]+|GOAMD64|GOARCH|GOOS|compiler|toolchain)\b|^go\s+go1\.`)},
 	{BuildID, "named so beside it", regexp.MustCompile(`(?i)\bbuild[-_ ]?id\b`)},
 	{Random, "named so beside it", regexp.MustCompile(`(?i)\b(?:uuid|guid|nonce|salt|seed|random)\b`)},

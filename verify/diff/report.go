@@ -16,7 +16,8 @@ type Report struct {
 	Differences []*Difference `json:"differences"`
 	// Omitted counts paths that differ and are not explained here.
 	Omitted int `json:"omitted,omitempty"`
-	// Causes are all that were found, in order of first appearance.
+	// Causes are all that were found, in order of first appearance; what MayFollow
+	// from them is not unknown.
 	Causes []Cause `json:"causes"`
 	// Diffoscope is what diffoscope printed, where it was asked.
 	Diffoscope string `json:"diffoscope,omitempty"`
@@ -40,6 +41,9 @@ type Difference struct {
 	Range *Range `json:"range,omitempty"`
 	// Findings are the causes at this level, the members' are theirs.
 	Findings []Finding `json:"findings,omitempty"`
+	// MayFollow says that no cause shows here and the differences beside it may be one:
+	// offsets and addresses follow from lengths of strings.
+	MayFollow bool `json:"may_follow,omitempty"`
 	// Notes say what was not looked into, and why.
 	Notes   []string      `json:"notes,omitempty"`
 	Members []*Difference `json:"members,omitempty"`
@@ -177,6 +181,9 @@ func (r *Report) finish() *Report {
 	seen := make(map[Cause]bool)
 	for _, l := range r.Leaves() {
 		c := Unknown
+		if l.Chain[len(l.Chain)-1].MayFollow {
+			continue
+		}
 		if l.Finding != nil {
 			c = l.Finding.Cause
 		}

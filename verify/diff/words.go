@@ -46,31 +46,10 @@ func moved(fs *findings, x, y []string) bool {
 	return true
 }
 
-// strings explains bytes that do not lie at the same places by the strings that
-// only one side has.
-func (s *session) strings(fs *findings, x, y []byte) error {
-	a, b := words(x), words(y)
-	if moved(fs, a, b) {
-		return s.ctx.Err()
-	}
-	onlyA, onlyB := apartStrings(a, b)
-	if len(onlyA) == 0 && len(onlyB) == 0 {
-		return s.ctx.Err()
-	}
-	var judged findings
-	for i := 0; i < min(len(onlyA), len(onlyB), maxPairs); i++ {
-		if i%100 == 0 && s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		s.judgeBinary(&judged, "a string", onlyA[i], onlyB[i])
-	}
-	// Strings that are only garbled code are no evidence, and no news either.
-	for _, f := range judged {
-		if f.known() {
-			fs.add(f)
-		}
-	}
-	if len(*fs) == 0 {
+// strings explains by the strings that only one side has. lost is what is said of
+// those without a cause; nil if all have one.
+func (s *session) strings(fs *findings, onlyA, onlyB []string) (lost *Finding, err error) {
+	if len(onlyA) != len(onlyB) || len(onlyA) > maxPairs {
 		f := Finding{Cause: Unknown, Where: "strings", Note: fmt.Sprintf("%d strings are on the first side only, %d on the second", len(onlyA), len(onlyB))}
 		if len(onlyA) > 0 {
 			f.A = Quote(onlyA[0])
@@ -78,14 +57,29 @@ func (s *session) strings(fs *findings, x, y []byte) error {
 		if len(onlyB) > 0 {
 			f.B = Quote(onlyB[0])
 		}
-		fs.add(f)
+		lost = &f
 	}
-	return nil
+	for i := 0; i < min(len(onlyA), len(onlyB), maxPairs); i++ {
+		if i%100 == 0 && s.ctx.Err() != nil {
+			return nil, s.ctx.Err()
+		}
+		var judged findings
+		s.judgeBinary(&judged, "a string", onlyA[i], onlyB[i])
+		// Strings that are only garbled code are no evidence, and no news either.
+		for _, f := range judged {
+			if f.known() {
+				fs.add(f)
+			} else if lost == nil {
+				lost = &f
+			}
+		}
+	}
+	return lost, nil
 }
 
-// apartStrings are the strings of which one side has more than the other, in order.
-func apartStrings(a, b []string) (onlyA, onlyB []string) {
-	count := make(map[string]int)
+// apartStrings are the strings of which a has more than b, in order.
+func apartStrings(a, b []string) (out []string) {
+	count := make(map[string]int, len(b))
 	for _, w := range b {
 		count[w]++
 	}
@@ -94,18 +88,7 @@ func apartStrings(a, b []string) (onlyA, onlyB []string) {
 			count[w]--
 			continue
 		}
-		onlyA = append(onlyA, w)
+		out = append(out, w)
 	}
-	clear(count)
-	for _, w := range a {
-		count[w]++
-	}
-	for _, w := range b {
-		if count[w] > 0 {
-			count[w]--
-			continue
-		}
-		onlyB = append(onlyB, w)
-	}
-	return onlyA, onlyB
+	return out
 }
