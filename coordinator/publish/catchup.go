@@ -64,7 +64,7 @@ func (p *Publisher) takeOver(ctx context.Context, at position, from peerLog) err
 	if err := p.log.AppendAt(at.Leaves, leaves[:kept]); err != nil {
 		return err
 	}
-	return p.advance(to, builds)
+	return p.advance(to, at.Leaves, leaves[:kept], builds)
 }
 
 // readMissed reads the leaves of a peer's log beyond those of this node's, proven
@@ -74,7 +74,7 @@ func (p *Publisher) readMissed(ctx context.Context, at position, from peerLog) (
 	if err != nil {
 		return nil, err
 	}
-	_, key, err := p.openOwn(note)
+	_, key, err := p.openOwn(p.origin, note)
 	if err != nil {
 		return nil, err
 	}

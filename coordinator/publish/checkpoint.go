@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.etcd.io/bbolt"
 
 	"gavel/raftfsm/wire"
+	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
 
@@ -58,6 +58,10 @@ func (p *Publisher) checkpoint(ctx context.Context) error {
 	}
 	if err := p.log.Publish(note); err != nil {
 		return fmt.Errorf("publishing the checkpoint: %w", err)
+	}
+	select {
+	case p.shown <- struct{}{}:
+	default:
 	}
 	return nil
 }
@@ -128,7 +132,10 @@ var ErrInconsistent = errors.New("the checkpoint is not consistent with this coo
 // with the same leaves; a checkpoint that is ahead is waited for, a little. What
 // was cosigned last is on disk, and a log that no longer has it signs nothing.
 func (p *Publisher) Cosign(ctx context.Context, note []byte) ([]byte, error) {
-	opened, _, err := p.openOwn(note)
+	if c, err := tlog.ReadUnverified(note); err == nil && c.Origin == evidence.StatusOrigin(p.origin) {
+		return p.cosignStatus(ctx, note)
+	}
+	opened, _, err := p.openOwn(p.origin, note)
 	if err != nil {
 		return nil, fmt.Errorf("cosigning: %w", err)
 	}
@@ -164,13 +171,14 @@ func (p *Publisher) Cosign(ctx context.Context, note []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return tlog.Cosign(note, tlog.CosignerName(p.origin, p.self.Name), time.Now().Unix(), p.config.Signer.Sign, p.config.Signer.Public)
+	return p.cosign(p.origin, note)
 }
 
-// openOwn checks that a checkpoint is signed by a key of the cluster, and says by which.
-func (p *Publisher) openOwn(note []byte) (opened *tlog.Opened, by []byte, err error) {
+// openOwn checks that a note of an origin is signed by a key of the cluster, and
+// says by which.
+func (p *Publisher) openOwn(origin string, note []byte) (opened *tlog.Opened, by []byte, err error) {
 	for _, s := range p.config.Cluster {
-		only := tlog.Trust{Origin: p.origin, LogKey: s.Public}
+		only := tlog.Trust{Origin: origin, LogKey: s.Public}
 		if opened, err = only.Open(note); err == nil {
 			return opened, s.Public, nil
 		}

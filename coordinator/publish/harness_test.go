@@ -248,4 +248,3 @@ func contents(t *testing.T, n *node) map[string]string {
 	}))
 	return out
 }
-

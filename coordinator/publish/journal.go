@@ -23,6 +23,7 @@ var (
 	bucketTranscripts = []byte("transcripts") // digest → bytes
 	bucketBuilds      = []byte("builds")      // build → where its leaves are
 	bucketCertified   = []byte("certified")   // number of the item → build
+	bucketEvents      = []byte("events")      // leaf → those that status lists repeat
 	bucketEpochs      = []byte("epochs")      // number → canonical raftfsm.EpochItem whose entries are not written yet
 	bucketMeta        = []byte("meta")
 	keyPosition       = []byte("position")
@@ -79,7 +80,7 @@ func openJournal(path string, clusterKey []byte) (*journal, error) {
 	j := &journal{db: db, written: position{Key: clusterKey}, news: make(chan struct{}, 1), done: make(chan struct{})}
 	j.turned = sync.NewCond(&j.mu)
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketEntries, bucketItems, bucketTranscripts, bucketBuilds, bucketCertified, bucketEpochs, bucketMeta} {
+		for _, name := range [][]byte{bucketEntries, bucketItems, bucketTranscripts, bucketBuilds, bucketCertified, bucketEvents, bucketEpochs, bucketMeta} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -280,15 +281,18 @@ func (j *journal) transcript(digest ID) (raw []byte, err error) {
 	return raw, err
 }
 
-// logged says how far the log has come (Logged, Leaves and Key of to), and where
-// the leaves of builds are.
-func (j *journal) logged(to position, builds []LoggedBuild) error {
+// logged says how far the log has come (Logged, Leaves and Key of to) by which
+// leaves, and where those of builds are.
+func (j *journal) logged(to position, first uint64, leaves [][]byte, builds []LoggedBuild) error {
 	err := j.db.Update(func(tx *bbolt.Tx) error {
 		at, err := stored(tx, position{})
 		if err != nil {
 			return err
 		}
 		if err := deleteBelow(tx.Bucket(bucketItems), to.Logged); err != nil {
+			return err
+		}
+		if err := keepEvents(tx, first, leaves); err != nil {
 			return err
 		}
 		for i := range builds {

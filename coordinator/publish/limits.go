@@ -30,6 +30,9 @@ const (
 	retryPause = 500 * time.Millisecond
 	// checkpointPause lies between two checkpoints: each costs a round of signatures.
 	checkpointPause = 100 * time.Millisecond
+	// statusEvery is how old a status list may grow, and statusPause lies between two.
+	statusEvery = time.Minute
+	statusPause = time.Second
 	// epochPause lies between two looks for epochs that may be shown.
 	epochPause = 200 * time.Millisecond
 	// awaitTimeout is how long a cosigner that is behind waits for its own log, and

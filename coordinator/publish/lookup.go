@@ -44,7 +44,7 @@ func (p *Publisher) Lookup(id ID) (*Logged, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, key, err := p.openOwn(note)
+	c, key, err := p.openOwn(p.origin, note)
 	if err != nil || c.Size < at.First+leaves {
 		return nil, err
 	}

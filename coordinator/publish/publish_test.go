@@ -79,6 +79,14 @@ func TestCoordinatorsWriteOneLog(t *testing.T) {
 		e, err := nodes[1].journal.nextEpoch()
 		return err == nil && e == nil
 	})
+	eventually(t, "a status list of the whole log is shown", func() bool {
+		raw, err := nodes[2].ReadFile(evidence.StatusPath, evidence.MaxStatusBytes)
+		if err != nil {
+			return false
+		}
+		list, _, err := evidence.OpenStatus(raw, trust)
+		return err == nil && list.Size == first.Size
+	})
 	want := contents(t, nodes[1])
 	eventually(t, "all show the same", func() bool { return fmt.Sprint(contents(t, nodes[2])) == fmt.Sprint(want) })
 	if got := len(want); got < certified+epochs {

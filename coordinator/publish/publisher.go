@@ -65,6 +65,7 @@ type Publisher struct {
 	log     *tlog.Log
 	origin  string
 	grown   chan struct{} // room for one: the log has leaves without a checkpoint
+	shown   chan struct{} // room for one: there is a new checkpoint
 
 	cosigning sync.Mutex // one checkpoint at a time: the last cosigned is on disk first
 }
@@ -90,7 +91,7 @@ func (p *Publisher) trust(clusterKey []byte) tlog.Trust {
 // Open opens the journal and the log, and writes what never changes beside it.
 // Entries must be handed to Take from the first that the state machine applies.
 func Open(c Config) (_ *Publisher, err error) {
-	p := &Publisher{config: c, origin: tlog.Origin(c.Genesis.Digest()), grown: make(chan struct{}, 1)}
+	p := &Publisher{config: c, origin: tlog.Origin(c.Genesis.Digest()), grown: make(chan struct{}, 1), shown: make(chan struct{}, 1)}
 	for i := range c.Genesis.Coordinators {
 		if c.Genesis.Coordinators[i].ID == c.Self {
 			p.self = &c.Genesis.Coordinators[i]
@@ -137,6 +138,7 @@ func (p *Publisher) Run(ctx context.Context) {
 	loops.Go(func() { p.logItems(ctx) })
 	loops.Go(func() { p.showEpochs(ctx) })
 	loops.Go(func() { p.signCheckpoints(ctx) })
+	loops.Go(func() { p.showStatus(ctx) })
 	loops.Wait()
 }
 
@@ -205,7 +207,7 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 	if err := p.log.AppendAt(at.Leaves, leaves); err != nil {
 		return 0, err
 	}
-	return items, p.advance(to, builds)
+	return items, p.advance(to, at.Leaves, leaves, builds)
 }
 
 // putFiles writes what lies beside the log.
@@ -219,8 +221,8 @@ func (p *Publisher) putFiles(files []file) error {
 }
 
 // advance remembers how far the log has come and has a checkpoint made.
-func (p *Publisher) advance(to position, builds []LoggedBuild) error {
-	if err := p.journal.logged(to, builds); err != nil {
+func (p *Publisher) advance(to position, first uint64, leaves [][]byte, builds []LoggedBuild) error {
+	if err := p.journal.logged(to, first, leaves, builds); err != nil {
 		return err
 	}
 	select {

@@ -12,6 +12,7 @@ import (
 const (
 	GenesisPath     = "genesis"
 	TrustedRootPath = "trusted_root.json"
+	StatusPath      = "status.json"
 )
 
 // TranscriptPath is where a transcript lies beside the log.

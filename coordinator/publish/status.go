@@ -1,0 +1,132 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"gavel/verify/evidence"
+	"gavel/verify/tlog"
+)
+
+// showStatus keeps a status list beside the log: a new one after each checkpoint,
+// and once in a while where nothing happens, so that its signatures' times are of
+// some use.
+func (p *Publisher) showStatus(ctx context.Context) {
+	for {
+		wait := statusEvery
+		if err := p.status(ctx); err != nil && ctx.Err() == nil {
+			p.config.Log.Warn("the status list waits", "error", err)
+			wait = retryPause
+		}
+		if !pause(ctx, statusPause) {
+			return
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-p.shown:
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		t.Stop()
+	}
+}
+
+// status signs the list for the log as it is shown, has it cosigned and shows it.
+func (p *Publisher) status(ctx context.Context) error {
+	size := p.log.Published().Size
+	if size == 0 {
+		return nil
+	}
+	list, err := p.statusList(size)
+	if err != nil {
+		return err
+	}
+	key := p.journal.position().Key
+	signer, err := p.clusterSigner(key)
+	if err != nil {
+		return fmt.Errorf("signing the status list: %w", err)
+	}
+	note, err := tlog.SignCheckpoint(evidence.StatusCheckpoint(p.origin, size, list), signer.Sign, signer.Public)
+	if err != nil {
+		return fmt.Errorf("signing the status list: %w", err)
+	}
+	if note, err = p.gather(ctx, note, evidence.StatusTrust(p.trust(key))); err != nil {
+		return err
+	}
+	raw, err := evidence.SignedStatus(list, note)
+	if err != nil {
+		return err
+	}
+	return p.log.PutFile(evidence.StatusPath, raw)
+}
+
+// statusList is the list of a log of size leaves.
+func (p *Publisher) statusList(size uint64) ([]byte, error) {
+	root, err := p.log.RootAt(size)
+	if err != nil {
+		return nil, err
+	}
+	s := evidence.Status{Type: evidence.TypeStatus, Origin: p.origin, Size: size, Root: evidence.Hex(root), Events: []evidence.Event{}}
+	err = p.journal.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketEvents).Cursor()
+		for k, entry := c.First(); k != nil && binary.BigEndian.Uint64(k) < size; k, entry = c.Next() {
+			s.Events = append(s.Events, evidence.Event{Leaf: binary.BigEndian.Uint64(k), Entry: json.RawMessage(bytes.Clone(entry))})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of evidence: %w", err)
+	}
+	return s.Bytes()
+}
+
+// cosignStatus signs a status list if this node's own of that size is the same.
+func (p *Publisher) cosignStatus(ctx context.Context, note []byte) ([]byte, error) {
+	origin := evidence.StatusOrigin(p.origin)
+	opened, _, err := p.openOwn(origin, note)
+	if err != nil {
+		return nil, fmt.Errorf("cosigning: %w", err)
+	}
+	if err := p.await(ctx, opened.Size); err != nil {
+		return nil, err
+	}
+	list, err := p.statusList(opened.Size)
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(list) != opened.Root {
+		return nil, fmt.Errorf("%w: of %d leaves it has another status list", ErrInconsistent, opened.Size)
+	}
+	return p.cosign(origin, note)
+}
+
+// cosign is this coordinator's signature line, made now.
+func (p *Publisher) cosign(origin string, note []byte) ([]byte, error) {
+	return tlog.Cosign(note, tlog.CosignerName(origin, p.self.Name), time.Now().Unix(), p.config.Signer.Sign, p.config.Signer.Public)
+}
+
+// keepEvents remembers those of a batch's leaves that status lists repeat.
+func keepEvents(tx *bbolt.Tx, first uint64, leaves [][]byte) error {
+	for i, raw := range leaves {
+		leaf, err := evidence.Read(raw)
+		if err != nil {
+			return errors.Join(fmt.Errorf("leaf %d", first+uint64(i)), err)
+		}
+		if leaf.IsEvent() {
+			if err := tx.Bucket(bucketEvents).Put(number(first+uint64(i)), raw); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
