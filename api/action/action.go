@@ -7,6 +7,7 @@
 package action
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -38,7 +39,13 @@ const (
 	propertyCPUs   = "cpus"   // CPUs, at most three decimals
 	propertyPids   = "pids"   // processes
 	propertyDisk   = "disk"   // bytes
+	propertySource = "source" // git+URL@COMMIT: the commit whose tree the input root is
 )
+
+// withheldSalt begins the salt of an action whose command and environment its
+// requester withholds from what is published; 32 random bytes follow. Workers and
+// coordinators see all of it, as they see the action. Other salts mean nothing here.
+const withheldSalt = "gavel/v1/withheld\x00"
 
 // ErrMalformed is wrapped where an action cannot be built as it is written: its
 // requester must write it differently.
@@ -57,6 +64,21 @@ type Action struct {
 	Root          string          // "host" or an image's config digest
 	TimeoutMillis int64
 	Limits        attest.Limits
+	Source        string // attest.ParseSource's form; empty for none
+	// Salt is random where command and environment are withheld from the published
+	// provenance, which then holds a commitment under it; nil where they are not.
+	Salt *[32]byte
+
+	command []byte // the encoded Command, of an action with a Salt
+}
+
+// Withheld opens the commitment that stands for the command in the provenance of
+// an encoded or decoded action; nil where it is not withheld.
+func (a *Action) Withheld() *attest.Withheld {
+	if a.Salt == nil {
+		return nil
+	}
+	return &attest.Withheld{Salt: *a.Salt, Command: a.command}
 }
 
 // Encode returns the REAPI messages, canonical, and sets their digests.
@@ -72,10 +94,13 @@ func (a *Action) Encode() (action, command []byte, err error) {
 	if command, err = marshal.Marshal(c); err != nil {
 		return nil, nil, fmt.Errorf("encoding command: %w", err)
 	}
-	a.Command = digestOf(command)
+	a.Command, a.command = digestOf(command), command
 	m := &repb.Action{
 		CommandDigest: a.Command.Proto(), InputRootDigest: a.InputRoot.Proto(), Platform: a.platform(),
 		Timeout: durationpb.New(time.Duration(a.TimeoutMillis) * time.Millisecond),
+	}
+	if a.Salt != nil {
+		m.Salt = append([]byte(withheldSalt), a.Salt[:]...)
 	}
 	if action, err = marshal.Marshal(m); err != nil {
 		return nil, nil, fmt.Errorf("encoding action: %w", err)
@@ -104,6 +129,9 @@ func (a *Action) platform() *repb.Platform {
 	number(propertyMemory, a.Limits.MemoryBytes)
 	number(propertyPids, a.Limits.Pids)
 	add(propertyRoot, a.Root)
+	if a.Source != "" {
+		add(propertySource, a.Source)
+	}
 	return p
 }
 
@@ -122,7 +150,7 @@ func CommandDigest(action []byte) (cas.Digest, error) {
 
 // Decode reads an action and its command. Errors wrap ErrMalformed.
 func Decode(action, command []byte) (*Action, error) {
-	a := &Action{Digest: digestOf(action), Command: digestOf(command)}
+	a := &Action{Digest: digestOf(action), Command: digestOf(command), command: command}
 	if err := a.decode(action, command); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -165,11 +193,27 @@ func (a *Action) decode(action, command []byte) error {
 	if err := a.readPlatform(platform); err != nil {
 		return err
 	}
+	if err := a.readSalt(m.Salt); err != nil {
+		return err
+	}
 	if m.Timeout == nil || !m.Timeout.IsValid() {
 		return errors.New("the timeout is missing or malformed")
 	}
 	a.TimeoutMillis = m.Timeout.AsDuration().Milliseconds()
 	return a.validate()
+}
+
+func (a *Action) readSalt(salt []byte) error {
+	rest, ok := bytes.CutPrefix(salt, []byte(withheldSalt))
+	if !ok {
+		return nil
+	}
+	a.Salt = new([32]byte)
+	if len(rest) != len(a.Salt) {
+		return fmt.Errorf("a salt of %d bytes that withholds the command, want %d", len(rest), len(a.Salt))
+	}
+	*a.Salt = [32]byte(rest)
+	return nil
 }
 
 func (a *Action) readPlatform(platform *repb.Platform) error {
@@ -183,6 +227,8 @@ func (a *Action) readPlatform(platform *repb.Platform) error {
 		switch p.Name {
 		case propertyRoot:
 			a.Root = p.Value
+		case propertySource:
+			a.Source = p.Value
 		case propertyMemory:
 			a.Limits.MemoryBytes, err = positive(p.Value)
 		case propertyPids:
@@ -192,7 +238,7 @@ func (a *Action) readPlatform(platform *repb.Platform) error {
 		case propertyCPUs:
 			a.Limits.CPUMillis, err = thousandths(p.Value)
 		default:
-			err = errors.New("this farm knows root, memory, cpus, pids and disk")
+			err = errors.New("this farm knows root, memory, cpus, pids, disk and source")
 		}
 		if err != nil {
 			return fmt.Errorf("platform property %q: %w", p.Name, err)
@@ -232,6 +278,11 @@ func (a *Action) validate() error {
 	if l := a.Limits; min(l.MemoryBytes, l.CPUMillis, l.Pids, l.DiskBytes) < 0 {
 		return errors.New("a limit is negative")
 	}
+	if a.Source != "" {
+		if _, _, err := attest.ParseSource(a.Source); err != nil {
+			return err
+		}
+	}
 	if a.WorkDir != "" && !build.CleanPath(a.WorkDir) {
 		return fmt.Errorf("the working directory %q is not a clean relative path", a.WorkDir)
 	}
@@ -265,16 +316,25 @@ type Author struct {
 	StartedWallMillis, FinishedWallMillis int64
 }
 
-// Provenance is what the author states about a result of this action.
+// Provenance is what the author states about a result of this action, which was
+// encoded or decoded. Worker and coordinators derive the same from the same bytes;
+// what is withheld is so by the action itself.
 func (a *Action) Provenance(by Author, result *build.Manifest) *attest.Provenance {
-	return &attest.Provenance{
+	p := &attest.Provenance{
 		Cluster: by.Cluster, Build: by.Build, Role: by.Role, Simulated: by.Simulated,
 		Builder: attest.Builder{Name: by.Worker.Name, Operator: by.Worker.Operator, Key: by.Worker.ID, Class: by.Worker.Class},
-		Action:  blob(a.Digest), Command: blob(a.Command), InputRoot: blob(a.InputRoot),
-		Argv: a.Argv, Env: a.Env, WorkingDirectory: a.WorkDir, Platform: a.Root, Outputs: a.Outputs,
+		Action:  blob(a.Digest), InputRoot: blob(a.InputRoot), Source: a.Source,
+		WorkingDirectory: a.WorkDir, Platform: a.Root, Outputs: a.Outputs,
 		TimeoutMillis: a.TimeoutMillis, SourceDateEpoch: SourceDateEpoch, Limits: a.Limits,
 		Result: result, StartedMillis: by.StartedWallMillis, FinishedMillis: by.FinishedWallMillis,
 	}
+	if w := a.Withheld(); w != nil {
+		commitment := w.Commitment()
+		p.Withheld = &commitment
+	} else {
+		p.Command, p.Argv, p.Env = blob(a.Command), a.Argv, a.Env
+	}
+	return p
 }
 
 func blob(d cas.Digest) attest.Digest { return attest.Digest{SHA256: d.Sum(), SizeBytes: d.Size} }

@@ -2,6 +2,7 @@ package action
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"strings"
@@ -23,10 +24,20 @@ func sample() *Action {
 	}
 }
 
+const commit = "0123456789abcdef0123456789abcdef01234567"
+
+// withheld is an action of a commit, whose command is withheld.
+func withheld() *Action {
+	a := sample()
+	a.Source, a.Salt = "git+https://example.org/p.git@"+commit, &[32]byte{1, 2, 3}
+	return a
+}
+
 func TestEncodeDecode(t *testing.T) {
 	for name, a := range map[string]*Action{
-		"full":  sample(),
-		"least": {InputRoot: cas.Empty, Argv: []string{"true"}, Root: "sha256:" + strings.Repeat("a", 64), TimeoutMillis: 1},
+		"full":     sample(),
+		"withheld": withheld(),
+		"least":    {InputRoot: cas.Empty, Argv: []string{"true"}, Root: "sha256:" + strings.Repeat("a", 64), TimeoutMillis: 1},
 	} {
 		action, command, err := a.Encode()
 		if err != nil {
@@ -62,6 +73,7 @@ func TestRefusals(t *testing.T) {
 		"env twice":        func(a *Action) { a.Env[0].Name = "B" },
 		"env name with =":  func(a *Action) { a.Env[0].Name = "A=B" },
 		"env NUL":          func(a *Action) { a.Env[0].Value = "\x00" },
+		"source":           func(a *Action) { a.Source = "git+https://example.org/p.git@main" },
 	} {
 		a := sample()
 		change(a)
@@ -81,6 +93,7 @@ func TestDecodeRefusesForeignMessages(t *testing.T) {
 		"no input root":      func(a *repb.Action, _ *repb.Command) { a.InputRootDigest = nil },
 		"malformed digest":   func(a *repb.Action, _ *repb.Command) { a.InputRootDigest.Hash = "abc" },
 		"another command":    func(a *repb.Action, _ *repb.Command) { a.CommandDigest = cas.Of([]byte("x")).Proto() },
+		"short salt":         func(a *repb.Action, _ *repb.Command) { a.Salt = []byte(withheldSalt + "short") },
 		"malformed argument": func(_ *repb.Action, c *repb.Command) { c.Arguments = nil },
 	} {
 		raw, rawCommand, err := sample().Encode()
@@ -134,8 +147,67 @@ func TestProvenanceIsAFunctionOfTheBytes(t *testing.T) {
 	}
 }
 
+// What is withheld is in no published byte, and both sides state the same.
+func TestWithheldCommandIsNotStated(t *testing.T) {
+	a := withheld()
+	raw, command, err := a.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, _, err := sample().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(raw, open) {
+		t.Error("the salt does not change the action's digest")
+	}
+	by := Author{Worker: &build.Worker{Name: "w", Operator: "o", Class: "c"}, Role: attest.RoleBuilder}
+	result := &build.Manifest{Status: build.StatusExited}
+	st, err := a.Provenance(by, result).Statement()
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := Decode(raw, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := decoded.Provenance(by, result).Statement(); err != nil || !bytes.Equal(again, st) {
+		t.Errorf("whoever decodes the action states\n%s\nand not\n%s\n%v", again, st, err)
+	}
+	for _, secret := range []string{`"make"`, `-j2`, `"environment"`, `"arguments"`, a.Command.Hash, `"command"`} {
+		if bytes.Contains(st, []byte(secret)) {
+			t.Errorf("the statement holds %s", secret)
+		}
+	}
+	commitment := decoded.Withheld().Commitment()
+	for _, said := range []string{hex.EncodeToString(commitment[:]), a.Source, `"gitCommit":"` + commit + `"`, a.Digest.Hash} {
+		if !bytes.Contains(st, []byte(said)) {
+			t.Errorf("the statement lacks %s", said)
+		}
+	}
+	if sample().Withheld() != nil {
+		t.Error("an open action withholds")
+	}
+	// Another requester's salt, such as REAPI clients set, withholds nothing.
+	var m repb.Action
+	if err := proto.Unmarshal(open, &m); err != nil {
+		t.Fatal(err)
+	}
+	m.Salt = []byte("a namespace")
+	salted, _ := proto.Marshal(&m)
+	_, command, _ = sample().Encode()
+	if got, err := Decode(salted, command); err != nil || got.Salt != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	raw, command, err := sample().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw, command)
+	raw, command, err = withheld().Encode()
 	if err != nil {
 		f.Fatal(err)
 	}

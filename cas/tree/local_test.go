@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -355,4 +356,25 @@ func realDirectory(dir, path string) bool {
 		}
 	}
 	return true
+}
+
+func TestScanLeavesOutWhatItIsTold(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".git/config", "a/.git/config", "b"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := Scan(t.Context(), dir, Options{Without: []string{".git"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, e := range entries {
+		paths = append(paths, e.Path)
+	}
+	if want := []string{"a", "a/.git", "a/.git/config", "b"}; !slices.Equal(paths, want) {
+		t.Errorf("scanned %q, want %q", paths, want)
+	}
 }

@@ -6,6 +6,9 @@ type Options struct {
 	// Progress, if set, is called as work gets done, one call at a time, with
 	// figures that never shrink.
 	Progress func(Progress)
+	// Without are names at the top of a local directory that are left out, such as
+	// .git; below it a name is like any other.
+	Without []string
 }
 
 // Progress says how far an upload or download has come.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -59,6 +60,8 @@ func (s *scan) directory(path string) error {
 		below := e.Name()
 		if path != "." {
 			below = path + "/" + below
+		} else if slices.Contains(s.options.Without, below) {
+			continue
 		}
 		if err := s.entry(below); err != nil {
 			return err

@@ -13,7 +13,7 @@ import (
 
 // Upload puts a local directory into a store as a REAPI tree and returns its
 // root. Only what the store lacks is sent. The directory is only read; .git is a
-// directory like any other.
+// directory like any other, unless it is in Options.Without.
 func Upload(ctx context.Context, to cas.Uploader, dir string, o Options) (cas.Digest, Totals, error) {
 	entries, err := Scan(ctx, dir, o)
 	if err != nil {

@@ -58,13 +58,19 @@ type Provenance struct {
 	Action, Command, InputRoot Digest
 	Argv                       []string
 	Env                        []EnvVar
-	WorkingDirectory           string   // relative to the input root
-	Platform                   string   // "host", or an image's config digest "sha256:…"
-	Outputs                    []string // declared output paths
-	TimeoutMillis              int64
-	SourceDateEpoch            int64 // seconds since 1970
-	Network                    bool
-	Limits                     Limits
+	WorkingDirectory           string // relative to the input root
+	Platform                   string // "host", or an image's config digest "sha256:…"
+	// Source is the commit, as git+URL@COMMIT, of which the requester says that its
+	// tree is the input root, by GitTreeRule; empty for none.
+	Source string
+	// Withheld is the commitment that stands for Command, Argv and Env where the
+	// requester withholds them; these are then empty.
+	Withheld        *[32]byte
+	Outputs         []string // declared output paths
+	TimeoutMillis   int64
+	SourceDateEpoch int64 // seconds since 1970
+	Network         bool
+	Limits          Limits
 
 	// Result is what came of it. Its regular files are the statement's subjects.
 	Result *build.Manifest
@@ -84,8 +90,16 @@ func (p *Provenance) validate() error {
 	if p.Role != RoleBuilder && p.Role != RoleValidator {
 		return fmt.Errorf("role is %q, want %s or %s", p.Role, RoleBuilder, RoleValidator)
 	}
-	if len(p.Argv) == 0 {
+	if p.Withheld != nil && (len(p.Argv) > 0 || len(p.Env) > 0 || p.Command != (Digest{})) {
+		return errors.New("the command is withheld and given")
+	}
+	if len(p.Argv) == 0 && p.Withheld == nil {
 		return errors.New("the command is empty")
+	}
+	if p.Source != "" {
+		if _, _, err := ParseSource(p.Source); err != nil {
+			return err
+		}
 	}
 	if image, ok := strings.CutPrefix(p.Platform, "sha256:"); p.Platform != hostRoot && (!ok || !isHexDigest(image)) {
 		return fmt.Errorf("platform is %q, want %s or an image's sha256:…", p.Platform, hostRoot)
@@ -134,6 +148,7 @@ func (p *Provenance) validateText() error {
 		check("argument", p.Argv...),
 		check("declared output", p.Outputs...),
 		check("working directory", p.WorkingDirectory),
+		check("source", p.Source),
 		check("builder", p.Builder.Name, p.Builder.Operator, p.Builder.Class),
 	)
 }

@@ -155,7 +155,34 @@ func (r *Recipe) readExternal(x *externalParameters) error {
 	for _, name := range slices.Sorted(maps.Keys(x.Environment)) {
 		r.Env = append(r.Env, EnvVar{name, x.Environment[name]})
 	}
-	return errors.Join(readBlob("action", x.Action, &r.Action), readBlob("command", x.Command, &r.Command), readBlob("input root", x.InputRoot, &r.InputRoot))
+	return errors.Join(r.readSource(x.Source), r.readCommand(x), readBlob("action", x.Action, &r.Action), readBlob("input root", x.InputRoot, &r.InputRoot))
+}
+
+// readCommand reads the command's digest, or what stands for it.
+func (r *Recipe) readCommand(x *externalParameters) error {
+	if x.Withheld == "" {
+		if len(x.Arguments) == 0 {
+			return errors.New("its command is empty")
+		}
+		return readBlob("command", x.Command, &r.Command)
+	}
+	if x.Command != (blob{}) || x.Arguments != nil || x.Environment != nil {
+		return errors.New("its command is withheld and given")
+	}
+	r.Withheld = new([32]byte)
+	return readDigest("withheld command", x.Withheld, r.Withheld)
+}
+
+func (r *Recipe) readSource(x *sourceOf) error {
+	if x == nil {
+		return nil
+	}
+	if x.Rule != GitTreeRule {
+		return fmt.Errorf("its input root is made of its source by %s; what is known here is %s", shown(x.Rule), GitTreeRule)
+	}
+	r.Source = x.URI
+	_, _, err := ParseSource(x.URI)
+	return err
 }
 
 func readBlob(what string, b blob, to *Digest) error {

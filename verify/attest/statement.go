@@ -2,7 +2,6 @@ package attest
 
 import (
 	"fmt"
-	"strings"
 
 	intoto "github.com/in-toto/attestation/go/v1"
 
@@ -17,8 +16,10 @@ const PredicateSLSA = "https://slsa.dev/provenance/v1"
 // with environment set on top of what the farm's sandbox fixes (PATH,
 // HOME=/tmp, TMPDIR=/tmp, HOSTNAME=gavel, TZ=UTC, LC_ALL=C.UTF-8,
 // SOURCE_DATE_EPOCH; user 65534, umask 022, directory /build), and collect
-// outputPaths. Equal parameters ask for equal outputs. Integers of 64 bits are
-// decimal strings.
+// outputPaths. Equal parameters ask for equal outputs. Where withheld is given it
+// stands for command, arguments and environment: a commitment that the requester
+// can open (Withheld). Where source is given the input root is that commit's tree,
+// by its rule. Integers of 64 bits are decimal strings.
 const BuildType = "https://gavel.dev/build/v1"
 
 // The prefixes of runDetails.builder.id; the author's key id in hex follows. A
@@ -57,7 +58,7 @@ type buildDefinition struct {
 	BuildType            string             `json:"buildType"`
 	ExternalParameters   externalParameters `json:"externalParameters"`
 	InternalParameters   internalParameters `json:"internalParameters"`
-	ResolvedDependencies []descriptor       `json:"resolvedDependencies"`
+	ResolvedDependencies []dependency       `json:"resolvedDependencies"`
 }
 
 type blob struct {
@@ -69,10 +70,11 @@ type blob struct {
 // needs to do the same.
 type externalParameters struct {
 	Action           blob              `json:"action"`
-	Command          blob              `json:"command"`
+	Command          blob              `json:"command,omitzero"`
 	InputRoot        blob              `json:"inputRoot"`
-	Arguments        []string          `json:"arguments"`
-	Environment      map[string]string `json:"environment"`
+	Arguments        []string          `json:"arguments,omitzero"`
+	Environment      map[string]string `json:"environment,omitzero"`
+	Withheld         string            `json:"withheld,omitempty"` // stands for command, arguments and environment
 	WorkingDirectory string            `json:"workingDirectory"`
 	PlatformRoot     string            `json:"platformRoot"`
 	OutputPaths      []string          `json:"outputPaths"`
@@ -80,6 +82,14 @@ type externalParameters struct {
 	SourceDateEpoch  int64             `json:"sourceDateEpoch,string"`
 	Network          bool              `json:"network"`
 	Limits           limits            `json:"limits"`
+	Source           *sourceOf         `json:"source,omitempty"`
+}
+
+// sourceOf says where the requester has the input root from, and by which rule it
+// is made of that.
+type sourceOf struct {
+	URI  string `json:"uri"`
+	Rule string `json:"rule"`
 }
 
 type limits struct {
@@ -144,13 +154,20 @@ func (p *Provenance) Statement() ([]byte, error) {
 func (p *Provenance) definition() buildDefinition {
 	summary := p.Result.Summarise()
 	external := externalParameters{
-		Action: p.Action.blob(), Command: p.Command.blob(), InputRoot: p.InputRoot.blob(),
-		Arguments: p.Argv, Environment: make(map[string]string, len(p.Env)), WorkingDirectory: p.WorkingDirectory,
+		Action: p.Action.blob(), InputRoot: p.InputRoot.blob(), WorkingDirectory: p.WorkingDirectory,
 		PlatformRoot: p.Platform, OutputPaths: append([]string{}, p.Outputs...),
 		TimeoutMillis: p.TimeoutMillis, SourceDateEpoch: p.SourceDateEpoch, Network: p.Network, Limits: limits(p.Limits),
 	}
-	for _, v := range p.Env {
-		external.Environment[v.Name] = v.Value
+	if p.Withheld != nil {
+		external.Withheld = hexDigest(*p.Withheld)
+	} else {
+		external.Command, external.Arguments, external.Environment = p.Command.blob(), p.Argv, make(map[string]string, len(p.Env))
+		for _, v := range p.Env {
+			external.Environment[v.Name] = v.Value
+		}
+	}
+	if p.Source != "" {
+		external.Source = &sourceOf{p.Source, GitTreeRule}
 	}
 	return buildDefinition{
 		BuildType: BuildType, ExternalParameters: external, ResolvedDependencies: p.dependencies(),
@@ -160,20 +177,6 @@ func (p *Provenance) definition() buildDefinition {
 			Result: result{Status: summary.Status.String(), ExitCode: summary.ExitCode, Signal: summary.Signal, Digest: hexDigest(summary.Digest())},
 		},
 	}
-}
-
-// dependencies lists what the build consumed by digest: the input tree, the
-// REAPI messages that name it, and the image, if there is one.
-func (p *Provenance) dependencies() []descriptor {
-	out := []descriptor{
-		{"action", digestSet{hexDigest(p.Action.SHA256)}},
-		{"command", digestSet{hexDigest(p.Command.SHA256)}},
-		{"inputRoot", digestSet{hexDigest(p.InputRoot.SHA256)}},
-	}
-	if image, ok := strings.CutPrefix(p.Platform, "sha256:"); ok {
-		out = append(out, descriptor{"platformRoot", digestSet{image}})
-	}
-	return out
 }
 
 func (p *Provenance) run() runDetails {

@@ -152,6 +152,8 @@ func TestStatementIsAFunctionOfItsInputs(t *testing.T) {
 		"env":           func(p *attest.Provenance) { p.Env[0].Value = "2" },
 		"dir":           func(p *attest.Provenance) { p.WorkingDirectory = "" },
 		"platform":      func(p *attest.Provenance) { p.Platform = "host" },
+		"source":        func(p *attest.Provenance) { p.Source = "git+https://example.org/p@" + commit },
+		"withheld":      func(p *attest.Provenance) { w, _ := withheld(); w.Source = ""; w.Platform = p.Platform; *p = *w },
 		"outputs":       func(p *attest.Provenance) { p.Outputs = nil },
 		"timeout":       func(p *attest.Provenance) { p.TimeoutMillis++ },
 		"epoch":         func(p *attest.Provenance) { p.SourceDateEpoch++ },

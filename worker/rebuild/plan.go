@@ -109,10 +109,12 @@ func contradiction(r *attest.Recipe, a *action.Action) string {
 		name  string
 		equal bool
 	}{
-		{"command digest", digestOf(r.Command) == a.Command},
+		{"withheld command", withheldAlike(r, a)},
+		{"command digest", r.Withheld != nil || digestOf(r.Command) == a.Command},
 		{"input root", digestOf(r.InputRoot) == a.InputRoot},
-		{"argument list", slices.Equal(r.Argv, a.Argv)},
-		{"environment", slices.Equal(r.Env, a.Env)},
+		{"argument list", r.Withheld != nil || slices.Equal(r.Argv, a.Argv)},
+		{"environment", r.Withheld != nil || slices.Equal(r.Env, a.Env)},
+		{"source", r.Source == a.Source},
 		{"working directory", r.WorkingDirectory == a.WorkDir},
 		{"platform", r.Platform == a.Root},
 		{"list of outputs", slices.Equal(r.Outputs, a.Outputs)},
@@ -126,6 +128,16 @@ func contradiction(r *attest.Recipe, a *action.Action) string {
 		}
 	}
 	return ""
+}
+
+// withheldAlike says whether a statement withholds what the action withholds, and
+// commits to the action's own command.
+func withheldAlike(r *attest.Recipe, a *action.Action) bool {
+	w := a.Withheld()
+	if w == nil || r.Withheld == nil {
+		return w == nil && r.Withheld == nil
+	}
+	return w.Commitment() == *r.Withheld
 }
 
 // brokenListing finds the first directory whose listing cannot be read.
