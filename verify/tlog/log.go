@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -174,38 +176,63 @@ func (l *Log) discardUnsealed() error {
 	for level := entriesLevel; level < levels(l.edge.size+MaxBatchEntries); level++ {
 		last := lastTile(level, l.edge.size)
 		// How many tiles further one batch can have reached.
-		reach := uint64(MaxBatchEntries)>>tile{level: level}.unit()>>tileHeight + 2
-		for n := last.n; n < last.n+reach; n++ {
-			kept := 0
-			if n == last.n {
-				kept = last.width
-			}
-			full := tile{level, n, tileWidth}
-			if err := l.removeIfThere(full.path()); err != nil {
+		reach := uint64(MaxBatchEntries)>>tile{level: level}.unit()>>tileHeight + 1
+		for thousand := last.n / 1000; thousand <= (last.n+reach)/1000; thousand++ {
+			if err := l.discardIn(path.Dir(tile{level, thousand * 1000, tileWidth}.path()), last); err != nil {
 				return err
-			}
-			partial, err := os.ReadDir(l.dir.at(full.path() + ".p"))
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			for _, entry := range partial {
-				p := full.path() + ".p/" + entry.Name()
-				if t, err := parseTilePath(p); err != nil || t.width > kept {
-					if err := l.removeIfThere(p); err != nil {
-						return err
-					}
-				}
 			}
 		}
 	}
 	return nil
 }
 
-func (l *Log) removeIfThere(path string) error {
-	if _, err := os.Lstat(l.dir.at(path)); errors.Is(err, fs.ErrNotExist) {
-		return nil
+// discardIn removes from a directory of up to a thousand tiles, and their partial
+// ones, those that come after last.
+func (l *Log) discardIn(dir string, last tile) error {
+	names, err := l.list(dir)
+	if err != nil {
+		return err
 	}
-	return l.dir.fs.Remove(l.dir.at(path))
+	for _, name := range names {
+		full, partial := strings.CutSuffix(dir+"/"+name, ".p")
+		t, err := parseTilePath(full)
+		if err != nil || t.n < last.n {
+			continue // a directory of other tiles, or sealed
+		}
+		if !partial {
+			if err := l.dir.fs.Remove(l.dir.at(full)); err != nil {
+				return err
+			}
+			continue
+		}
+		widths, err := l.list(dir + "/" + name)
+		if err != nil {
+			return err
+		}
+		for _, width := range widths {
+			p := full + ".p/" + width
+			if t, err := parseTilePath(p); err == nil && t.n == last.n && t.width <= last.width {
+				continue
+			}
+			if err := l.dir.fs.Remove(l.dir.at(p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// list is the names in a directory, none if it is not there.
+func (l *Log) list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(l.dir.at(dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names, nil
 }
 
 // Size is how many entries are sealed.

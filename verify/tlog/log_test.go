@@ -89,7 +89,8 @@ func checkLog(t testing.TB, l *Log, entries [][]byte) {
 	if l.Root() != naive(entries) {
 		t.Fatalf("root of %d entries differs", len(entries))
 	}
-	for i, want := range entries {
+	for i := 0; i < len(entries); i += 1 + len(entries)/40 {
+		want := entries[i]
 		if got, err := l.Entry(uint64(i)); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("entry %d is %q, %v", i, got, err)
 		}
