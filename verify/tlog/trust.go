@@ -145,7 +145,7 @@ func (o *Opened) named(group []Cosigner, signed map[string]note.Signature) []str
 	return names
 }
 
-// Verify checks that one line is a cosigner's good signature over a note.
+// Verify checks that a line is the cosigner's good signature over a note's text.
 func (c Cosigner) Verify(signed, line []byte) error {
 	k, err := cosignerKey(c.Name, c.PKIX)
 	if err != nil {
@@ -155,12 +155,16 @@ func (c Cosigner) Verify(signed, line []byte) error {
 	if err != nil {
 		return err
 	}
-	one := append([]byte(n.Text+"\n"), line...)
-	if _, err := readNote(one); err != nil {
+	return k.signed(append([]byte(n.Text+"\n"), line...))
+}
+
+// signed checks that a note has a good signature by k.
+func (k *key) signed(signed []byte) error {
+	if _, err := readNote(signed); err != nil {
 		return err
 	}
-	if _, err = note.Open(one, note.VerifierList(k)); err != nil {
-		return fmt.Errorf("cosignature of %s: %w: %w", c.Name, ErrSignature, err)
+	if _, err := note.Open(signed, note.VerifierList(k)); err != nil {
+		return fmt.Errorf("signature of %s: %w: %w", k.name, ErrSignature, err)
 	}
 	return nil
 }
