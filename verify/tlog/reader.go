@@ -8,18 +8,18 @@ import (
 	"iter"
 )
 
-// Fault says that a file of a log is not what its checkpoint says: lost, changed,
-// or of another log. Index is the first entry that it concerns.
-type Fault struct {
+// FileError says that a file of a log is not what its checkpoint says: lost,
+// changed, or of another log. Index is the first entry that it concerns.
+type FileError struct {
 	Path  string
 	Index uint64
 	Err   error
 }
 
-func (f *Fault) Error() string {
-	return fmt.Sprintf("%s (from entry %d): %v", f.Path, f.Index, f.Err)
+func (e *FileError) Error() string {
+	return fmt.Sprintf("%s (from entry %d): %v", e.Path, e.Index, e.Err)
 }
-func (f *Fault) Unwrap() error { return f.Err }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // ErrRoot says that hashes or entries do not lead to the checkpoint's root.
 var ErrRoot = errors.New("does not lead to the root of the checkpoint")
@@ -30,7 +30,8 @@ type Leaf struct {
 	Entry []byte
 }
 
-// Reader reads a log as a checkpoint describes it. All that it returns leads to
+// Reader reads parts of a log as a checkpoint describes it, for the cost of those
+// parts (Walk reads all of it, and says of every file what is wrong). All that it returns leads to
 // the checkpoint's root: a tile counts when its hashes make up a hash of the tile
 // above, up to the root, and an entry when its hash is in such a tile. It is for
 // one goroutine at a time.
@@ -48,7 +49,7 @@ type cached struct {
 
 // NewReader starts reading the log that a checkpoint describes, by the edge of its
 // tree. The checkpoint must be one that is believed (Trust.Open). An error of type
-// *Fault names the file at fault.
+// *FileError names the file at fault.
 func NewReader(ctx context.Context, from Source, at Checkpoint) (*Reader, error) {
 	if at.Size > maxSize {
 		return nil, fmt.Errorf("reading log %s: %w: size %d", at.Origin, ErrMalformed, at.Size)
@@ -66,7 +67,7 @@ func NewReader(ctx context.Context, from Source, at Checkpoint) (*Reader, error)
 	}
 	if root := (edge{hashes: r.edge}).root(); root != at.Root {
 		// Which of them was changed cannot be told: only together they have a root.
-		return nil, fmt.Errorf("reading log %s: %w", at.Origin, &Fault{r.edgePaths(), 0, fmt.Errorf("%w: %x instead of %x", ErrRoot, root, at.Root)})
+		return nil, fmt.Errorf("reading log %s: %w", at.Origin, &FileError{r.edgePaths(), 0, fmt.Errorf("%w: %x instead of %x", ErrRoot, root, at.Root)})
 	}
 	return r, nil
 }
@@ -88,13 +89,13 @@ func (r *Reader) edgePaths() string {
 // Checkpoint is what the reader was started with.
 func (r *Reader) Checkpoint() Checkpoint { return r.at }
 
-// fault puts an error on a file, unless it is of the reading rather than of what
+// fileError puts an error on a file, unless it is of the reading rather than of what
 // was read.
-func fault(ctx context.Context, t tile, err error) error {
+func fileError(ctx context.Context, t tile, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &Fault{t.path(), t.n << tileHeight << t.unit(), err}
+	return &FileError{t.path(), t.n << tileHeight << t.unit(), err}
 }
 
 // readFile reads a tile's or bundle's file. Once a partial one's full one exists,
@@ -115,7 +116,7 @@ func (r *Reader) readFile(ctx context.Context, t tile) (content []byte, whole bo
 func (r *Reader) readTile(ctx context.Context, t tile) ([][32]byte, error) {
 	content, whole, err := r.readFile(ctx, t)
 	if err != nil {
-		return nil, fault(ctx, t, err)
+		return nil, fileError(ctx, t, err)
 	}
 	width := t.width
 	if whole {
@@ -123,7 +124,7 @@ func (r *Reader) readTile(ctx context.Context, t tile) ([][32]byte, error) {
 	}
 	hashes, err := splitTile(content, width)
 	if err != nil {
-		return nil, fault(ctx, t, err)
+		return nil, fileError(ctx, t, err)
 	}
 	return hashes[:t.width], nil
 }
@@ -132,7 +133,7 @@ func (r *Reader) readTile(ctx context.Context, t tile) ([][32]byte, error) {
 func (r *Reader) readBundle(ctx context.Context, t tile) ([][]byte, error) {
 	content, whole, err := r.readFile(ctx, t)
 	if err != nil {
-		return nil, fault(ctx, t, err)
+		return nil, fileError(ctx, t, err)
 	}
 	width := t.width
 	if whole {
@@ -140,7 +141,7 @@ func (r *Reader) readBundle(ctx context.Context, t tile) ([][]byte, error) {
 	}
 	entries, err := splitBundle(content, width)
 	if err != nil {
-		return nil, fault(ctx, t, err)
+		return nil, fileError(ctx, t, err)
 	}
 	return entries[:t.width], nil
 }
@@ -163,7 +164,7 @@ func (r *Reader) hashes(ctx context.Context, level int, n uint64) ([][32]byte, e
 		return nil, err
 	}
 	if root := perfectRoot(hashes); root != want {
-		return nil, fault(ctx, t, fmt.Errorf("%w: the tile above has %x for it, it makes up %x", ErrRoot, want, root))
+		return nil, fileError(ctx, t, fmt.Errorf("%w: the tile above has %x for it, it makes up %x", ErrRoot, want, root))
 	}
 	r.cache[level] = cached{n, hashes}
 	return hashes, nil
@@ -261,7 +262,7 @@ func (r *Reader) checkBundle(ctx context.Context, t tile, entries [][]byte) erro
 	}
 	for i := range got {
 		if got[i] != want[i] {
-			return &Fault{t.path(), t.n<<tileHeight + uint64(i), fmt.Errorf("%w: entry %d has leaf hash %x, the log %x", ErrRoot, t.n<<tileHeight+uint64(i), got[i], want[i])}
+			return &FileError{t.path(), t.n<<tileHeight + uint64(i), fmt.Errorf("%w: entry %d has leaf hash %x, the log %x", ErrRoot, t.n<<tileHeight+uint64(i), got[i], want[i])}
 		}
 	}
 	return nil
@@ -272,7 +273,7 @@ func (r *Reader) checkBundle(ctx context.Context, t tile, entries [][]byte) erro
 const readAhead = 4
 
 // Entries yields the entries from index from up to below to, in order, each
-// checked before it is yielded. After an error, of type *Fault if a file is at
+// checked before it is yielded. After an error, of type *FileError if a file is at
 // fault, it ends.
 func (r *Reader) Entries(ctx context.Context, from, to uint64) iter.Seq2[Leaf, error] {
 	return func(yield func(Leaf, error) bool) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
-	"math/rand/v2"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -90,9 +88,6 @@ func TestReaderOfEverySize(t *testing.T) {
 				t.Fatalf("another history of %d entries: %v", i, err)
 			}
 		}
-		if err := r.CheckTiles(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 	// Earlier sizes stay readable, also when full tiles stand in for deleted ones.
 	if err := os.RemoveAll(filepath.Join(dir, "tile/0/000.p")); err != nil {
@@ -135,105 +130,6 @@ func TestReaderOverHTTP(t *testing.T) {
 	}
 }
 
-// Every byte of every file below tile/ counts: whichever is changed, lost, cut or
-// lengthened is named.
-func TestCheckFindsEveryFile(t *testing.T) {
-	dir, _, c := published(t, 70000)
-	if err := CheckDir(t.Context(), dir, c); err != nil {
-		t.Fatal(err)
-	}
-	names := filesBelow(t, filepath.Join(dir, "tile"))
-	if len(names) != 273*2+3+2 {
-		t.Errorf("%d files", len(names))
-	}
-	random := rand.New(rand.NewPCG(1, 2))
-	for i, path := range names {
-		if i%67 != 0 && !strings.Contains(path, "/1/") && !strings.Contains(path, ".p/") {
-			continue
-		}
-		name := strings.TrimPrefix(path, dir+"/")
-		good, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flipped := slices.Clone(good)
-		flipped[random.IntN(len(good))] ^= 1 << random.IntN(8)
-		for what, bad := range map[string][]byte{"changed": flipped, "cut": good[:len(good)-1], "longer": append(slices.Clone(good), 0), "empty": {}, "lost": nil} {
-			if bad == nil {
-				err = os.Remove(path)
-			} else {
-				err = os.WriteFile(path, bad, 0o644)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			faults := Faults(CheckDir(t.Context(), dir, c))
-			if len(faults) == 0 || !strings.Contains(faults[0].Path, name) || len(faults) > 1 && !strings.Contains(name, "/1/") {
-				t.Errorf("%s %s: %v", name, what, faults)
-			}
-		}
-		if err := os.WriteFile(path, good, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func filesBelow(t testing.TB, dir string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			names = append(names, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
-func TestCheckFindsStrays(t *testing.T) {
-	dir, all, c := published(t, 300)
-	l := open(t, dir)
-	if err := l.AppendAt(300, someEntries(300, 5)); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckDir(t.Context(), dir, c); len(Faults(err)) != 2 || !errors.Is(err, ErrRoot) {
-		t.Errorf("tiles of a larger log: %v", err)
-	}
-	all = someEntries(0, 305)
-	c = Checkpoint{c.Origin, 305, naive(all)}
-	if err := CheckDir(t.Context(), dir, c); err != nil { // 44 wide ones are earlier
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{
-		"tile/0/001.p/44":       joinTile(make([][32]byte, 44)),
-		"tile/entries/001.p/44": make([]byte, 88),
-		"tile/0/000.p/7":        nil,
-		"tile/0/readme":         []byte("x"),
-		"tile/0/002":            make([]byte, maxTileBytes),
-		"tile/7/000":            nil,
-	} {
-		path := filepath.Join(dir, name)
-		good, err := os.ReadFile(path)
-		there := err == nil
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-		if faults := Faults(CheckDir(t.Context(), dir, c)); len(faults) != 1 || faults[0].Path != name {
-			t.Errorf("%s: %v", name, faults)
-		}
-		if there {
-			err = os.WriteFile(path, good, 0o644)
-		} else {
-			err = os.Remove(path)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // An entry that was changed is named, and what comes before it is still read.
 func TestEntriesNamesTheChangedEntry(t *testing.T) {
 	dir, all, c := published(t, 1000)
@@ -249,7 +145,7 @@ func TestEntriesNamesTheChangedEntry(t *testing.T) {
 	}
 	r := newReader(t, DirSource(dir), c)
 	got, err := collect(t.Context(), r, 0, 1000)
-	var f *Fault
+	var f *FileError
 	if len(got) != 256 || !errors.As(err, &f) || f.Index != 400 || f.Path != "tile/entries/001" || !errors.Is(err, ErrRoot) {
 		t.Errorf("%d entries, %v", len(got), err)
 	}
@@ -274,14 +170,44 @@ func TestReaderRefusesAnotherRoot(t *testing.T) {
 			t.Errorf("size %d: %v", bad.Size, err)
 		}
 	}
-	if r := newReader(t, DirSource(t.TempDir()), Checkpoint{"log.example", 0, naive(nil)}); r.CheckTiles(t.Context()) != nil {
-		t.Error("an empty log is at fault")
-	}
-	if err := CheckDir(t.Context(), t.TempDir(), Checkpoint{"log.example", 0, naive(nil)}); err != nil {
-		t.Error(err)
+	empty := newReader(t, DirSource(t.TempDir()), Checkpoint{"log.example", 0, naive(nil)})
+	if got, err := collect(t.Context(), empty, 0, 0); len(got) != 0 || err != nil {
+		t.Errorf("an empty log: %q, %v", got, err)
 	}
 	later := newReader(t, DirSource(dir), c)
 	if err := later.Extends(t.Context(), Checkpoint{c.Origin, 301, c.Root}); !errors.Is(err, ErrRoot) {
 		t.Errorf("a log that shrank: %v", err)
+	}
+}
+
+// A changed hash tile is named when what it vouches for is read.
+func TestReaderNamesTheChangedTile(t *testing.T) {
+	dir, all, c := published(t, 70000)
+	for name, at := range map[string]struct {
+		index uint64
+		edge  bool // read at the start, with the root
+	}{"tile/0/004": {1100, false}, "tile/1/000": {1100, false}, "tile/1/001.p/17": {69999, true}, "tile/2/000.p/1": {0, true}, "tile/0/273.p/112": {69999, true}} {
+		path := filepath.Join(dir, name)
+		if err := flip(path); err != nil {
+			t.Fatal(err)
+		}
+		r, err := NewReader(t.Context(), DirSource(dir), c)
+		if (err != nil) != at.edge {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err == nil {
+			_, err = r.Inclusion(t.Context(), at.index)
+		}
+		var f *FileError
+		if !errors.As(err, &f) || !errors.Is(err, ErrRoot) || !strings.Contains(f.Path, name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := flip(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReader(t, DirSource(dir), c)
+	if got, err := collect(t.Context(), r, 65000, 70000); err != nil || !equalEntries(got, all[65000:]) {
+		t.Errorf("%d entries, %v", len(got), err)
 	}
 }
