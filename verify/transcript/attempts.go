@@ -67,6 +67,9 @@ func (j *judge) sortAttempts() {
 		default:
 			j.deviatef(a.field("Round"), "0, 1 or 2", "%d", uint8(a.Round))
 		}
+		if i > 0 {
+			j.chronological(at{&j.b.Attempts[i-1], i - 1}, a)
+		}
 		expect(j, a.field("Ordinal"), before[a.Worker], a.Ordinal)
 		before[a.Worker]++
 		if domain, ok := j.domainOf(a.Worker); ok {
@@ -88,6 +91,28 @@ func (j *judge) sortAttempts() {
 	}
 	if len(j.b.Attempts) > 0 {
 		j.proven("%d openings match what their authors had committed to before anybody else's was known", j.openings())
+	}
+}
+
+// chronological holds attempts to the order of their assignment: builders, seats,
+// rechecks, the panel.
+func (j *judge) chronological(before, a at) {
+	stage := func(a at) int {
+		if a.Round == build.RoundFirst && a.Seat > 0 {
+			return 1
+		}
+		return 2 * int(a.Round)
+	}
+	if stage(before) > stage(a) {
+		j.deviate(a.field("Round"), "no earlier than "+before.Round.String()+": attempts are in the order of their assignment", a.Round.String())
+	}
+	j.after(a.field("AssignedAt"), a.AssignedAt, "the attempt before", before.AssignedAt)
+}
+
+// together holds attempts that one command assigned to one time.
+func (j *judge) together(list []at) {
+	for _, a := range list {
+		expect(j, a.field("AssignedAt"), list[0].AssignedAt, a.AssignedAt)
 	}
 }
 

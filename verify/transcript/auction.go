@@ -19,6 +19,20 @@ type award struct {
 	reference escrow.Credits
 }
 
+// dispatched says whether the build's turn in the queue had come; ok is false where
+// nothing follows from it.
+func (j *judge) dispatched() (want, ok bool) {
+	_, auctioneer := j.proofs[build.PurposeAuctioneer]
+	_, builder := j.proofs[build.PurposeBuilder]
+	switch {
+	case j.b.Contest != nil, j.t.Pool.Lane == build.LaneBatch, j.b.Posted:
+		return false, true
+	case auctioneer, builder, len(j.awards) > 0:
+		return true, true
+	}
+	return false, false
+}
+
 // allocation holds the way in which the builder was found to the pool's lane.
 func (j *judge) allocation() {
 	b := j.b
@@ -46,6 +60,9 @@ func (j *judge) allocation() {
 		expect(j, "Build.Slot", 0, b.Slot)
 	case len(j.attempts.builders) > 0 && b.Slot == 0:
 		j.deviate("Build.Slot", "a slot that a ticket won", "0")
+	}
+	if b.Slot > 0 {
+		j.notChecked("that a ticket of the requester's won slot %d: the draws of tickets say so", b.Slot)
 	}
 	if w := j.attempts.winner; w != nil {
 		if domain, ok := j.eligible[w.Worker]; !ok || domain != w.Domain {
@@ -144,6 +161,9 @@ func (j *judge) auctioneer() {
 	b := j.b
 	seed, made := j.seed(build.PurposeAuctioneer)
 	n := len(j.t.Coordinators)
+	if !made {
+		expect(j, "Build.AuctioneerRound", 0, b.AuctioneerRound)
+	}
 	if !made || b.Auctioneer == ([32]byte{}) || n == 0 {
 		if b.Auctioneer != ([32]byte{}) {
 			j.deviate("Build.Auctioneer", "none: it was not drawn", show(b.Auctioneer))

@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"fmt"
+	"slices"
 
 	"gavel/raftfsm/build"
 )
@@ -37,8 +38,14 @@ func (j *judge) clock() {
 	}
 	for _, a := range j.attempts.rechecks {
 		j.after(a.field("AssignedAt"), a.AssignedAt, "all first commitments", committed)
-		expect(j, a.field("AssignedAt"), j.attempts.rechecks[0].AssignedAt, a.AssignedAt)
 	}
+	j.together(j.attempts.rechecks)
+	j.together(j.attempts.seats[:min(len(j.attempts.seats), int(min(b.Terms.Validators, build.MaxSeats)))])
+	first := 0
+	for first < len(j.attempts.panel) && int64(j.attempts.panel[first].Seat) == int64(first)+1 {
+		first++
+	}
+	j.together(j.attempts.panel[:first])
 	var again int64
 	for _, a := range j.attempts.rechecks {
 		again = max(again, a.CommittedAt)
@@ -136,25 +143,33 @@ func (j *judge) attemptTimes(a at) {
 	}
 }
 
-// uploadTimes holds an uploader's lease to when it can have been asked.
+// uploadTimes holds an uploader's lease to when it was asked: the first at the
+// verdict, each other when the one before had its time.
 func (j *judge) uploadTimes(a at) {
-	p, s := &j.t.Params, &a.Opening.Summary
-	const most = 4 << 30
-	asked := a.BoundUntil - p.UploadMillis - megabytes(min(s.ManifestBytes, most)+min(s.OutputBytes, most))*p.MillisPerMB
-	j.after(a.field("BoundUntil"), asked, "the verdict, counted back by the upload's bound,", j.verdictAt())
-	j.after(a.field("LeaseUntil"), a.LeaseUntil, "the uploader's lease began", asked+p.LeaseMillis)
-	if asked > j.b.SettledAt {
-		j.deviatef(a.field("BoundUntil"), fmt.Sprintf("counted back by the upload's bound, at most %d", j.b.SettledAt), "%d", asked)
+	asked, b := j.askedAt(a), j.b
+	j.after(a.field("LeaseUntil"), a.LeaseUntil, "the uploader's lease began", asked+j.t.Params.LeaseMillis)
+	if asked > b.SettledAt {
+		j.deviatef(a.field("BoundUntil"), fmt.Sprintf("counted back by the upload's bound, at most %d", b.SettledAt), "%d", asked)
+	}
+	holders := j.holders()
+	at := slices.IndexFunc(holders, func(h at) bool { return h.index == a.index })
+	switch {
+	case at == 0 && j.ending.delivers:
+		expect(j, a.field("BoundUntil"), b.VerdictAt-asked+a.BoundUntil, a.BoundUntil)
+	case at > 0:
+		before := holders[at-1]
+		j.after(a.field("BoundUntil"), asked, "counted back, the time of whoever was asked before was up", min(before.LeaseUntil, before.BoundUntil))
+	}
+	if at == len(holders)-1 && !j.ending.delivers {
+		j.after("Build.VerdictAt", b.VerdictAt, "the last upload's time was up", min(a.LeaseUntil, a.BoundUntil))
 	}
 }
 
-// verdictAt is when the result was decided, as far as the record says: where nobody
-// delivered it the verdict's own time is that of the failure.
-func (j *judge) verdictAt() int64 {
-	if j.ending.delivers {
-		return j.b.VerdictAt
-	}
-	return 0
+// askedAt is when an attempt's author was asked to upload, by its bound.
+func (j *judge) askedAt(a at) int64 {
+	p, s := &j.t.Params, &a.Opening.Summary
+	const most = 4 << 30
+	return a.BoundUntil - p.UploadMillis - megabytes(min(s.ManifestBytes, most)+min(s.OutputBytes, most))*p.MillisPerMB
 }
 
 // megabytes rounds up.

@@ -34,8 +34,8 @@ func (j *judge) draws() {
 		switch p.Purpose {
 		case build.PurposeAuctioneer:
 			round = number | uint64(b.AuctioneerRound)
-			if b.Auctioneer == ([32]byte{}) && p.Round>>32 == number>>32 && p.Round < round {
-				round = p.Round // of one that let its deadline pass; its successor was not drawn any more
+			if b.Auctioneer == ([32]byte{}) {
+				round-- // of one that let its deadline pass; its successor was not drawn any more
 			}
 		case build.PurposeAward, build.PurposeBuilder:
 			round = number

@@ -86,6 +86,13 @@ func (j *judge) unbuilt() {
 	if b.Verdict == build.NoBids && (len(b.Attempts) > build.MaxAttempts-build.MaxWorkers || len(b.Transfers) > build.MaxTransfers-2*build.MaxWorkers) {
 		j.ending.among = append(j.ending.among, build.NoBids) // it was given up after too many auctions
 	}
+	_, auctioneer := j.proofs[build.PurposeAuctioneer]
+	if b.Verdict == build.Cancelled && !auctioneer && b.VerdictAt >= b.Terms.DeadlineMillis {
+		j.deviatef("Build.VerdictAt", fmt.Sprintf("before the deadline %d, at which the build expires in the queue", b.Terms.DeadlineMillis), "%d", b.VerdictAt)
+	}
+	if (b.Verdict == build.NoBids || b.Verdict == build.Failed && !j.drawLane()) && b.Auctioneer == ([32]byte{}) {
+		j.deviate("Build.Auctioneer", "one that closed or cleared the auction", "none")
+	}
 	if b.Verdict == build.Expired && b.VerdictAt < b.Terms.DeadlineMillis {
 		j.deviatef("Build.VerdictAt", fmt.Sprintf("the deadline %d or later", b.Terms.DeadlineMillis), "%d", b.VerdictAt)
 	}
@@ -140,6 +147,9 @@ func (j *judge) settled() {
 	expect(j, "Build.Deadline", 0, b.Deadline)
 	expect(j, "Build.ActDeadline", 0, b.ActDeadline)
 	expect(j, "Build.Used", 0, len(b.Used))
+	if want, ok := j.dispatched(); ok {
+		expect(j, "Build.Dispatched", want, b.Dispatched)
+	}
 	expect(j, "Build.Panelled", e.panelled, b.Panelled)
 	expect(j, "Build.PanelSeats", e.panelSeats, b.PanelSeats)
 	if b.SettledOrder == 0 {
@@ -182,7 +192,9 @@ func (j *judge) holders() []at {
 			out = append(out, a)
 		}
 	}
-	add(*j.attempts.winner)
+	if w := j.attempts.winner; w != nil {
+		add(*w)
+	}
 	for _, list := range [][]at{j.attempts.seats, j.attempts.panel} {
 		list = slices.Clone(list)
 		slices.SortStableFunc(list, func(a, b at) int { return int(a.Seat) - int(b.Seat) })
