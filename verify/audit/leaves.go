@@ -109,11 +109,11 @@ func (r *leafReader) next(ctx context.Context, after uint64) (*segment, error) {
 // the rest is compared without it.
 const maxAhead = 3
 
-// reach is the last of the epochs that so many leaves can be of, and whether all up
-// to it have theirs.
+// reach is the last of the epochs that so many leaves can be of, where a few may be
+// missing, and whether all up to it have theirs.
 func reach(seen map[uint64]bool, after uint64) (last uint64, complete bool) {
 	complete = true
-	for n := after + uint64(len(seen)); n > after; n-- {
+	for n := after + uint64(len(seen)) + maxAhead; n > after; n-- {
 		if seen[n] && last == 0 {
 			last = n
 		}
