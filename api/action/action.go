@@ -148,6 +148,18 @@ func CommandDigest(action []byte) (cas.Digest, error) {
 	return d, nil
 }
 
+// ReadCommand reads the arguments and the environment of an encoded command alone.
+func ReadCommand(command []byte) (argv []string, env []attest.EnvVar, err error) {
+	var c repb.Command
+	if err := proto.Unmarshal(command, &c); err != nil {
+		return nil, nil, fmt.Errorf("%w: not a REAPI Command: %w", ErrMalformed, err)
+	}
+	for _, v := range c.EnvironmentVariables {
+		env = append(env, attest.EnvVar{Name: v.Name, Value: v.Value})
+	}
+	return c.Arguments, env, nil
+}
+
 // Decode reads an action and its command. Errors wrap ErrMalformed.
 func Decode(action, command []byte) (*Action, error) {
 	a := &Action{Digest: digestOf(action), Command: digestOf(command), command: command}
@@ -176,9 +188,9 @@ func (a *Action) decode(action, command []byte) error {
 	if a.InputRoot, err = cas.FromProto(m.InputRootDigest); err != nil {
 		return fmt.Errorf("input root: %w", err)
 	}
-	a.Argv, a.WorkDir = c.Arguments, c.WorkingDirectory
-	for _, v := range c.EnvironmentVariables {
-		a.Env = append(a.Env, attest.EnvVar{Name: v.Name, Value: v.Value})
+	a.WorkDir = c.WorkingDirectory
+	if a.Argv, a.Env, err = ReadCommand(command); err != nil {
+		return err
 	}
 	if a.Outputs = c.OutputPaths; len(a.Outputs) == 0 {
 		//lint:ignore SA1019 clients of REAPI 2.0 have two lists, each sorted

@@ -104,13 +104,13 @@ func (p *demoPlace) download(ctx context.Context, f *farm, id [32]byte, b *demoB
 		}
 		b.served[o.Path] = digest
 	}
-	b.attested(filepath.Join(to, b.output))
+	b.attested(ctx, filepath.Join(to, b.output))
 	return nil
 }
 
 // attested checks, as anyone could without the farm, the attestations of all
 // whose result is the delivered one.
-func (b *demoBuild) attested(file string) {
+func (b *demoBuild) attested(ctx context.Context, file string) {
 	for _, path := range b.report.Attestations {
 		name := strings.TrimSuffix(filepath.Base(path), ".sigstore.json")
 		agreed := func(a *gavelv1.Attempt) bool {
@@ -119,7 +119,7 @@ func (b *demoBuild) attested(file string) {
 		if !slices.ContainsFunc(b.view.Attempts, agreed) {
 			continue
 		}
-		if _, err := verifyFiles(path, file, filepath.Join(filepath.Dir(path), name+".pub")); err != nil {
+		if _, err := verifyFiles(ctx, path, file, filepath.Join(filepath.Dir(path), name+".pub"), &further{}); err != nil {
 			b.doubts = append(b.doubts, fmt.Sprintf("the attestation of %s does not verify: %v", name, err))
 			continue
 		}

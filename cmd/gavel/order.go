@@ -94,6 +94,18 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 			return nil, usage("--cpus %q: %v", f.cpus, err)
 		}
 	}
+	if f.source != "" {
+		if _, _, err := attest.ParseSource(f.source); err != nil {
+			return nil, usage("--source: %v", err)
+		}
+		a.Source = f.source
+	}
+	if f.withhold {
+		if f.cache {
+			return nil, usage("--withhold and --cache exclude each other: a withheld command has a salt of its own each time, and no earlier build is like it")
+		}
+		o.withhold()
+	}
 	bounds := sandbox.Limits{MemoryBytes: a.Limits.MemoryBytes, CPUMillis: a.Limits.CPUMillis}
 	if err := bounds.Validate(); err != nil {
 		return nil, usage("%v", err)
@@ -215,12 +227,20 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 	if err != nil {
 		return id, err
 	}
+	wanted, err := o.checkout(ctx)
+	if err != nil {
+		return id, err
+	}
 	var totals tree.Totals
-	progress := term.upload(o.dir)
-	o.action.InputRoot, totals, err = tree.Upload(ctx, store, o.dir, tree.Options{Progress: progress.show})
+	progress, options := term.upload(o.dir), o.sourceOptions()
+	options.Progress = progress.show
+	o.action.InputRoot, totals, err = tree.Upload(ctx, store, o.dir, options)
 	progress.end(err == nil)
 	if err != nil {
 		return id, err
+	}
+	if o.action.Source != "" && o.action.InputRoot != wanted {
+		return id, refused(fmt.Errorf("%s: %w", o.dir, tree.ErrChanged))
 	}
 	if err := o.uploadAction(ctx, store); err != nil {
 		return id, err

@@ -39,6 +39,8 @@ type submitFlags struct {
 	timeout      time.Duration
 	memory       string
 	cpus         string
+	source       string
+	withhold     bool
 
 	given func(flag string) bool
 }
@@ -81,6 +83,12 @@ environment as ever; each varied build earns one more validator's fee.
 With --expect PATH=sha256:HEX, a digest that somebody else published for an output, the
 report says whether the farm's result has it, and so do transcript and evidence. It
 decides nothing: a build with another result is verified and paid all the same.
+
+With --source the attestations name the commit, and gavel verify --source CLONE makes
+the input root of it again. DIR must be the top of a clean checkout, to the last byte,
+ignored files too; .git is left out. With --withhold the attestations hold a salted
+commitment in place of command and environment; who builds sees them all the same, and
+withheld.json, beside the attestations, opens it (gavel verify --open).
 
 Auctioned builds run on strangers' machines: put no secrets into them.
 
@@ -126,6 +134,8 @@ succeeded, but an output is not what --expect says.`,
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
 	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
 	flags.StringArrayVar(&f.expect, "expect", nil, "`PATH=sha256:HEX`: what somebody published for an output; repeat it for more")
+	flags.StringVar(&f.source, "source", "", "the commit that DIR is a clean checkout of, as `git+URL@COMMIT`, with its whole id")
+	flags.BoolVar(&f.withhold, "withhold", false, "have attestations hold a commitment in place of command and environment")
 	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
 	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")
@@ -150,6 +160,7 @@ func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, com
 	}
 	text := hex.EncodeToString(id[:])
 	term.say("build %s", text)
+	order.keepWithheld(farm, term, id)
 	if f.detach {
 		return printDetached(ctx, farm, term, f.json, id)
 	}

@@ -16,6 +16,7 @@ import (
 func verifyCommand() *cobra.Command {
 	var key string
 	var asJSON bool
+	f := &further{}
 	c := &cobra.Command{
 		Use:   "verify BUNDLE FILE --key KEY",
 		Short: "check an attestation against a file and a key, offline",
@@ -27,11 +28,11 @@ It asks no farm and no network, and says what that proves and what it does not.
 
 Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 		Args: wants("BUNDLE", "FILE"),
-		RunE: action(func(_ context.Context, c *cobra.Command, args []string) error {
+		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
 			if key == "" {
 				return usage("whose attestation? Give --key KEY, a public key in PEM")
 			}
-			report, err := verifyFiles(args[0], args[1], key)
+			report, err := verifyFiles(ctx, args[0], args[1], key, f)
 			if err != nil {
 				return err
 			}
@@ -43,13 +44,15 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 		}),
 	}
 	c.Flags().StringVar(&key, "key", "", "the public `KEY` in PEM, as in NAME.pub")
+	c.Flags().StringVar(&f.open, "open", "", "the requester's `FILE` withheld.json: proves which command was withheld")
+	c.Flags().StringVar(&f.source, "source", "", "a local `CLONE`: proves that the input root is the tree of the commit named, made again from its objects")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
 // verifyFiles checks a bundle; what cannot be read is bad usage, what does not
 // hold is a failure.
-func verifyFiles(bundle, file, key string) (*attest.Report, error) {
+func verifyFiles(ctx context.Context, bundle, file, key string, f *further) (*attest.Report, error) {
 	raw, err := readSmall(bundle, attest.MaxBundleBytes)
 	if err != nil {
 		return nil, refused(fmt.Errorf("reading the bundle: %w", err))
@@ -62,20 +65,23 @@ func verifyFiles(bundle, file, key string) (*attest.Report, error) {
 	if err != nil {
 		return nil, refused(fmt.Errorf("%s: %w", key, err))
 	}
-	f, err := os.Open(file)
+	artifact, err := os.Open(file)
 	if err != nil {
 		return nil, refused(fmt.Errorf("reading the file: %w", err))
 	}
-	digest, err := attest.DigestOf(f)
-	if err := errors.Join(err, f.Close()); err != nil {
+	digest, err := attest.DigestOf(artifact)
+	if err := errors.Join(err, artifact.Close()); err != nil {
 		return nil, refused(fmt.Errorf("reading the file: %w", err))
 	}
 	report, err := attest.VerifyBundle(raw, digest, public)
 	if err != nil {
-		return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: %w", err)}
+		return nil, notVerified(err)
 	}
 	if report.Failed() {
 		return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: the summary is genuine, and it says that verification FAILED\n%s", report)}
+	}
+	if err := f.check(ctx, report, raw, public); err != nil {
+		return nil, err
 	}
 	return report, nil
 }

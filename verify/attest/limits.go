@@ -9,6 +9,9 @@ const (
 	// MaxLeafBytes bounds a log entry about a statement: digest, signature and key
 	// in base64 are below 1 KiB.
 	MaxLeafBytes = 4 << 10
+	// MaxWithheldBytes bounds a file that opens a withheld command: a command is at
+	// most a few hundred KiB.
+	MaxWithheldBytes = 4 << 20
 	// maxProofHashes bounds an inclusion proof: a tree of 2⁶⁴ leaves is as deep.
 	maxProofHashes = 64
 	// maxCheckpointBytes bounds a checkpoint: a note of a few hundred bytes and 100

@@ -16,10 +16,6 @@ var ErrWithheld = errors.New("this does not open the withheld command")
 // WithheldType marks the file that opens a withheld command.
 const WithheldType = "gavel.withheld/v1"
 
-// maxWithheldBytes bounds a file that opens a withheld command: a command is at
-// most a few hundred KiB.
-const maxWithheldBytes = 4 << 20
-
 // Withheld is what a requester keeps where command and environment are withheld:
 // it opens the commitment that a provenance carries in their place.
 type Withheld struct {
@@ -47,8 +43,8 @@ func (w *Withheld) File() ([]byte, error) {
 
 // ReadWithheld reads back what File wrote. Errors wrap ErrWithheld.
 func ReadWithheld(raw []byte) (*Withheld, error) {
-	if len(raw) > maxWithheldBytes {
-		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrWithheld, len(raw), maxWithheldBytes)
+	if len(raw) > MaxWithheldBytes {
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrWithheld, len(raw), MaxWithheldBytes)
 	}
 	var f withheldFile
 	decoder := json.NewDecoder(bytes.NewReader(raw))
