@@ -44,10 +44,10 @@ type Client struct {
 	conn    *failover
 	farm    gavelv1.FarmClient
 	signer  Signer
-	account [32]byte
 	trusted map[[32]byte][]byte // nil: those of info
 
 	mu      sync.Mutex // guards what follows
+	account [32]byte   // zero until it is known
 	cluster [32]byte
 	info    *gavelv1.InfoResponse
 	asked   time.Time // when info came
@@ -74,7 +74,6 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		return nil, errors.Join(err, conn.close())
 	}
 	if c.signer != nil {
-		c.account = accountIn(c.info, c.signer)
 		conn.authenticate(NewCredentials(c.cluster, AudienceFarm, c.signer))
 	}
 	return c, nil
@@ -83,18 +82,35 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 // Close ends all connections; calls under way fail.
 func (c *Client) Close() error { return c.conn.close() }
 
-// accountIn is the account that the farm says the signer's key speaks for; one
-// that speaks for none may open its own, whose id is the key's. A farm that lies
-// gains nothing: commands are taken from an account's own key only.
-func accountIn(info *gavelv1.InfoResponse, signer Signer) [32]byte {
-	if len(info.Account) == 32 {
-		return [32]byte(info.Account)
+// Account is the id of the signer's account: the hash of its first key. Which
+// account a key speaks for that took another's place only the farm knows, so it is
+// asked once; a farm that lies gains nothing, because commands are taken from an
+// account's own key only.
+func (c *Client) Account(ctx context.Context) ([32]byte, error) {
+	c.mu.Lock()
+	known := c.account
+	c.mu.Unlock()
+	if known != [32]byte{} {
+		return known, nil
 	}
-	return build.AccountID(signer.PublicPKIX())
+	if c.signer == nil {
+		return known, errors.New("nobody's account: no key was given")
+	}
+	self, err := c.farm.Self(ctx, &gavelv1.SelfRequest{})
+	switch {
+	case err != nil:
+		return known, fmt.Errorf("asking whose key this is: %w", err)
+	case len(self.Account) != 32:
+		return known, fmt.Errorf("asking whose key this is: an account id of %d bytes", len(self.Account))
+	}
+	known = [32]byte(self.Account)
+	if self.Known {
+		c.mu.Lock()
+		c.account = known
+		c.mu.Unlock()
+	}
+	return known, nil
 }
-
-// Account is the id of the signer's account: the hash of its first key.
-func (c *Client) Account() [32]byte { return c.account }
 
 // Cluster is the id of the cluster, its genesis' digest.
 func (c *Client) Cluster() [32]byte {
@@ -113,12 +129,7 @@ func (c *Client) CASConn() grpc.ClientConnInterface { return c.conn }
 
 // Info asks afresh and refuses another cluster than the one dialled.
 func (c *Client) Info(ctx context.Context) (*gavelv1.InfoResponse, error) {
-	ask := &gavelv1.InfoRequest{}
-	if c.signer != nil {
-		key := build.AccountID(c.signer.PublicPKIX())
-		ask.Key = key[:]
-	}
-	info, err := c.farm.Info(ctx, ask)
+	info, err := c.farm.Info(ctx, &gavelv1.InfoRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("asking the farm for its particulars: %w", err)
 	}
@@ -198,9 +209,12 @@ func (c *Client) DoAs(ctx context.Context, request [16]byte, kind build.Type, pa
 
 // send signs a command that is valid until a farm time, sends it and checks the receipt.
 func (c *Client) send(ctx context.Context, request [16]byte, kind build.Type, payload wire.Record, info *gavelv1.InfoResponse, until int64) (*gavelv1.Receipt, error) {
-	command := build.Command{Version: build.Version, Type: kind, Request: request, Sender: c.account, ValidUntilMillis: until, Payload: wire.Encode(payload)}
+	account, err := c.Account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	command := build.Command{Version: build.Version, Type: kind, Request: request, Sender: account, ValidUntilMillis: until, Payload: wire.Encode(payload)}
 	cluster := c.Cluster()
-	var err error
 	if command.Signature, err = c.signer.Sign(command.SigningBytes(cluster)); err != nil {
 		return nil, fmt.Errorf("signing a %s command: %w", kind, err)
 	}

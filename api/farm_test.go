@@ -67,6 +67,12 @@ type done struct {
 	forge   bool
 }
 
+// Self knows nobody, and takes every key for a first one.
+func (f *fakeFarm) Self(ctx context.Context, _ *gavelv1.SelfRequest) (*gavelv1.SelfResponse, error) {
+	id, err := Authenticate(ctx, cluster, AudienceFarm, time.Now())
+	return &gavelv1.SelfResponse{Account: id[:], Known: true}, err
+}
+
 func (f *fakeFarm) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoResponse, error) {
 	f.mu.Lock()
 	info := &gavelv1.InfoResponse{Cluster: cluster[:], FarmMillis: cmp.Or(f.millis, 1000)}

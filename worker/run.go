@@ -138,6 +138,18 @@ func dial(ctx context.Context, c Config, signer *keys.Signer, log *slog.Logger) 
 	}
 }
 
+// ownAccount asks whose account the worker's key speaks for, however long it takes
+// until somebody knows.
+func ownAccount(ctx context.Context, farm *api.Client, log *slog.Logger) (build.ID, error) {
+	for {
+		id, err := farm.Account(ctx)
+		if err == nil || !errors.Is(err, api.ErrNoCluster) || ctx.Err() != nil {
+			return id, err
+		}
+		log.Warn("no coordinator answers, tries again", "why", err)
+	}
+}
+
 // assemble puts the parts together.
 func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Signer, runner sandbox.Runner, images *imageFetcher, rs records, from blobs, farm *api.Client) (*worker, error) {
 	info, err := farm.Info(ctx)
@@ -162,10 +174,14 @@ func assemble(ctx context.Context, c Config, log *slog.Logger, signer *keys.Sign
 	if err != nil {
 		return nil, err
 	}
+	self, err := ownAccount(ctx, farm, log)
+	if err != nil {
+		return nil, err
+	}
 	cluster := build.ID(info.Cluster)
 	w.connect(cluster, rs, from, farmClient{farm}, lodge, &attester{
 		farm: cluster, simulated: info.Simulated, signer: signer, log: log,
-		self: &build.Worker{ID: farm.Account(), Name: c.Name, Operator: c.Operator, Class: w.class},
+		self: &build.Worker{ID: self, Name: c.Name, Operator: c.Operator, Class: w.class},
 	})
 	return w, nil
 }

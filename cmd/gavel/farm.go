@@ -35,6 +35,7 @@ func (d farmDir) attestations(build string) string {
 const (
 	keyAdmin        = "admin"
 	keyCluster      = "cluster"
+	keyClusterNext  = "cluster-next" // takes its place once gavel keys rotate has; it may be lacking
 	keyRequester    = "requester"
 	keyRequesterLog = "requester-log" // X25519, opens the logs
 )

@@ -19,15 +19,20 @@ func keysCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
 		Short: "make and show keys",
-		Long: `Makes and shows the keys of requesters, workers and coordinators. A key names its
-account: the account's id is the SHA-256 of the public key.
+		Long: `Makes, shows and changes the keys of requesters, workers and coordinators. A key names
+its account: the account's id is the SHA-256 of its first public key.
 
   gavel keys new alice                  writes alice (0600) and alice.pub
-  gavel keys show alice                 its account, fingerprint and public half`,
+  gavel keys show alice                 its account, fingerprint and public half
+  gavel keys revoke worker-3            by the admin: out of use from now on
+  gavel keys rotate alice alice-2 --key alice    another key in its place
+  gavel keys history                    what was revoked and replaced, when and why`,
 		Args: cobra.NoArgs,
-		RunE: action(func(_ context.Context, c *cobra.Command, _ []string) error { return usage("say new or show") }),
+		RunE: action(func(_ context.Context, c *cobra.Command, _ []string) error {
+			return usage("say new, show, revoke, rotate or history")
+		}),
 	}
-	c.AddCommand(keysNewCommand(), keysShowCommand())
+	c.AddCommand(keysNewCommand(), keysShowCommand(), keysRevokeCommand(), keysRotateCommand(), keysHistoryCommand())
 	return c
 }
 

@@ -19,7 +19,11 @@ func (f *farm) remind(ctx context.Context, term *terminal, pool *gavelv1.Pool) {
 	if err != nil {
 		return // the build is taken all the same
 	}
-	if text := views[0].reminder(f.Account()); text != "" {
+	me, err := f.Account(ctx)
+	if err != nil {
+		return
+	}
+	if text := views[0].reminder(me); text != "" {
 		term.say("%s", text)
 	}
 }

@@ -150,10 +150,14 @@ func writeConfigs(dir farmDir, s *upSettings) error {
 	for i := 1; i <= s.Coordinators; i++ {
 		peers = append(peers, coordinator.Peer{Name: coordinatorName(i), Address: address(s.Host, s.GRPCPorts[i-1]), RaftAddress: address(s.Host, s.RaftPorts[i-1])})
 	}
+	next := d.key(keyClusterNext)
+	if _, err := os.Stat(next); err != nil {
+		next = ""
+	}
 	for i, p := range peers {
 		c := coordinator.Config{
 			Name: p.Name, Dir: d.node(p.Name), Genesis: d.genesis(), Key: d.key(p.Name), SealKey: d.key(sealName(p.Name)),
-			ClusterKey: d.key(keyCluster), LogListen: address(s.Host, s.LogPorts[i]),
+			ClusterKey: d.key(keyCluster), NextClusterKey: next, LogListen: address(s.Host, s.LogPorts[i]),
 			Store: d.store(), Peers: peers, LogFile: filepath.Join(d.node(p.Name), "log"),
 		}
 		if err := writeConfig(d, p.Name, c); err != nil {

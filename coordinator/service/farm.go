@@ -18,7 +18,7 @@ import (
 func shortID(id build.ID) string { return hex.EncodeToString(id[:6]) }
 
 // Info says what a client must know before it can sign anything.
-func (s *Server) Info(_ context.Context, in *gavelv1.InfoRequest) (*gavelv1.InfoResponse, error) {
+func (s *Server) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoResponse, error) {
 	leader := s.Consensus.Status().Leader.Name
 	info := &gavelv1.InfoResponse{Cluster: raw(s.cluster), Node: s.Name, Leader: leader, LogUrl: s.LogURL}
 	s.FSM.Read(func(st *raftfsm.State) {
@@ -28,11 +28,6 @@ func (s *Server) Info(_ context.Context, in *gavelv1.InfoRequest) (*gavelv1.Info
 		info.AuctioneerFee, info.ValidatorFee, info.UploadFee = int64(g.Params.AuctioneerFee), int64(g.Params.ValidatorFee), int64(g.Params.UploadFee)
 		info.ClusterPublicKey = slices.Clone(st.ClusterKey())
 		info.ChallengeBond = int64(g.Params.ChallengeBond)
-		if len(in.Key) == 32 {
-			if account, current, known := st.KeyOwner(build.ID(in.Key)); known && current {
-				info.Account = raw(account)
-			}
-		}
 		if st.Ready() {
 			key := st.Keys().Group.Key
 			info.GroupKey, info.Ready = key[:], leader != ""

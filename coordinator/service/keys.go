@@ -37,6 +37,36 @@ func accountOf(fsm *raftfsm.FSM, key build.ID) (account build.ID, err error) {
 	return account, err
 }
 
+// Self tells whose account a key speaks for. A key that this node does not know may
+// have taken another's place a moment ago: it is looked for again once all that was
+// decided before is applied here.
+func (s *Server) Self(ctx context.Context, _ *gavelv1.SelfRequest) (*gavelv1.SelfResponse, error) {
+	account, err := s.Caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.hasAccount(account) {
+		return &gavelv1.SelfResponse{Account: raw(account), Known: true}, nil
+	}
+	leave, err := s.enter(s.pending, account)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if _, _, err := s.propose(ctx, nil); err != nil {
+		return nil, err
+	}
+	if account, err = s.Caller(ctx); err != nil {
+		return nil, err
+	}
+	return &gavelv1.SelfResponse{Account: raw(account), Known: s.hasAccount(account)}, nil
+}
+
+func (s *Server) hasAccount(id build.ID) (known bool) {
+	s.FSM.Read(func(st *raftfsm.State) { _, known = st.Account(id) })
+	return known
+}
+
 // Keys tells what became of keys. It is public: revoked keys are everybody's concern.
 func (s *Server) Keys(ctx context.Context, in *gavelv1.KeysRequest) (*gavelv1.KeysResponse, error) {
 	if _, err := s.Caller(ctx); err != nil {

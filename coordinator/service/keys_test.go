@@ -16,9 +16,16 @@ import (
 	"gavel/verify/attest"
 )
 
+// account is a party's, as the farm says.
+func (p *party) account(f *farm) build.ID {
+	id, err := p.Account(f.t.Context())
+	check(f.t, err)
+	return id
+}
+
 // rotation has an account's key replaced by another, by the old one's word.
-func rotation(p *party, fresh signer) *build.Rotate {
-	m := &build.Rotate{Account: p.Account(), OldKey: p.id(), NewKey: fresh.PublicPKIX(), Reason: "a new machine"}
+func rotation(f *farm, p *party, fresh signer) *build.Rotate {
+	m := &build.Rotate{Account: p.account(f), OldKey: p.id(), NewKey: fresh.PublicPKIX(), Reason: "a new machine"}
 	m.Possession, _ = fresh.Sign(build.RotationBytes(p.Cluster(), m.Account, m.OldKey, fresh.id()))
 	return m
 }
@@ -26,16 +33,16 @@ func rotation(p *party, fresh signer) *build.Rotate {
 // Whoever replaces its key goes on as who it was, and the old key opens nothing.
 func TestRotatedKeySpeaksForItsAccount(t *testing.T) {
 	f, ctx := newFarm(t), t.Context()
-	first := f.requester.Account()
+	first := f.requester.account(f)
 	id := f.submit(newProject(t, "x"), "house")
-	_, err := f.requester.Do(ctx, build.TypeRotate, rotation(f.requester, keyOf("second")))
+	_, err := f.requester.Do(ctx, build.TypeRotate, rotation(f, f.requester, keyOf("second")))
 	check(t, err)
 	if _, err := f.requester.Farm().GetBuild(ctx, &gavelv1.GetBuildRequest{Build: id[:]}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("the old key still reads: %v", err)
 	}
 	again := f.dial("second")
-	if again.Account() != first {
-		t.Fatalf("the new key speaks for %x, want %x", again.Account(), first)
+	if again.account(f) != first {
+		t.Fatalf("the new key speaks for %x, want %x", again.account(f), first)
 	}
 	if _, err := again.Do(ctx, build.TypeCancel, &build.Cancel{Build: id}); err != nil {
 		t.Errorf("cancelling the build of the old key: %v", err)
@@ -76,7 +83,7 @@ func TestRevokedKey(t *testing.T) {
 	f, ctx := newFarm(t), t.Context()
 	admin := f.dial("admin")
 	w := f.workers[0]
-	if _, err := admin.Do(ctx, build.TypeRevoke, &build.Revoke{Account: w.Account(), Key: w.id(), Reason: "stolen"}); err != nil {
+	if _, err := admin.Do(ctx, build.TypeRevoke, &build.Revoke{Account: w.account(f), Key: w.id(), Reason: "stolen"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Do(ctx, build.TypeUpdate, &build.Update{Platforms: []string{"host"}}); err == nil || status.Code(unwrapAll(err)) != codes.Unauthenticated {
@@ -110,7 +117,7 @@ func TestAttestationsUnderOldKeys(t *testing.T) {
 	p := newProject(t, "x")
 	id := f.settle(p, "the binary")
 	for _, w := range f.workers {
-		_, err := w.Do(ctx, build.TypeRotate, rotation(w, keyOf("second "+string(w.PublicPKIX()))))
+		_, err := w.Do(ctx, build.TypeRotate, rotation(f, w, keyOf("second "+string(w.PublicPKIX()))))
 		check(t, err)
 	}
 	out, err := f.requester.Farm().Attestations(ctx, &gavelv1.GetBuildRequest{Build: id[:]})
@@ -207,7 +214,7 @@ func TestChallengeNeedsInputs(t *testing.T) {
 	p := newProject(t, "never uploaded")
 	terms = p.terms(f, "house")
 	claim := build.Claim{
-		Cluster: f.requester.Cluster(), Build: build.ID{1}, Requester: f.requester.Account(), Pool: "house", ActionDigest: terms.ActionDigest,
+		Cluster: f.requester.Cluster(), Build: build.ID{1}, Requester: f.requester.account(f), Pool: "house", ActionDigest: terms.ActionDigest,
 		ActionBytes: terms.ActionBytes, Platform: "host", TimeoutMillis: 1000, Validators: 1, Verdict: build.Agreed, Delivers: true,
 	}
 	m := f.certified(&claim)

@@ -95,15 +95,21 @@ func (s *Server) precheck(m *build.Command) build.Outcome {
 	return build.Outcome{}
 }
 
-// propose gets a command decided, over elections if need be: repeating it under
+// propose gets a command decided, or a barrier where there is none, over elections if need be: repeating it under
 // its request id is harmless. Errors are statuses; Aborted says that the caller
 // should repeat it.
 func (s *Server) propose(ctx context.Context, m *build.Command) (build.Outcome, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	for {
-		outcomes, index, err := s.Consensus.Propose(ctx, []build.Command{*m})
+		var commands []build.Command // none: all that was decided before is applied here
+		if m != nil {
+			commands = []build.Command{*m}
+		}
+		outcomes, index, err := s.Consensus.Propose(ctx, commands)
 		switch {
+		case err == nil && m == nil:
+			return build.Outcome{}, index, nil
 		case err == nil:
 			return outcomes[0], index, nil
 		case errors.Is(err, consensus.ErrRefused):

@@ -72,7 +72,7 @@ func (x VouchRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VouchRequest_Kind.Descriptor instead.
 func (VouchRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69, 0}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{71, 0}
 }
 
 type LoggedBuildsRequest struct {
@@ -409,7 +409,6 @@ func (x *LogFilePart) GetData() []byte {
 
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // SHA-256 of the PKIX DER of the asker's key; empty: it does not ask for its account
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,13 +443,6 @@ func (*InfoRequest) Descriptor() ([]byte, []int) {
 	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *InfoRequest) GetKey() []byte {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
 type InfoResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Cluster          []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`                          // 32 bytes, the genesis digest
@@ -469,7 +461,6 @@ type InfoResponse struct {
 	UploadFee        int64                  `protobuf:"varint,14,opt,name=upload_fee,json=uploadFee,proto3" json:"upload_fee,omitempty"`
 	LogUrl           string                 `protobuf:"bytes,16,opt,name=log_url,json=logUrl,proto3" json:"log_url,omitempty"`                                 // where the node that answers serves the transparency log; empty where it does not
 	ClusterPublicKey []byte                 `protobuf:"bytes,15,opt,name=cluster_public_key,json=clusterPublicKey,proto3" json:"cluster_public_key,omitempty"` // PKIX DER, as it is now
-	Account          []byte                 `protobuf:"bytes,30,opt,name=account,proto3" json:"account,omitempty"`                                             // whose key the request names; empty: nobody's, or not any more
 	ChallengeBond    int64                  `protobuf:"varint,31,opt,name=challenge_bond,json=challengeBond,proto3" json:"challenge_bond,omitempty"`           // micro-credits
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -613,13 +604,6 @@ func (x *InfoResponse) GetLogUrl() string {
 func (x *InfoResponse) GetClusterPublicKey() []byte {
 	if x != nil {
 		return x.ClusterPublicKey
-	}
-	return nil
-}
-
-func (x *InfoResponse) GetAccount() []byte {
-	if x != nil {
-		return x.Account
 	}
 	return nil
 }
@@ -2544,6 +2528,94 @@ func (x *Account) GetOperator() string {
 	return ""
 }
 
+type SelfRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelfRequest) Reset() {
+	*x = SelfRequest{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelfRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelfRequest) ProtoMessage() {}
+
+func (x *SelfRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelfRequest.ProtoReflect.Descriptor instead.
+func (*SelfRequest) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+}
+
+type SelfResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       []byte                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"` // of a key without one the id that it would have
+	Known         bool                   `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`    // there is such an account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelfResponse) Reset() {
+	*x = SelfResponse{}
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelfResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelfResponse) ProtoMessage() {}
+
+func (x *SelfResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelfResponse.ProtoReflect.Descriptor instead.
+func (*SelfResponse) Descriptor() ([]byte, []int) {
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SelfResponse) GetAccount() []byte {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *SelfResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
 type KeysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of an account, or "cluster"; empty: all whose key was ever changed
@@ -2553,7 +2625,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2637,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[29]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2650,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{29}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KeysRequest) GetName() string {
@@ -2597,7 +2669,7 @@ type KeysResponse struct {
 
 func (x *KeysResponse) Reset() {
 	*x = KeysResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2681,7 @@ func (x *KeysResponse) String() string {
 func (*KeysResponse) ProtoMessage() {}
 
 func (x *KeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[30]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2694,7 @@ func (x *KeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysResponse.ProtoReflect.Descriptor instead.
 func (*KeysResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{30}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KeysResponse) GetKeys() []*KeyHistory {
@@ -2646,7 +2718,7 @@ type KeyHistory struct {
 
 func (x *KeyHistory) Reset() {
 	*x = KeyHistory{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2730,7 @@ func (x *KeyHistory) String() string {
 func (*KeyHistory) ProtoMessage() {}
 
 func (x *KeyHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[31]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2743,7 @@ func (x *KeyHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHistory.ProtoReflect.Descriptor instead.
 func (*KeyHistory) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{31}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KeyHistory) GetAccount() []byte {
@@ -2732,7 +2804,7 @@ type KeyEvent struct {
 
 func (x *KeyEvent) Reset() {
 	*x = KeyEvent{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2816,7 @@ func (x *KeyEvent) String() string {
 func (*KeyEvent) ProtoMessage() {}
 
 func (x *KeyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[32]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2829,7 @@ func (x *KeyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyEvent.ProtoReflect.Descriptor instead.
 func (*KeyEvent) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{32}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KeyEvent) GetOldKey() []byte {
@@ -2824,7 +2896,7 @@ type ClusterRequest struct {
 
 func (x *ClusterRequest) Reset() {
 	*x = ClusterRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2908,7 @@ func (x *ClusterRequest) String() string {
 func (*ClusterRequest) ProtoMessage() {}
 
 func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[33]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2921,7 @@ func (x *ClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterRequest.ProtoReflect.Descriptor instead.
 func (*ClusterRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{33}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
 }
 
 type ClusterResponse struct {
@@ -2863,7 +2935,7 @@ type ClusterResponse struct {
 
 func (x *ClusterResponse) Reset() {
 	*x = ClusterResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2947,7 @@ func (x *ClusterResponse) String() string {
 func (*ClusterResponse) ProtoMessage() {}
 
 func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[34]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2960,7 @@ func (x *ClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterResponse.ProtoReflect.Descriptor instead.
 func (*ClusterResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{34}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ClusterResponse) GetLeader() string {
@@ -2920,7 +2992,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3004,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[35]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3017,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{35}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
 }
 
 type NodeStatus struct {
@@ -2965,7 +3037,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3049,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[36]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3062,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{36}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -3064,7 +3136,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3076,7 +3148,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[37]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3089,7 +3161,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{37}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
 }
 
 type WorkersResponse struct {
@@ -3101,7 +3173,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3185,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[38]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3198,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{38}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -3154,7 +3226,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3238,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[39]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3251,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{39}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Worker) GetId() []byte {
@@ -3260,7 +3332,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3344,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[40]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3357,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{40}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
 }
 
 // Assignments is all that is asked of a worker now; what is missing from it is
@@ -3308,7 +3380,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3392,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[41]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3405,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{41}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Assignments) GetFarmMillis() int64 {
@@ -3423,7 +3495,7 @@ type AskDuty struct {
 
 func (x *AskDuty) Reset() {
 	*x = AskDuty{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3507,7 @@ func (x *AskDuty) String() string {
 func (*AskDuty) ProtoMessage() {}
 
 func (x *AskDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[42]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3520,7 @@ func (x *AskDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskDuty.ProtoReflect.Descriptor instead.
 func (*AskDuty) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{42}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AskDuty) GetPool() string {
@@ -3528,7 +3600,7 @@ type Auction struct {
 
 func (x *Auction) Reset() {
 	*x = Auction{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3540,7 +3612,7 @@ func (x *Auction) String() string {
 func (*Auction) ProtoMessage() {}
 
 func (x *Auction) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[43]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3553,7 +3625,7 @@ func (x *Auction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auction.ProtoReflect.Descriptor instead.
 func (*Auction) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{43}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Auction) GetAuction() []byte {
@@ -3657,7 +3729,7 @@ type ValueStep struct {
 
 func (x *ValueStep) Reset() {
 	*x = ValueStep{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3741,7 @@ func (x *ValueStep) String() string {
 func (*ValueStep) ProtoMessage() {}
 
 func (x *ValueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[44]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3754,7 @@ func (x *ValueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueStep.ProtoReflect.Descriptor instead.
 func (*ValueStep) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{44}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ValueStep) GetFromMillis() int64 {
@@ -3720,7 +3792,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3804,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[45]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3817,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{45}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Lease) GetLease() []byte {
@@ -3853,7 +3925,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +3937,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[46]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +3950,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{46}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Upload) GetBuild() []byte {
@@ -3928,7 +4000,7 @@ type AppendLogRequest struct {
 
 func (x *AppendLogRequest) Reset() {
 	*x = AppendLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4012,7 @@ func (x *AppendLogRequest) String() string {
 func (*AppendLogRequest) ProtoMessage() {}
 
 func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[47]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4025,7 @@ func (x *AppendLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{47}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AppendLogRequest) GetBuild() []byte {
@@ -3993,7 +4065,7 @@ type AppendLogResponse struct {
 
 func (x *AppendLogResponse) Reset() {
 	*x = AppendLogResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4005,7 +4077,7 @@ func (x *AppendLogResponse) String() string {
 func (*AppendLogResponse) ProtoMessage() {}
 
 func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[48]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4018,7 +4090,7 @@ func (x *AppendLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{48}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AppendLogResponse) GetChunks() uint64 {
@@ -4038,7 +4110,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4050,7 +4122,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[49]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4063,7 +4135,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{49}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReadLogRequest) GetBuild() []byte {
@@ -4091,7 +4163,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4103,7 +4175,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[50]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4116,7 +4188,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{50}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LogChunk) GetOffset() uint64 {
@@ -4150,7 +4222,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4234,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[51]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4247,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{51}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeliverRequest) GetBuild() []byte {
@@ -4201,7 +4273,7 @@ type DeliverResponse struct {
 
 func (x *DeliverResponse) Reset() {
 	*x = DeliverResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4213,7 +4285,7 @@ func (x *DeliverResponse) String() string {
 func (*DeliverResponse) ProtoMessage() {}
 
 func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[52]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4226,7 +4298,7 @@ func (x *DeliverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverResponse.ProtoReflect.Descriptor instead.
 func (*DeliverResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{52}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DeliverResponse) GetStored() bool {
@@ -4254,7 +4326,7 @@ type AttestationsResponse struct {
 
 func (x *AttestationsResponse) Reset() {
 	*x = AttestationsResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4338,7 @@ func (x *AttestationsResponse) String() string {
 func (*AttestationsResponse) ProtoMessage() {}
 
 func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[53]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4351,7 @@ func (x *AttestationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestationsResponse.ProtoReflect.Descriptor instead.
 func (*AttestationsResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{53}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AttestationsResponse) GetAttestations() []*Attestation {
@@ -4351,7 +4423,7 @@ type Attestation struct {
 
 func (x *Attestation) Reset() {
 	*x = Attestation{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4363,7 +4435,7 @@ func (x *Attestation) String() string {
 func (*Attestation) ProtoMessage() {}
 
 func (x *Attestation) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[54]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4376,7 +4448,7 @@ func (x *Attestation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attestation.ProtoReflect.Descriptor instead.
 func (*Attestation) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{54}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Attestation) GetName() string {
@@ -4433,7 +4505,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4445,7 +4517,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[55]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4458,7 +4530,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{55}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Image) GetNames() []string {
@@ -4541,7 +4613,7 @@ type ImageLayer struct {
 
 func (x *ImageLayer) Reset() {
 	*x = ImageLayer{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4553,7 +4625,7 @@ func (x *ImageLayer) String() string {
 func (*ImageLayer) ProtoMessage() {}
 
 func (x *ImageLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[56]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4566,7 +4638,7 @@ func (x *ImageLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageLayer.ProtoReflect.Descriptor instead.
 func (*ImageLayer) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{56}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ImageLayer) GetDigest() []byte {
@@ -4596,7 +4668,7 @@ type PutImageRequest struct {
 
 func (x *PutImageRequest) Reset() {
 	*x = PutImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4608,7 +4680,7 @@ func (x *PutImageRequest) String() string {
 func (*PutImageRequest) ProtoMessage() {}
 
 func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[57]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4621,7 +4693,7 @@ func (x *PutImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutImageRequest.ProtoReflect.Descriptor instead.
 func (*PutImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{57}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PutImageRequest) GetName() string {
@@ -4668,7 +4740,7 @@ type ImagesRequest struct {
 
 func (x *ImagesRequest) Reset() {
 	*x = ImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4680,7 +4752,7 @@ func (x *ImagesRequest) String() string {
 func (*ImagesRequest) ProtoMessage() {}
 
 func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[58]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4693,7 +4765,7 @@ func (x *ImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesRequest.ProtoReflect.Descriptor instead.
 func (*ImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{58}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ImagesRequest) GetImage() string {
@@ -4712,7 +4784,7 @@ type ImagesResponse struct {
 
 func (x *ImagesResponse) Reset() {
 	*x = ImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4724,7 +4796,7 @@ func (x *ImagesResponse) String() string {
 func (*ImagesResponse) ProtoMessage() {}
 
 func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[59]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4737,7 +4809,7 @@ func (x *ImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesResponse.ProtoReflect.Descriptor instead.
 func (*ImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{59}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ImagesResponse) GetImages() []*Image {
@@ -4756,7 +4828,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4768,7 +4840,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[60]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4781,7 +4853,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{60}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RemoveImageRequest) GetName() string {
@@ -4800,7 +4872,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4812,7 +4884,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[61]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4825,7 +4897,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{61}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RemoveImageResponse) GetDigest() string {
@@ -4844,7 +4916,7 @@ type CollectImagesRequest struct {
 
 func (x *CollectImagesRequest) Reset() {
 	*x = CollectImagesRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +4928,7 @@ func (x *CollectImagesRequest) String() string {
 func (*CollectImagesRequest) ProtoMessage() {}
 
 func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[62]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +4941,7 @@ func (x *CollectImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesRequest.ProtoReflect.Descriptor instead.
 func (*CollectImagesRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{62}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CollectImagesRequest) GetDryRun() bool {
@@ -4890,7 +4962,7 @@ type CollectImagesResponse struct {
 
 func (x *CollectImagesResponse) Reset() {
 	*x = CollectImagesResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +4974,7 @@ func (x *CollectImagesResponse) String() string {
 func (*CollectImagesResponse) ProtoMessage() {}
 
 func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[63]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +4987,7 @@ func (x *CollectImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectImagesResponse.ProtoReflect.Descriptor instead.
 func (*CollectImagesResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{63}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CollectImagesResponse) GetImages() []*Image {
@@ -4948,7 +5020,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5032,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[64]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5045,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{64}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ProposeRequest) GetCommands() [][]byte {
@@ -4993,7 +5065,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5005,7 +5077,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[65]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5018,7 +5090,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{65}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ProposeResponse) GetOutcomes() []*Outcome {
@@ -5047,7 +5119,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5059,7 +5131,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[66]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5072,7 +5144,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{66}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Outcome) GetCode() uint32 {
@@ -5116,7 +5188,7 @@ type PartialRequest struct {
 
 func (x *PartialRequest) Reset() {
 	*x = PartialRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5128,7 +5200,7 @@ func (x *PartialRequest) String() string {
 func (*PartialRequest) ProtoMessage() {}
 
 func (x *PartialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[67]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5141,7 +5213,7 @@ func (x *PartialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialRequest.ProtoReflect.Descriptor instead.
 func (*PartialRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{67}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PartialRequest) GetPurpose() string {
@@ -5187,7 +5259,7 @@ type PartialResponse struct {
 
 func (x *PartialResponse) Reset() {
 	*x = PartialResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5199,7 +5271,7 @@ func (x *PartialResponse) String() string {
 func (*PartialResponse) ProtoMessage() {}
 
 func (x *PartialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[68]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5212,7 +5284,7 @@ func (x *PartialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialResponse.ProtoReflect.Descriptor instead.
 func (*PartialResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{68}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{70}
 }
 
 type VouchRequest struct {
@@ -5226,7 +5298,7 @@ type VouchRequest struct {
 
 func (x *VouchRequest) Reset() {
 	*x = VouchRequest{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5238,7 +5310,7 @@ func (x *VouchRequest) String() string {
 func (*VouchRequest) ProtoMessage() {}
 
 func (x *VouchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[69]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5251,7 +5323,7 @@ func (x *VouchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchRequest.ProtoReflect.Descriptor instead.
 func (*VouchRequest) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{69}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *VouchRequest) GetKind() VouchRequest_Kind {
@@ -5286,7 +5358,7 @@ type VouchResponse struct {
 
 func (x *VouchResponse) Reset() {
 	*x = VouchResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5298,7 +5370,7 @@ func (x *VouchResponse) String() string {
 func (*VouchResponse) ProtoMessage() {}
 
 func (x *VouchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[70]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5311,7 +5383,7 @@ func (x *VouchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VouchResponse.ProtoReflect.Descriptor instead.
 func (*VouchResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{70}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *VouchResponse) GetCoordinator() []byte {
@@ -5344,7 +5416,7 @@ type ArchivedResponse struct {
 
 func (x *ArchivedResponse) Reset() {
 	*x = ArchivedResponse{}
-	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5356,7 +5428,7 @@ func (x *ArchivedResponse) String() string {
 func (*ArchivedResponse) ProtoMessage() {}
 
 func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gavel_v1_gavel_proto_msgTypes[71]
+	mi := &file_gavel_v1_gavel_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5369,7 +5441,7 @@ func (x *ArchivedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchivedResponse.ProtoReflect.Descriptor instead.
 func (*ArchivedResponse) Descriptor() ([]byte, []int) {
-	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{71}
+	return file_gavel_v1_gavel_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ArchivedResponse) GetRecord() []byte {
@@ -5402,9 +5474,8 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x12ReadLogFileRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"!\n" +
 	"\vLogFilePart\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x1f\n" +
-	"\vInfoRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\"\xd0\x04\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\r\n" +
+	"\vInfoRequest\"\xb6\x04\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x1f\n" +
 	"\vfarm_millis\x18\x02 \x01(\x03R\n" +
@@ -5424,8 +5495,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\n" +
 	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12\x17\n" +
 	"\alog_url\x18\x10 \x01(\tR\x06logUrl\x12,\n" +
-	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12\x18\n" +
-	"\aaccount\x18\x1e \x01(\fR\aaccount\x12%\n" +
+	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12%\n" +
 	"\x0echallenge_bond\x18\x1f \x01(\x03R\rchallengeBond\"\xfa\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -5615,7 +5685,11 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tavailable\x18\x04 \x01(\x03R\tavailable\x12\x12\n" +
 	"\x04held\x18\x05 \x01(\x03R\x04held\x12\x14\n" +
 	"\x05stake\x18\x06 \x01(\x03R\x05stake\x12\x1a\n" +
-	"\boperator\x18\a \x01(\tR\boperator\"!\n" +
+	"\boperator\x18\a \x01(\tR\boperator\"\r\n" +
+	"\vSelfRequest\">\n" +
+	"\fSelfResponse\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\fR\aaccount\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"!\n" +
 	"\vKeysRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"8\n" +
 	"\fKeysResponse\x12(\n" +
@@ -5844,7 +5918,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"*\n" +
 	"\x10ArchivedResponse\x12\x16\n" +
-	"\x06record\x18\x01 \x01(\fR\x06record2\xb9\t\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record2\xf0\t\n" +
 	"\x04Farm\x125\n" +
 	"\x04Info\x12\x15.gavel.v1.InfoRequest\x1a\x16.gavel.v1.InfoResponse\x120\n" +
 	"\x04Send\x12\x15.gavel.v1.SendRequest\x1a\x11.gavel.v1.Receipt\x126\n" +
@@ -5861,6 +5935,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\tAppendLog\x12\x1a.gavel.v1.AppendLogRequest\x1a\x1b.gavel.v1.AppendLogResponse(\x01\x129\n" +
 	"\aReadLog\x12\x18.gavel.v1.ReadLogRequest\x1a\x12.gavel.v1.LogChunk0\x01\x12>\n" +
 	"\aDeliver\x12\x18.gavel.v1.DeliverRequest\x1a\x19.gavel.v1.DeliverResponse\x125\n" +
+	"\x04Self\x12\x15.gavel.v1.SelfRequest\x1a\x16.gavel.v1.SelfResponse\x125\n" +
 	"\x04Keys\x12\x15.gavel.v1.KeysRequest\x1a\x16.gavel.v1.KeysResponse\x12I\n" +
 	"\fAttestations\x12\x19.gavel.v1.GetBuildRequest\x1a\x1e.gavel.v1.AttestationsResponse\x126\n" +
 	"\bPutImage\x12\x19.gavel.v1.PutImageRequest\x1a\x0f.gavel.v1.Image\x12;\n" +
@@ -5890,7 +5965,7 @@ func file_gavel_v1_gavel_proto_rawDescGZIP() []byte {
 }
 
 var file_gavel_v1_gavel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_gavel_v1_gavel_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_gavel_v1_gavel_proto_goTypes = []any{
 	(VouchRequest_Kind)(0),        // 0: gavel.v1.VouchRequest.Kind
 	(*LoggedBuildsRequest)(nil),   // 1: gavel.v1.LoggedBuildsRequest
@@ -5922,50 +5997,52 @@ var file_gavel_v1_gavel_proto_goTypes = []any{
 	(*AccountsRequest)(nil),       // 27: gavel.v1.AccountsRequest
 	(*AccountsResponse)(nil),      // 28: gavel.v1.AccountsResponse
 	(*Account)(nil),               // 29: gavel.v1.Account
-	(*KeysRequest)(nil),           // 30: gavel.v1.KeysRequest
-	(*KeysResponse)(nil),          // 31: gavel.v1.KeysResponse
-	(*KeyHistory)(nil),            // 32: gavel.v1.KeyHistory
-	(*KeyEvent)(nil),              // 33: gavel.v1.KeyEvent
-	(*ClusterRequest)(nil),        // 34: gavel.v1.ClusterRequest
-	(*ClusterResponse)(nil),       // 35: gavel.v1.ClusterResponse
-	(*StatusRequest)(nil),         // 36: gavel.v1.StatusRequest
-	(*NodeStatus)(nil),            // 37: gavel.v1.NodeStatus
-	(*WorkersRequest)(nil),        // 38: gavel.v1.WorkersRequest
-	(*WorkersResponse)(nil),       // 39: gavel.v1.WorkersResponse
-	(*Worker)(nil),                // 40: gavel.v1.Worker
-	(*WorkRequest)(nil),           // 41: gavel.v1.WorkRequest
-	(*Assignments)(nil),           // 42: gavel.v1.Assignments
-	(*AskDuty)(nil),               // 43: gavel.v1.AskDuty
-	(*Auction)(nil),               // 44: gavel.v1.Auction
-	(*ValueStep)(nil),             // 45: gavel.v1.ValueStep
-	(*Lease)(nil),                 // 46: gavel.v1.Lease
-	(*Upload)(nil),                // 47: gavel.v1.Upload
-	(*AppendLogRequest)(nil),      // 48: gavel.v1.AppendLogRequest
-	(*AppendLogResponse)(nil),     // 49: gavel.v1.AppendLogResponse
-	(*ReadLogRequest)(nil),        // 50: gavel.v1.ReadLogRequest
-	(*LogChunk)(nil),              // 51: gavel.v1.LogChunk
-	(*DeliverRequest)(nil),        // 52: gavel.v1.DeliverRequest
-	(*DeliverResponse)(nil),       // 53: gavel.v1.DeliverResponse
-	(*AttestationsResponse)(nil),  // 54: gavel.v1.AttestationsResponse
-	(*Attestation)(nil),           // 55: gavel.v1.Attestation
-	(*Image)(nil),                 // 56: gavel.v1.Image
-	(*ImageLayer)(nil),            // 57: gavel.v1.ImageLayer
-	(*PutImageRequest)(nil),       // 58: gavel.v1.PutImageRequest
-	(*ImagesRequest)(nil),         // 59: gavel.v1.ImagesRequest
-	(*ImagesResponse)(nil),        // 60: gavel.v1.ImagesResponse
-	(*RemoveImageRequest)(nil),    // 61: gavel.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 62: gavel.v1.RemoveImageResponse
-	(*CollectImagesRequest)(nil),  // 63: gavel.v1.CollectImagesRequest
-	(*CollectImagesResponse)(nil), // 64: gavel.v1.CollectImagesResponse
-	(*ProposeRequest)(nil),        // 65: gavel.v1.ProposeRequest
-	(*ProposeResponse)(nil),       // 66: gavel.v1.ProposeResponse
-	(*Outcome)(nil),               // 67: gavel.v1.Outcome
-	(*PartialRequest)(nil),        // 68: gavel.v1.PartialRequest
-	(*PartialResponse)(nil),       // 69: gavel.v1.PartialResponse
-	(*VouchRequest)(nil),          // 70: gavel.v1.VouchRequest
-	(*VouchResponse)(nil),         // 71: gavel.v1.VouchResponse
-	(*ArchivedResponse)(nil),      // 72: gavel.v1.ArchivedResponse
-	nil,                           // 73: gavel.v1.PoolView.NamesEntry
+	(*SelfRequest)(nil),           // 30: gavel.v1.SelfRequest
+	(*SelfResponse)(nil),          // 31: gavel.v1.SelfResponse
+	(*KeysRequest)(nil),           // 32: gavel.v1.KeysRequest
+	(*KeysResponse)(nil),          // 33: gavel.v1.KeysResponse
+	(*KeyHistory)(nil),            // 34: gavel.v1.KeyHistory
+	(*KeyEvent)(nil),              // 35: gavel.v1.KeyEvent
+	(*ClusterRequest)(nil),        // 36: gavel.v1.ClusterRequest
+	(*ClusterResponse)(nil),       // 37: gavel.v1.ClusterResponse
+	(*StatusRequest)(nil),         // 38: gavel.v1.StatusRequest
+	(*NodeStatus)(nil),            // 39: gavel.v1.NodeStatus
+	(*WorkersRequest)(nil),        // 40: gavel.v1.WorkersRequest
+	(*WorkersResponse)(nil),       // 41: gavel.v1.WorkersResponse
+	(*Worker)(nil),                // 42: gavel.v1.Worker
+	(*WorkRequest)(nil),           // 43: gavel.v1.WorkRequest
+	(*Assignments)(nil),           // 44: gavel.v1.Assignments
+	(*AskDuty)(nil),               // 45: gavel.v1.AskDuty
+	(*Auction)(nil),               // 46: gavel.v1.Auction
+	(*ValueStep)(nil),             // 47: gavel.v1.ValueStep
+	(*Lease)(nil),                 // 48: gavel.v1.Lease
+	(*Upload)(nil),                // 49: gavel.v1.Upload
+	(*AppendLogRequest)(nil),      // 50: gavel.v1.AppendLogRequest
+	(*AppendLogResponse)(nil),     // 51: gavel.v1.AppendLogResponse
+	(*ReadLogRequest)(nil),        // 52: gavel.v1.ReadLogRequest
+	(*LogChunk)(nil),              // 53: gavel.v1.LogChunk
+	(*DeliverRequest)(nil),        // 54: gavel.v1.DeliverRequest
+	(*DeliverResponse)(nil),       // 55: gavel.v1.DeliverResponse
+	(*AttestationsResponse)(nil),  // 56: gavel.v1.AttestationsResponse
+	(*Attestation)(nil),           // 57: gavel.v1.Attestation
+	(*Image)(nil),                 // 58: gavel.v1.Image
+	(*ImageLayer)(nil),            // 59: gavel.v1.ImageLayer
+	(*PutImageRequest)(nil),       // 60: gavel.v1.PutImageRequest
+	(*ImagesRequest)(nil),         // 61: gavel.v1.ImagesRequest
+	(*ImagesResponse)(nil),        // 62: gavel.v1.ImagesResponse
+	(*RemoveImageRequest)(nil),    // 63: gavel.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 64: gavel.v1.RemoveImageResponse
+	(*CollectImagesRequest)(nil),  // 65: gavel.v1.CollectImagesRequest
+	(*CollectImagesResponse)(nil), // 66: gavel.v1.CollectImagesResponse
+	(*ProposeRequest)(nil),        // 67: gavel.v1.ProposeRequest
+	(*ProposeResponse)(nil),       // 68: gavel.v1.ProposeResponse
+	(*Outcome)(nil),               // 69: gavel.v1.Outcome
+	(*PartialRequest)(nil),        // 70: gavel.v1.PartialRequest
+	(*PartialResponse)(nil),       // 71: gavel.v1.PartialResponse
+	(*VouchRequest)(nil),          // 72: gavel.v1.VouchRequest
+	(*VouchResponse)(nil),         // 73: gavel.v1.VouchResponse
+	(*ArchivedResponse)(nil),      // 74: gavel.v1.ArchivedResponse
+	nil,                           // 75: gavel.v1.PoolView.NamesEntry
 }
 var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	3,  // 0: gavel.v1.LoggedBuildsResponse.builds:type_name -> gavel.v1.LoggedBuild
@@ -5973,7 +6050,7 @@ var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	14, // 2: gavel.v1.InfoResponse.coordinators:type_name -> gavel.v1.Coordinator
 	13, // 3: gavel.v1.PoolsResponse.pools:type_name -> gavel.v1.PoolView
 	10, // 4: gavel.v1.PoolView.pool:type_name -> gavel.v1.Pool
-	73, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
+	75, // 5: gavel.v1.PoolView.names:type_name -> gavel.v1.PoolView.NamesEntry
 	23, // 6: gavel.v1.Build.attempts:type_name -> gavel.v1.Attempt
 	24, // 7: gavel.v1.Build.transfers:type_name -> gavel.v1.Transfer
 	22, // 8: gavel.v1.Build.opened:type_name -> gavel.v1.Bid
@@ -5982,21 +6059,21 @@ var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	19, // 11: gavel.v1.Build.contest:type_name -> gavel.v1.Contest
 	18, // 12: gavel.v1.ListBuildsResponse.builds:type_name -> gavel.v1.Build
 	29, // 13: gavel.v1.AccountsResponse.accounts:type_name -> gavel.v1.Account
-	32, // 14: gavel.v1.KeysResponse.keys:type_name -> gavel.v1.KeyHistory
-	33, // 15: gavel.v1.KeyHistory.events:type_name -> gavel.v1.KeyEvent
-	37, // 16: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
-	40, // 17: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
-	44, // 18: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
-	46, // 19: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
-	47, // 20: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
-	43, // 21: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
-	45, // 22: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
-	55, // 23: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
-	57, // 24: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
-	57, // 25: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
-	56, // 26: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
-	56, // 27: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
-	67, // 28: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
+	34, // 14: gavel.v1.KeysResponse.keys:type_name -> gavel.v1.KeyHistory
+	35, // 15: gavel.v1.KeyHistory.events:type_name -> gavel.v1.KeyEvent
+	39, // 16: gavel.v1.ClusterResponse.nodes:type_name -> gavel.v1.NodeStatus
+	42, // 17: gavel.v1.WorkersResponse.workers:type_name -> gavel.v1.Worker
+	46, // 18: gavel.v1.Assignments.auctions:type_name -> gavel.v1.Auction
+	48, // 19: gavel.v1.Assignments.leases:type_name -> gavel.v1.Lease
+	49, // 20: gavel.v1.Assignments.uploads:type_name -> gavel.v1.Upload
+	45, // 21: gavel.v1.Assignments.asks:type_name -> gavel.v1.AskDuty
+	47, // 22: gavel.v1.Auction.value:type_name -> gavel.v1.ValueStep
+	57, // 23: gavel.v1.AttestationsResponse.attestations:type_name -> gavel.v1.Attestation
+	59, // 24: gavel.v1.Image.layers:type_name -> gavel.v1.ImageLayer
+	59, // 25: gavel.v1.PutImageRequest.layers:type_name -> gavel.v1.ImageLayer
+	58, // 26: gavel.v1.ImagesResponse.images:type_name -> gavel.v1.Image
+	58, // 27: gavel.v1.CollectImagesResponse.images:type_name -> gavel.v1.Image
+	69, // 28: gavel.v1.ProposeResponse.outcomes:type_name -> gavel.v1.Outcome
 	0,  // 29: gavel.v1.VouchRequest.kind:type_name -> gavel.v1.VouchRequest.Kind
 	8,  // 30: gavel.v1.Farm.Info:input_type -> gavel.v1.InfoRequest
 	15, // 31: gavel.v1.Farm.Send:input_type -> gavel.v1.SendRequest
@@ -6004,56 +6081,58 @@ var file_gavel_v1_gavel_proto_depIdxs = []int32{
 	17, // 33: gavel.v1.Farm.WatchBuild:input_type -> gavel.v1.GetBuildRequest
 	25, // 34: gavel.v1.Farm.ListBuilds:input_type -> gavel.v1.ListBuildsRequest
 	27, // 35: gavel.v1.Farm.Accounts:input_type -> gavel.v1.AccountsRequest
-	34, // 36: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
-	38, // 37: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
+	36, // 36: gavel.v1.Farm.Cluster:input_type -> gavel.v1.ClusterRequest
+	40, // 37: gavel.v1.Farm.Workers:input_type -> gavel.v1.WorkersRequest
 	11, // 38: gavel.v1.Farm.Pools:input_type -> gavel.v1.PoolsRequest
-	41, // 39: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
-	48, // 40: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
-	50, // 41: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
-	52, // 42: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
-	30, // 43: gavel.v1.Farm.Keys:input_type -> gavel.v1.KeysRequest
-	17, // 44: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
-	58, // 45: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
-	59, // 46: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
-	61, // 47: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
-	63, // 48: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
-	65, // 49: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
-	68, // 50: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
-	70, // 51: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
-	36, // 52: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
-	17, // 53: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
-	4,  // 54: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
-	6,  // 55: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
-	1,  // 56: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
-	9,  // 57: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
-	16, // 58: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
-	18, // 59: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
-	18, // 60: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
-	26, // 61: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
-	28, // 62: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
-	35, // 63: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
-	39, // 64: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
-	12, // 65: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
-	42, // 66: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
-	49, // 67: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
-	51, // 68: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
-	53, // 69: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
-	31, // 70: gavel.v1.Farm.Keys:output_type -> gavel.v1.KeysResponse
-	54, // 71: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
-	56, // 72: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
-	60, // 73: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
-	62, // 74: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
-	64, // 75: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
-	66, // 76: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
-	69, // 77: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
-	71, // 78: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
-	37, // 79: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
-	72, // 80: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
-	5,  // 81: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
-	7,  // 82: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
-	2,  // 83: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
-	57, // [57:84] is the sub-list for method output_type
-	30, // [30:57] is the sub-list for method input_type
+	43, // 39: gavel.v1.Farm.Work:input_type -> gavel.v1.WorkRequest
+	50, // 40: gavel.v1.Farm.AppendLog:input_type -> gavel.v1.AppendLogRequest
+	52, // 41: gavel.v1.Farm.ReadLog:input_type -> gavel.v1.ReadLogRequest
+	54, // 42: gavel.v1.Farm.Deliver:input_type -> gavel.v1.DeliverRequest
+	30, // 43: gavel.v1.Farm.Self:input_type -> gavel.v1.SelfRequest
+	32, // 44: gavel.v1.Farm.Keys:input_type -> gavel.v1.KeysRequest
+	17, // 45: gavel.v1.Farm.Attestations:input_type -> gavel.v1.GetBuildRequest
+	60, // 46: gavel.v1.Farm.PutImage:input_type -> gavel.v1.PutImageRequest
+	61, // 47: gavel.v1.Farm.Images:input_type -> gavel.v1.ImagesRequest
+	63, // 48: gavel.v1.Farm.RemoveImage:input_type -> gavel.v1.RemoveImageRequest
+	65, // 49: gavel.v1.Farm.CollectImages:input_type -> gavel.v1.CollectImagesRequest
+	67, // 50: gavel.v1.Node.Propose:input_type -> gavel.v1.ProposeRequest
+	70, // 51: gavel.v1.Node.Partial:input_type -> gavel.v1.PartialRequest
+	72, // 52: gavel.v1.Node.Vouch:input_type -> gavel.v1.VouchRequest
+	38, // 53: gavel.v1.Node.Status:input_type -> gavel.v1.StatusRequest
+	17, // 54: gavel.v1.Node.Archived:input_type -> gavel.v1.GetBuildRequest
+	4,  // 55: gavel.v1.Node.Cosign:input_type -> gavel.v1.CosignRequest
+	6,  // 56: gavel.v1.Node.ReadLogFile:input_type -> gavel.v1.ReadLogFileRequest
+	1,  // 57: gavel.v1.Node.LoggedBuilds:input_type -> gavel.v1.LoggedBuildsRequest
+	9,  // 58: gavel.v1.Farm.Info:output_type -> gavel.v1.InfoResponse
+	16, // 59: gavel.v1.Farm.Send:output_type -> gavel.v1.Receipt
+	18, // 60: gavel.v1.Farm.GetBuild:output_type -> gavel.v1.Build
+	18, // 61: gavel.v1.Farm.WatchBuild:output_type -> gavel.v1.Build
+	26, // 62: gavel.v1.Farm.ListBuilds:output_type -> gavel.v1.ListBuildsResponse
+	28, // 63: gavel.v1.Farm.Accounts:output_type -> gavel.v1.AccountsResponse
+	37, // 64: gavel.v1.Farm.Cluster:output_type -> gavel.v1.ClusterResponse
+	41, // 65: gavel.v1.Farm.Workers:output_type -> gavel.v1.WorkersResponse
+	12, // 66: gavel.v1.Farm.Pools:output_type -> gavel.v1.PoolsResponse
+	44, // 67: gavel.v1.Farm.Work:output_type -> gavel.v1.Assignments
+	51, // 68: gavel.v1.Farm.AppendLog:output_type -> gavel.v1.AppendLogResponse
+	53, // 69: gavel.v1.Farm.ReadLog:output_type -> gavel.v1.LogChunk
+	55, // 70: gavel.v1.Farm.Deliver:output_type -> gavel.v1.DeliverResponse
+	31, // 71: gavel.v1.Farm.Self:output_type -> gavel.v1.SelfResponse
+	33, // 72: gavel.v1.Farm.Keys:output_type -> gavel.v1.KeysResponse
+	56, // 73: gavel.v1.Farm.Attestations:output_type -> gavel.v1.AttestationsResponse
+	58, // 74: gavel.v1.Farm.PutImage:output_type -> gavel.v1.Image
+	62, // 75: gavel.v1.Farm.Images:output_type -> gavel.v1.ImagesResponse
+	64, // 76: gavel.v1.Farm.RemoveImage:output_type -> gavel.v1.RemoveImageResponse
+	66, // 77: gavel.v1.Farm.CollectImages:output_type -> gavel.v1.CollectImagesResponse
+	68, // 78: gavel.v1.Node.Propose:output_type -> gavel.v1.ProposeResponse
+	71, // 79: gavel.v1.Node.Partial:output_type -> gavel.v1.PartialResponse
+	73, // 80: gavel.v1.Node.Vouch:output_type -> gavel.v1.VouchResponse
+	39, // 81: gavel.v1.Node.Status:output_type -> gavel.v1.NodeStatus
+	74, // 82: gavel.v1.Node.Archived:output_type -> gavel.v1.ArchivedResponse
+	5,  // 83: gavel.v1.Node.Cosign:output_type -> gavel.v1.CosignResponse
+	7,  // 84: gavel.v1.Node.ReadLogFile:output_type -> gavel.v1.LogFilePart
+	2,  // 85: gavel.v1.Node.LoggedBuilds:output_type -> gavel.v1.LoggedBuildsResponse
+	58, // [58:86] is the sub-list for method output_type
+	30, // [30:58] is the sub-list for method input_type
 	30, // [30:30] is the sub-list for extension type_name
 	30, // [30:30] is the sub-list for extension extendee
 	0,  // [0:30] is the sub-list for field type_name
@@ -6070,7 +6149,7 @@ func file_gavel_v1_gavel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gavel_v1_gavel_proto_rawDesc), len(file_gavel_v1_gavel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   73,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

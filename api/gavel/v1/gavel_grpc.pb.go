@@ -37,6 +37,7 @@ const (
 	Farm_AppendLog_FullMethodName     = "/gavel.v1.Farm/AppendLog"
 	Farm_ReadLog_FullMethodName       = "/gavel.v1.Farm/ReadLog"
 	Farm_Deliver_FullMethodName       = "/gavel.v1.Farm/Deliver"
+	Farm_Self_FullMethodName          = "/gavel.v1.Farm/Self"
 	Farm_Keys_FullMethodName          = "/gavel.v1.Farm/Keys"
 	Farm_Attestations_FullMethodName  = "/gavel.v1.Farm/Attestations"
 	Farm_PutImage_FullMethodName      = "/gavel.v1.Farm/PutImage"
@@ -80,6 +81,8 @@ type FarmClient interface {
 	// Deliver says that the outputs of a lease are uploaded; it returns when t
 	// coordinators have checked and signed that they are stored.
 	Deliver(ctx context.Context, in *DeliverRequest, opts ...grpc.CallOption) (*DeliverResponse, error)
+	// Self tells whose account the key speaks for that the call's token is signed with.
+	Self(ctx context.Context, in *SelfRequest, opts ...grpc.CallOption) (*SelfResponse, error)
 	// Keys tells what became of accounts' keys.
 	Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
@@ -262,6 +265,16 @@ func (c *farmClient) Deliver(ctx context.Context, in *DeliverRequest, opts ...gr
 	return out, nil
 }
 
+func (c *farmClient) Self(ctx context.Context, in *SelfRequest, opts ...grpc.CallOption) (*SelfResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SelfResponse)
+	err := c.cc.Invoke(ctx, Farm_Self_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *farmClient) Keys(ctx context.Context, in *KeysRequest, opts ...grpc.CallOption) (*KeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(KeysResponse)
@@ -357,6 +370,8 @@ type FarmServer interface {
 	// Deliver says that the outputs of a lease are uploaded; it returns when t
 	// coordinators have checked and signed that they are stored.
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
+	// Self tells whose account the key speaks for that the call's token is signed with.
+	Self(context.Context, *SelfRequest) (*SelfResponse, error)
 	// Keys tells what became of accounts' keys.
 	Keys(context.Context, *KeysRequest) (*KeysResponse, error)
 	// Attestations returns the signed statements of a build after its verdict.
@@ -417,6 +432,9 @@ func (UnimplementedFarmServer) ReadLog(*ReadLogRequest, grpc.ServerStreamingServ
 }
 func (UnimplementedFarmServer) Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Deliver not implemented")
+}
+func (UnimplementedFarmServer) Self(context.Context, *SelfRequest) (*SelfResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Self not implemented")
 }
 func (UnimplementedFarmServer) Keys(context.Context, *KeysRequest) (*KeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Keys not implemented")
@@ -659,6 +677,24 @@ func _Farm_Deliver_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Farm_Self_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SelfRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FarmServer).Self(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Farm_Self_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FarmServer).Self(ctx, req.(*SelfRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Farm_Keys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(KeysRequest)
 	if err := dec(in); err != nil {
@@ -809,6 +845,10 @@ var Farm_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Deliver",
 			Handler:    _Farm_Deliver_Handler,
+		},
+		{
+			MethodName: "Self",
+			Handler:    _Farm_Self_Handler,
 		},
 		{
 			MethodName: "Keys",
