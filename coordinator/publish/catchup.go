@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
@@ -86,35 +84,27 @@ func (p *Publisher) readMissed(ctx context.Context, at position, from peerLog) (
 	if opened.Size <= at.Leaves || opened.Size-at.Leaves > maxCatchUpLeaves {
 		return nil, fmt.Errorf("its log has %d leaves, this node's %d: want more, and at most %d", opened.Size, at.Leaves, maxCatchUpLeaves)
 	}
-	walk := tlog.NewWalk(from, opened.Size, at.Leaves)
-	var missed [][]byte
-	for {
-		first, entries, err := walk.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i, e := range entries {
-			if first+uint64(i) >= at.Leaves {
-				missed = append(missed, slices.Clone(e))
-			}
-		}
-	}
-	faults, err := walk.Finish(ctx, opened.Root)
+	reader, err := tlog.NewReader(ctx, from, opened.Checkpoint)
 	if err != nil {
 		return nil, err
-	}
-	if len(faults) > 0 {
-		return nil, fmt.Errorf("its log contradicts its checkpoint in %s: %s", faults[0].Path, faults[0].Field)
 	}
 	own, err := p.log.RootAt(at.Leaves)
 	if err != nil {
 		return nil, err
 	}
-	if root, ok := walk.RootAt(at.Leaves); !ok || root != own {
-		return nil, fmt.Errorf("%w: of %d leaves it has another root", ErrInconsistent, at.Leaves)
+	err = reader.Extends(ctx, tlog.Checkpoint{Origin: opened.Origin, Size: at.Leaves, Root: own})
+	if errors.Is(err, tlog.ErrRewritten) {
+		return nil, fmt.Errorf("%w: %w", ErrInconsistent, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var missed [][]byte
+	for leaf, err := range reader.Entries(ctx, at.Leaves, opened.Size) {
+		if err != nil {
+			return nil, err
+		}
+		missed = append(missed, leaf.Entry)
 	}
 	return missed, nil
 }

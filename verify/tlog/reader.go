@@ -24,6 +24,10 @@ func (e *FileError) Unwrap() error { return e.Err }
 // ErrRoot says that hashes or entries do not lead to the checkpoint's root.
 var ErrRoot = errors.New("does not lead to the root of the checkpoint")
 
+// ErrRewritten says that a log no longer starts with what it held before: it has
+// two histories. Keep both checkpoints as evidence.
+var ErrRewritten = errors.New("log was rewritten")
+
 // Leaf is one entry of a log.
 type Leaf struct {
 	Index uint64
@@ -193,18 +197,17 @@ func (r *Reader) RootAt(ctx context.Context, size uint64) ([32]byte, error) {
 
 // Extends checks that the log starts with what an earlier checkpoint described: its
 // entries below earlier.Size are those that were read then, and reading can go on
-// from there. An error of ErrRoot says that the log was rewritten.
+// from there. If it does not, the error is of ErrRewritten.
 func (r *Reader) Extends(ctx context.Context, earlier Checkpoint) error {
 	if earlier.Size > r.at.Size {
-		return fmt.Errorf("log %s: %w: an earlier checkpoint has %d entries, this one only %d", r.at.Origin, ErrRoot, earlier.Size, r.at.Size)
+		return fmt.Errorf("log %s: %w: an earlier checkpoint has %d entries, this one only %d", r.at.Origin, ErrRewritten, earlier.Size, r.at.Size)
 	}
 	root, err := r.RootAt(ctx, earlier.Size)
 	if err != nil {
 		return err
 	}
 	if root != earlier.Root {
-		return fmt.Errorf("log %s: %w: an earlier one of size %d had root %x; its first %d entries now have %x: the log was rewritten, keep both checkpoints as evidence",
-			r.at.Origin, ErrRoot, earlier.Size, earlier.Root, earlier.Size, root)
+		return fmt.Errorf("log %s: %w: its first %d entries had root %x in an earlier checkpoint, and have %x", r.at.Origin, ErrRewritten, earlier.Size, earlier.Root, root)
 	}
 	return nil
 }

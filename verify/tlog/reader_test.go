@@ -84,7 +84,7 @@ func TestReaderOfEverySize(t *testing.T) {
 			if err := r.Extends(t.Context(), Checkpoint{"log.example", uint64(i), naive(all[:i])}); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Extends(t.Context(), Checkpoint{"log.example", uint64(i), naive(all[1 : i+1])}); i > 0 && !errors.Is(err, ErrRoot) {
+			if err := r.Extends(t.Context(), Checkpoint{"log.example", uint64(i), naive(all[1 : i+1])}); i > 0 && !errors.Is(err, ErrRewritten) {
 				t.Fatalf("another history of %d entries: %v", i, err)
 			}
 		}
@@ -175,7 +175,7 @@ func TestReaderRefusesAnotherRoot(t *testing.T) {
 		t.Errorf("an empty log: %q, %v", got, err)
 	}
 	later := newReader(t, DirSource(dir), c)
-	if err := later.Extends(t.Context(), Checkpoint{c.Origin, 301, c.Root}); !errors.Is(err, ErrRoot) {
+	if err := later.Extends(t.Context(), Checkpoint{c.Origin, 301, c.Root}); !errors.Is(err, ErrRewritten) {
 		t.Errorf("a log that shrank: %v", err)
 	}
 }
