@@ -51,10 +51,11 @@ var house = []room{
 		"github.com/klauspost/compress", "github.com/minio/minio-go", "golang.org/x/sys",
 	}, protocol...)},
 	// Verifying a draw means verifying the beacon; the rest is signatures, attestations and log proofs.
+	// Its keys may be encrypted, and a passphrase is asked for on a terminal.
 	{"verify", leaves, []string{
 		"github.com/sigstore", "github.com/in-toto/attestation", "github.com/secure-systems-lab/go-securesystemslib",
 		"github.com/cyberphone/json-canonicalization", "github.com/transparency-dev", "github.com/opencontainers/go-digest",
-		"golang.org/x/mod", "golang.org/x/crypto", "google.golang.org/protobuf",
+		"golang.org/x/mod", "golang.org/x/crypto", "golang.org/x/term", "google.golang.org/protobuf",
 	}},
 	// What the log says follows from what Apply leaves, and an audit runs the state
 	// machine itself: a second one would have to be audited against the first.

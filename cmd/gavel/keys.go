@@ -65,15 +65,23 @@ func shownSigner(path string, pkix []byte) *shownKey {
 
 func keysNewCommand() *cobra.Command {
 	var algorithm string
-	var sealing, asJSON bool
+	var sealing, encrypt, asJSON bool
 	c := &cobra.Command{
 		Use:   "new FILE",
 		Short: "make a key",
 		Long: `Writes a new signing key to FILE, readable by you alone, and its public half to
 FILE.pub. An existing file is never written over. With --seal it makes an X25519 key
-instead, of the kind that logs and lodged openings are encrypted to.`,
+instead, of the kind that logs and lodged openings are encrypted to.
+
+With --passphrase the private half is encrypted at rest, in the form that cosign reads
+and writes. The passphrase is asked for on the terminal, now and whenever the key is
+used, unless GAVEL_PASSWORD, a file that GAVEL_PASSWORD_FILE names, or the open
+descriptor that GAVEL_PASSWORD_FD numbers has it.`,
 		Args: wants("FILE"),
 		RunE: action(func(_ context.Context, c *cobra.Command, args []string) error {
+			if sealing && encrypt {
+				return usage("--seal and --passphrase exclude each other: sealing keys are read by programs that run unattended")
+			}
 			if sealing {
 				k, err := newSealKey(args[0])
 				if err != nil {
@@ -84,7 +92,7 @@ instead, of the kind that logs and lodged openings are encrypted to.`,
 			if a := keys.Algorithm(algorithm); a != keys.Ed25519 && a != keys.ECDSAP256 {
 				return usage("no algorithm %q: there are %s and %s", algorithm, keys.Ed25519, keys.ECDSAP256)
 			}
-			s, err := keys.Create(args[0], keys.Algorithm(algorithm))
+			s, err := newSigningKey(args[0], keys.Algorithm(algorithm), encrypt)
 			if err != nil {
 				return err
 			}
@@ -92,9 +100,22 @@ instead, of the kind that logs and lodged openings are encrypted to.`,
 		}),
 	}
 	c.Flags().StringVar(&algorithm, "algorithm", string(keys.Ed25519), "ed25519 or ecdsa-p256")
+	c.Flags().BoolVar(&encrypt, "passphrase", false, "encrypt the private half under a passphrase")
 	c.Flags().BoolVar(&sealing, "seal", false, "make an X25519 key for sealed messages")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+func newSigningKey(path string, algorithm keys.Algorithm, encrypt bool) (*keys.Signer, error) {
+	if !encrypt {
+		return keys.Create(path, algorithm)
+	}
+	passphrase, err := keys.Passphrase(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(passphrase)
+	return keys.CreateEncrypted(path, algorithm, passphrase)
 }
 
 func newSealKey(path string) (*shownKey, error) {

@@ -60,14 +60,19 @@ func (s *Signer) Sign(msg []byte) ([]byte, error) {
 // mode 0600, the public half at path + ".pub". An existing file is never
 // written over.
 func Create(path string, algorithm Algorithm) (*Signer, error) {
+	return create(path, algorithm, cryptoutils.MarshalPrivateKeyToPEM)
+}
+
+func create(path string, algorithm Algorithm, encode func(crypto.PrivateKey) ([]byte, error)) (*Signer, error) {
 	private, err := generate(algorithm)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := cryptoutils.MarshalPrivateKeyToPEM(private)
+	secret, err := encode(private)
 	if err != nil {
 		return nil, fmt.Errorf("encoding private key: %w", err)
 	}
+	defer clear(secret)
 	public, err := cryptoutils.MarshalPublicKeyToPEM(private.Public())
 	if err != nil {
 		return nil, fmt.Errorf("encoding public key: %w", err)
@@ -121,9 +126,9 @@ func writeNew(path string, content []byte, mode fs.FileMode) (err error) {
 	return nil
 }
 
-// Load opens a signing key: a file as Create writes it, or a KMS key by its URI
-// ("awskms://…"), for which sigstore's registered providers and its plugin
-// programs on the PATH are asked.
+// Load opens a signing key: a file as Create or CreateEncrypted writes it, or a KMS
+// key by its URI ("awskms://…"), for which sigstore's registered providers and its
+// plugin programs on the PATH are asked. For an encrypted file Passphrase is asked.
 func Load(ctx context.Context, ref string) (*Signer, error) {
 	if strings.Contains(ref, "://") {
 		return loadKMS(ctx, ref)
@@ -133,15 +138,7 @@ func Load(ctx context.Context, ref string) (*Signer, error) {
 		return nil, err
 	}
 	defer clear(content)
-	private, err := cryptoutils.UnmarshalPEMToPrivateKey(content, cryptoutils.SkipPassword)
-	if err != nil {
-		return nil, fmt.Errorf("reading key file %s: %w; a PEM block PRIVATE KEY without a password is wanted", ref, err)
-	}
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("reading key file %s: %w (%T)", ref, ErrUnsupported, private)
-	}
-	s, err := newSigner(signer)
+	s, err := parsePrivate(content, func() ([]byte, error) { return Passphrase(ref, false) })
 	if err != nil {
 		return nil, fmt.Errorf("reading key file %s: %w", ref, err)
 	}
