@@ -20,6 +20,7 @@ import (
 	"gavel/sandbox/image"
 	"gavel/sandbox/rootfs"
 	"gavel/verify/attest"
+	"gavel/verify/diff"
 	"gavel/verify/keys"
 	"gavel/worker/engine"
 	"gavel/worker/rebuild"
@@ -165,6 +166,7 @@ type rebuildFlags struct {
 	inputs       string
 	image        string
 	key          string
+	outputs      string
 	allowChanged bool
 	json         bool
 }
@@ -200,10 +202,12 @@ Exit status: 0 equal, 1 it differs, 2 bad usage, or inputs that are not the stat
 		}),
 	}
 	f.localFlags.add(c)
+	c.AddCommand(rebuildDebCommand())
 	flags := c.Flags()
 	flags.StringVar(&f.inputs, "inputs", "", "the `DIR` that gavel download --inputs wrote")
 	flags.StringVar(&f.image, "image", "", "another `SOURCE` of the image, as for gavel image add")
 	flags.StringVar(&f.key, "key", "", "the public `KEY` in PEM that must have signed the statement")
+	flags.StringVar(&f.outputs, "outputs", "", "the farm's outputs, a `DIR` of gavel download -o: a difference is then explained to the member and the byte")
 	flags.BoolVar(&f.allowChanged, "allow-changed", false, "build although inputs have not their digest, and say so")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
 	return c
@@ -254,6 +258,11 @@ func rebuildBundle(ctx context.Context, term *terminal, f *rebuildFlags, bundle 
 	}
 	report := newRebuildReport(plan, built, compared)
 	report.machine(ctx, f.sandbox, recipe)
+	if f.outputs != "" && !report.Equal {
+		if report.Explained, err = diffTrees(ctx, "the farm's", "this machine's", f.outputs, b.output); err != nil {
+			return refused(fmt.Errorf("comparing with the farm's outputs: %w", err))
+		}
+	}
 	if err := report.print(term, b.tail, f.json); err != nil {
 		return err
 	}
@@ -309,6 +318,22 @@ func findInputs(given, bundle string) (string, error) {
 		}
 	}
 	return "", usage("where are the inputs? Give --inputs DIR, which gavel download BUILD --inputs DIR writes")
+}
+
+// diffTrees explains how two directories differ.
+func diffTrees(ctx context.Context, nameA, nameB, a, b string) (*diff.Report, error) {
+	left, err := diff.OpenDir(a)
+	if err != nil {
+		return nil, err
+	}
+	defer left.Close() // read only: there is nothing to lose
+	right, err := diff.OpenDir(b)
+	if err != nil {
+		return nil, err
+	}
+	defer right.Close()
+	f := &diffFlags{}
+	return diff.Trees(ctx, nameA, nameB, left, right, f.options())
 }
 
 // openImage opens the image that a build runs in, nil for the machine's own root.

@@ -12,6 +12,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/sandbox"
 	"gavel/verify/attest"
+	"gavel/verify/diff"
 	"gavel/verify/result"
 	"gavel/worker/engine"
 	"gavel/worker/rebuild"
@@ -37,8 +38,8 @@ type rebuildReport struct {
 	Differences   []differenceEntry `json:"differences"`
 	Notes         []string          `json:"notes"`
 	RunMillis     int64             `json:"run_millis"`
-
-	whole bool
+	// Explained says why the outputs differ, with --outputs.
+	Explained *diff.Report `json:"explained,omitempty"`
 }
 
 // changedReport is a digest as it should be and as it is, "" where there is nothing.
@@ -70,7 +71,7 @@ func newRebuildReport(p *rebuild.Plan, b *rebuild.Built, c *rebuild.Comparison) 
 		Result: changedReport{Want: sha256Text(c.Want[:]), Got: sha256Text(c.Got[:])}, Image: b.Root,
 		InputRoot: changedReport{Want: p.Action.InputRoot.OCI(), Got: b.InputRoot.OCI()}, ChangedInputs: []changedReport{},
 		Status: b.Manifest.Status.String(), ExitCode: b.Manifest.ExitCode, Outputs: []rebuiltOutput{}, Differences: []differenceEntry{},
-		Notes: append([]string{}, b.Notes...), RunMillis: b.RunNanos / 1e6, whole: c.Whole,
+		Notes: append([]string{}, b.Notes...), RunMillis: b.RunNanos / 1e6,
 	}
 	for _, x := range p.Changed {
 		r.ChangedInputs = append(r.ChangedInputs, changedReport{Path: x.Path, Want: x.Want.OCI(), Got: x.Got.OCI()})
@@ -161,6 +162,11 @@ func (r *rebuildReport) print(term *terminal, log *tail, asJSON bool) error {
 	}
 	for _, x := range r.ChangedInputs {
 		term.print("  input %s is %s, the statement wants %s", x.Path, x.Got, x.Want)
+	}
+	if r.Explained != nil {
+		if err := r.Explained.Text(term.out); err != nil {
+			return fmt.Errorf("printing what differs: %w", err)
+		}
 	}
 	for _, n := range r.Notes {
 		term.print("  %s", n)

@@ -113,8 +113,24 @@ succeeded, but an output is not what --expect says.`,
 			return submit(ctx, newTerminal(c), f, args[0], args[1:])
 		}),
 	}
+	f.addMarket(c)
 	flags := c.Flags()
 	flags.SetInterspersed(true)
+	flags.StringVar(&f.image, "image", "host", "the root it runs in: the `NAME` or digest (sha256:…) of an image, or host")
+	flags.StringSliceVar(&f.vary, "vary", nil, "have validators vary the environment: all, or some of "+build.VaryAll.String())
+	flags.Lookup("vary").NoOptDefVal = varyDefault
+	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
+	flags.StringArrayVar(&f.expect, "expect", nil, "`PATH=sha256:HEX`: what somebody published for an output; repeat it for more")
+	flags.StringVar(&f.source, "source", "", "the commit that DIR is a clean checkout of, as `git+URL@COMMIT`, with its whole id")
+	flags.BoolVar(&f.withhold, "withhold", false, "have attestations hold a commitment in place of command and environment")
+	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
+	return c
+}
+
+// addMarket adds the flags of whatever is asked of a farm.
+func (f *submitFlags) addMarket(c *cobra.Command) {
+	flags := c.Flags()
 	farmFlag(c, &f.farm)
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON; progress goes to standard error")
 	f.maxPrice = credits{value: defaultMaxPrice}
@@ -128,19 +144,9 @@ succeeded, but an output is not what --expect says.`,
 	flags.Uint32Var(&f.validators, "validators", 2, "how many others build it again")
 	flags.StringVar(&f.verify, "verify", "100%", "the chance that it is built again at all, such as 5%")
 	flags.StringVar(&f.onUnverified, "on-unverified", "fail", "fail (exit status 3) or warn (0) where the result is not verified")
-	flags.StringVar(&f.image, "image", "host", "the root it runs in: the `NAME` or digest (sha256:…) of an image, or host")
-	flags.StringSliceVar(&f.vary, "vary", nil, "have validators vary the environment: all, or some of "+build.VaryAll.String())
-	flags.Lookup("vary").NoOptDefVal = varyDefault
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
-	flags.StringArrayVar(&f.outputs, "output", nil, "a `PATH` of the result, relative to DIR; repeat it for more")
-	flags.StringArrayVar(&f.expect, "expect", nil, "`PATH=sha256:HEX`: what somebody published for an output; repeat it for more")
-	flags.StringVar(&f.source, "source", "", "the commit that DIR is a clean checkout of, as `git+URL@COMMIT`, with its whole id")
-	flags.BoolVar(&f.withhold, "withhold", false, "have attestations hold a commitment in place of command and environment")
-	flags.BoolVar(&f.cache, "cache", false, "let your own earlier verified result of the same build answer, if there is one")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the command may run")
 	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")
 	flags.StringVar(&f.cpus, "cpus", "", "how many CPUs it may use, such as 1.5 (default: all)")
-	return c
 }
 
 // submit is a build from a directory to its settlement.
@@ -154,6 +160,11 @@ func submit(ctx context.Context, term *terminal, f *submitFlags, dir string, com
 		return err
 	}
 	defer farm.Close()
+	return f.carryOut(ctx, term, farm, order)
+}
+
+// carryOut has a farm do what is ordered, and reports.
+func (f *submitFlags) carryOut(ctx context.Context, term *terminal, farm *farm, order *order) error {
 	id, err := order.send(ctx, farm, term)
 	if err != nil {
 		return refusedUnless(err)

@@ -110,3 +110,29 @@ func compareFiles(r *attest.Recipe, got *build.Manifest) []result.Difference {
 	}
 	return out
 }
+
+// Match is an output beside the digest that somebody published for it.
+type Match struct {
+	build.Expected
+	// Got is the output's; there is none where Found is false.
+	Got   [32]byte
+	Found bool
+}
+
+// Equal says that the output is what was published.
+func (m Match) Equal() bool { return m.Found && m.Got == m.Digest }
+
+// Expect holds a result against what was published.
+func Expect(m *build.Manifest, published []build.Expected) []Match {
+	out := make([]Match, 0, len(published))
+	for _, e := range published {
+		x := Match{Expected: e}
+		for i := range m.Outputs {
+			if o := &m.Outputs[i]; o.Path == e.Path && o.Type == build.OutputFile {
+				x.Got, x.Found = o.Digest, true
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}

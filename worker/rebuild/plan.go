@@ -21,6 +21,7 @@ var ErrInputs = errors.New("the inputs are not those of the statement")
 
 // Plan is a build as a statement wants it, with inputs that were checked.
 type Plan struct {
+	// Recipe is the statement; nil where there is none to compare with.
 	Recipe *attest.Recipe
 	Action *action.Action
 	// Files and Bytes size the input tree.
@@ -51,7 +52,6 @@ func (c Changed) String() string {
 // should be are the Plan's Changed; anything else is an error, which wraps
 // ErrInputs where it is the inputs' or the statement's own.
 func Open(ctx context.Context, r *attest.Recipe, in *layout.Dir) (*Plan, error) {
-	p := &Plan{Recipe: r, inputs: in, bad: make(map[cas.Digest]layout.Finding)}
 	a, err := engine.FetchAction(ctx, reader{in}, digestOf(r.Action))
 	if err != nil {
 		return nil, unusable("the action, or its command", err)
@@ -59,7 +59,18 @@ func Open(ctx context.Context, r *attest.Recipe, in *layout.Dir) (*Plan, error) 
 	if what := contradiction(r, a); what != "" {
 		return nil, fmt.Errorf("%w: the statement contradicts itself: its %s is not that of the action %s which it names", ErrInputs, what, a.Digest)
 	}
-	p.Action = a
+	p, err := New(ctx, a, in)
+	if p != nil {
+		p.Recipe = r
+	}
+	return p, err
+}
+
+// New reads and checks all inputs of an action of which nobody has stated a result.
+// Errors are as Open's.
+func New(ctx context.Context, a *action.Action, in *layout.Dir) (*Plan, error) {
+	p := &Plan{Action: a, inputs: in, bad: make(map[cas.Digest]layout.Finding)}
+	var err error
 	if p.tree, err = tree.Load(ctx, cas.InProcess{Store: in}, a.InputRoot, tree.Limits{}); err != nil {
 		if path, ok := p.brokenListing(ctx); ok {
 			return nil, unusable(fmt.Sprintf("the listing of directory %q", path), err)
