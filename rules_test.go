@@ -60,6 +60,7 @@ var house = []room{
 	// What the log says follows from what Apply leaves, and an audit runs the state
 	// machine itself: a second one would have to be audited against the first.
 	{"verify/evidence", append([]string{"raftfsm", "verify"}, leaves...), []string{"github.com/cyberphone/json-canonicalization"}},
+	{"verify/dossier", append([]string{"raftfsm", "verify"}, leaves...), nil},
 	{"verify/audit", append([]string{"raftfsm", "verify"}, leaves...), nil},
 	// It looks into archives; what verifies a bundle does not need to.
 	{"verify/diff", append([]string{"verify"}, leaves...), []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz"}},

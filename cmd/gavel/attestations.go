@@ -10,6 +10,7 @@ import (
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
+	"gavel/verify/dossier"
 )
 
 // fetchAttestations asks for a build's attestations. It waits, as long as patience
@@ -36,16 +37,6 @@ func expectedAttestations(b *gavelv1.Build) (n int) {
 	}
 	return n
 }
-
-// The files of a build's attestations besides each builder's.
-const (
-	fileSummary     = "summary.sigstore.json" // the verification summary as a bundle
-	fileEnvelope    = "summary.vsa.dsse.json" // the same as raw DSSE
-	fileTranscript  = "transcript"
-	fileTrustedRoot = "trusted_root.json"
-	fileGenesis     = "genesis"
-	fileClusterKey  = "cluster.pub"
-)
 
 // savedEvidence is where a build's attestations were saved.
 type savedEvidence struct {
@@ -89,8 +80,9 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 		out.bundles = append(out.bundles, filepath.Join(abs, a.Name+".sigstore.json"))
 	}
 	for name, content := range map[string]string{ // order does not matter: each is a file
-		fileSummary: got.SummaryBundle, fileEnvelope: got.SummaryEnvelope, fileTranscript: string(got.Transcript),
-		fileTrustedRoot: got.TrustedRoot, fileGenesis: string(got.Genesis), fileClusterKey: got.ClusterKey,
+		dossier.FileSummary: got.SummaryBundle, dossier.FileEnvelope: got.SummaryEnvelope, dossier.FileTranscript: string(got.Transcript),
+		dossier.FileTrustedRoot: got.TrustedRoot, dossier.FileGenesis: string(got.Genesis), dossier.FileClusterKey: got.ClusterKey,
+		dossier.FileManifest: string(got.Manifest), dossier.FileStatus: got.Status,
 	} {
 		save(name, content)
 	}
@@ -98,7 +90,7 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 		return nil, fmt.Errorf("saving the attestations: %w", err)
 	}
 	if got.SummaryBundle != "" {
-		out.summary = filepath.Join(abs, fileSummary)
+		out.summary = filepath.Join(abs, dossier.FileSummary)
 	}
 	return out, nil
 }

@@ -17,6 +17,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/verify/attest"
+	"gavel/verify/dossier"
 	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
@@ -298,7 +299,7 @@ func (f *challengeFlags) findTranscript(ctx context.Context, log tlog.Source, pa
 	if f.transcript != "" {
 		return readSmall(f.transcript, build.MaxTranscriptBytes)
 	}
-	if raw, err := readSmall(filepath.Join(filepath.Dir(path), fileTranscript), build.MaxTranscriptBytes); err == nil && build.TranscriptDigest(raw) == digest {
+	if raw, err := readSmall(filepath.Join(filepath.Dir(path), dossier.FileTranscript), build.MaxTranscriptBytes); err == nil && build.TranscriptDigest(raw) == digest {
 		return raw, nil
 	}
 	if log == nil {

@@ -119,7 +119,12 @@ func (b *demoBuild) attested(ctx context.Context, file string) {
 		if !slices.ContainsFunc(b.view.Attempts, agreed) {
 			continue
 		}
-		if _, err := verifyFiles(ctx, path, file, filepath.Join(filepath.Dir(path), name+".pub"), &further{}); err != nil {
+		settings := verifySettings{key: filepath.Join(filepath.Dir(path), name+".pub")}
+		report, err := settings.check(ctx, path, file)
+		if err == nil && !report.Verified() {
+			err = errors.New(report.Failures[0])
+		}
+		if err != nil {
 			b.doubts = append(b.doubts, fmt.Sprintf("the attestation of %s does not verify: %v", name, err))
 			continue
 		}

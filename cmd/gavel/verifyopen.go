@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 
 	reapi "gavel/api/action"
 	"gavel/verify/attest"
+	"gavel/verify/dossier"
+	"gavel/verify/keys"
 	"gavel/verify/source"
 )
 
@@ -21,9 +22,16 @@ type further struct {
 }
 
 // check does what was asked for, and has the report say so.
-func (f *further) check(ctx context.Context, report *attest.Report, bundle []byte, public crypto.PublicKey) error {
+func (f *further) check(ctx context.Context, report *dossier.Report, bundle []byte) error {
 	if f.open == "" && f.source == "" {
 		return nil
+	}
+	if report.Bundle == nil {
+		return nil // the signature does not hold: there is nothing to open
+	}
+	public, err := keys.ParsePKIX(report.Bundle.PKIX)
+	if err != nil {
+		return notVerified(err)
 	}
 	recipe, err := attest.ReadRecipe(bundle, public)
 	if err != nil {
@@ -40,7 +48,7 @@ func (f *further) check(ctx context.Context, report *attest.Report, bundle []byt
 	return nil
 }
 
-func (f *further) checkOpen(report *attest.Report, recipe *attest.Recipe) error {
+func (f *further) checkOpen(report *dossier.Report, recipe *attest.Recipe) error {
 	raw, err := readSmall(f.open, attest.MaxWithheldBytes)
 	if err != nil {
 		return refused(fmt.Errorf("reading what opens the command: %w", err))
@@ -70,7 +78,7 @@ func (f *further) checkOpen(report *attest.Report, recipe *attest.Recipe) error 
 	return nil
 }
 
-func (f *further) checkSource(ctx context.Context, report *attest.Report, recipe *attest.Recipe) error {
+func (f *further) checkSource(ctx context.Context, report *dossier.Report, recipe *attest.Recipe) error {
 	if recipe.Source == "" {
 		return usage("this provenance names no commit: leave --source out")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 	"gavel/verify/attest"
 	"gavel/verify/evidence"
@@ -24,6 +25,8 @@ type Logged struct {
 	// delivers nothing.
 	Envelope []byte
 	Summary  *attest.LogEntry
+	Manifest []byte // of the delivered result
+	Status   []byte // the status list as it is served; empty before the first
 }
 
 // Lookup returns what the log has of a build, or nil where it is not under a
@@ -63,6 +66,19 @@ func (p *Publisher) Lookup(id ID) (*Logged, error) {
 		}
 	}
 	if out.Transcript, err = p.ReadFile(evidence.TranscriptPath(at.Transcript), maxFileBytes); err != nil {
+		return nil, err
+	}
+	if at.Summary {
+		t, err := build.ReadTranscript(out.Transcript, at.Transcript)
+		if err != nil {
+			return nil, err
+		}
+		content, _, _ := evidence.DeliveredManifest(&t.Build)
+		if out.Manifest, err = p.ReadFile(evidence.ManifestPath(content), maxFileBytes); err != nil {
+			return nil, err
+		}
+	}
+	if out.Status, err = p.ReadFile(evidence.StatusPath, evidence.MaxStatusBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	out.TrustedRoot, err = attest.TrustedRoot(p.origin, key, p.config.Genesis.CreatedWallMillis)

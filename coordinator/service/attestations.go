@@ -87,6 +87,7 @@ func (s *Server) showLogged(out *gavelv1.AttestationsResponse, logged *publish.L
 	var g *raftfsm.Genesis
 	s.FSM.Read(func(st *raftfsm.State) { g = st.Genesis() })
 	out.Logged, out.Transcript, out.TrustedRoot, out.Genesis = true, logged.Transcript, string(logged.TrustedRoot), wire.Encode(g)
+	out.Manifest, out.Status = logged.Manifest, string(logged.Status)
 	if logged.Summary == nil {
 		return nil
 	}

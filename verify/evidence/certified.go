@@ -205,3 +205,31 @@ func (c *Certified) provenance(attempt int, of Statement) (p *Provenance, why st
 	p.Leaf, err = attest.Leaf(statement, p.Signature, p.Key)
 	return p, "", err
 }
+
+// CompareSummary names the fields in which a summary says otherwise than the
+// transcript and, where it is at hand, the manifest of the delivered result. What
+// only the manifest shows is not compared without it.
+func CompareSummary(s *attest.Summary, item *raftfsm.CertifiedItem, t *build.Transcript, m *build.Manifest) ([]string, error) {
+	c := &Certified{item, t, m}
+	if m != nil {
+		var err error
+		if c, err = NewCertified(item, t, m); err != nil {
+			return nil, err
+		}
+	} else {
+		c.Manifest = &build.Manifest{}
+	}
+	want := c.Summary(s.Inputs, s.LeftOut)
+	if m == nil {
+		want.Status, want.ExitCode, want.Signal, want.Subjects = s.Status, s.ExitCode, s.Signal, s.Subjects
+		if content, _, ok := DeliveredManifest(&t.Build); ok {
+			want.Manifest = content
+		}
+		for i := range want.Expected {
+			if i < len(s.Expected) {
+				want.Expected[i].Match = s.Expected[i].Match
+			}
+		}
+	}
+	return differences(want, s), nil
+}

@@ -4320,6 +4320,8 @@ type AttestationsResponse struct {
 	TrustedRoot     string `protobuf:"bytes,6,opt,name=trusted_root,json=trustedRoot,proto3" json:"trusted_root,omitempty"`             // trusted_root.json for cosign
 	Genesis         []byte `protobuf:"bytes,7,opt,name=genesis,proto3" json:"genesis,omitempty"`                                        // canonical genesis: whose keys all rests on
 	ClusterKey      string `protobuf:"bytes,8,opt,name=cluster_key,json=clusterKey,proto3" json:"cluster_key,omitempty"`                // PEM of the key that signed the summary
+	Manifest        []byte `protobuf:"bytes,9,opt,name=manifest,proto3" json:"manifest,omitempty"`                                      // canonical manifest of the delivered result; empty where there is none
+	Status          string `protobuf:"bytes,10,opt,name=status,proto3" json:"status,omitempty"`                                         // the status list that the log serves
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -4406,6 +4408,20 @@ func (x *AttestationsResponse) GetGenesis() []byte {
 func (x *AttestationsResponse) GetClusterKey() string {
 	if x != nil {
 		return x.ClusterKey
+	}
+	return ""
+}
+
+func (x *AttestationsResponse) GetManifest() []byte {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *AttestationsResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
 	}
 	return ""
 }
@@ -5832,7 +5848,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x05build\x18\x01 \x01(\fR\x05build\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\fR\x05lease\")\n" +
 	"\x0fDeliverResponse\x12\x16\n" +
-	"\x06stored\x18\x01 \x01(\bR\x06stored\"\xb9\x02\n" +
+	"\x06stored\x18\x01 \x01(\bR\x06stored\"\xed\x02\n" +
 	"\x14AttestationsResponse\x129\n" +
 	"\fattestations\x18\x01 \x03(\v2\x15.gavel.v1.AttestationR\fattestations\x12\x16\n" +
 	"\x06logged\x18\x02 \x01(\bR\x06logged\x12%\n" +
@@ -5844,7 +5860,10 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\ftrusted_root\x18\x06 \x01(\tR\vtrustedRoot\x12\x18\n" +
 	"\agenesis\x18\a \x01(\fR\agenesis\x12\x1f\n" +
 	"\vcluster_key\x18\b \x01(\tR\n" +
-	"clusterKey\"\x84\x01\n" +
+	"clusterKey\x12\x1a\n" +
+	"\bmanifest\x18\t \x01(\fR\bmanifest\x12\x16\n" +
+	"\x06status\x18\n" +
+	" \x01(\tR\x06status\"\x84\x01\n" +
 	"\vAttestation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x16\n" +

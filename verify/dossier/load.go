@@ -1,0 +1,113 @@
+package dossier
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"gavel/raftfsm"
+	"gavel/raftfsm/wire"
+	"gavel/verify/attest"
+)
+
+// The names under which the parts of a dossier lie in a directory.
+const (
+	FileSummary     = "summary.sigstore.json" // the verification summary as a bundle
+	FileEnvelope    = "summary.vsa.dsse.json" // the same as raw DSSE
+	FileTranscript  = "transcript"
+	FileManifest    = "manifest"
+	FileStatus      = "status.json"
+	FileGenesis     = "genesis"
+	FileTrustedRoot = "trusted_root.json" // for cosign
+	FileClusterKey  = "cluster.pub"
+	BundleSuffix    = ".sigstore.json"
+)
+
+// maxPartBytes bounds any part that is read, maxProvenances how many bundles.
+const (
+	maxPartBytes   = attest.MaxBundleBytes
+	maxProvenances = 256
+)
+
+// Load reads the bundle at path and the rest of its dossier from dir, as far as it
+// is there; an empty dir is none. The genesis that lies there comes with it, nil
+// where there is none: nobody has said yet that it is to be trusted.
+func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
+	f := &Files{}
+	var err error
+	if f.Bundle, err = readPart(path); err != nil {
+		return nil, nil, fmt.Errorf("reading the bundle: %w", err)
+	}
+	if dir == "" {
+		return f, nil, nil
+	}
+	for name, into := range map[string]*[]byte{ // order does not matter: each is a file of its own
+		FileSummary: &f.Summary, FileTranscript: &f.Transcript, FileManifest: &f.Manifest, FileStatus: &f.Status,
+	} {
+		if *into, err = optionalPart(filepath.Join(dir, name)); err != nil {
+			return nil, nil, err
+		}
+	}
+	bundles, err := filepath.Glob(filepath.Join(dir, "*"+BundleSuffix))
+	if err != nil {
+		return nil, nil, fmt.Errorf("looking for bundles: %w", err)
+	}
+	sort.Strings(bundles)
+	for _, name := range bundles[:min(len(bundles), maxProvenances)] {
+		if strings.HasSuffix(name, FileSummary) {
+			continue
+		}
+		raw, err := readPart(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading a bundle: %w", err)
+		}
+		f.Provenances = append(f.Provenances, raw)
+	}
+	raw, err := optionalPart(filepath.Join(dir, FileGenesis))
+	if err != nil || raw == nil {
+		return f, nil, err
+	}
+	g, err := ReadGenesis(raw)
+	return f, g, err
+}
+
+// ReadGenesis decodes a genesis and checks its founder's signature.
+func ReadGenesis(raw []byte) (*raftfsm.Genesis, error) {
+	g := new(raftfsm.Genesis)
+	if err := wire.Decode(raw, g); err != nil {
+		return nil, fmt.Errorf("reading the genesis: %w", err)
+	}
+	if err := g.Validate(); err != nil {
+		return nil, fmt.Errorf("reading the genesis: %w", err)
+	}
+	return g, nil
+}
+
+func optionalPart(path string) ([]byte, error) {
+	raw, err := readPart(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the dossier: %w", err)
+	}
+	return raw, nil
+}
+
+func readPart(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, maxPartBytes+1))
+	if err == nil && len(raw) > maxPartBytes {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxPartBytes)
+	}
+	return raw, err
+}
