@@ -30,12 +30,7 @@ func newLogKey(t testing.TB) *signer {
 	t.Helper()
 	origin := Origin(sha256.Sum256([]byte("cluster")))
 	s := newEd25519(t, origin)
-	raw, _ := rawEd25519(s.pkix)
-	vkey, err := note.NewEd25519VerifierKey(origin, raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.vkey = vkey
+	s.vkey = must(VerifierKey(origin, s.pkix))
 	return s
 }
 

@@ -10,6 +10,8 @@ import (
 	"math"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"gavel/raftfsm/wire"
 )
 
@@ -52,6 +54,16 @@ func LogID(origin string, pkix []byte) ([32]byte, error) {
 		return [32]byte{}, fmt.Errorf("key of log %s: not an Ed25519 key in PKIX DER, which alone signs a log (tlog-tiles)", origin)
 	}
 	return keyID(origin, typeEd25519, raw), nil
+}
+
+// VerifierKey is a log's key as public tools want it named: origin, hash and
+// base64, joined by plus signs (https://c2sp.org/signed-note).
+func VerifierKey(origin string, pkix []byte) (string, error) {
+	if _, err := logKey(origin, pkix); err != nil {
+		return "", err
+	}
+	raw, _ := rawEd25519(pkix)
+	return note.NewEd25519VerifierKey(origin, raw)
 }
 
 func keyID(name string, kind byte, raw []byte) [32]byte {
