@@ -54,7 +54,7 @@ func readAr(s *session, b Blob) (*archive, error) {
 		default:
 			name = gnuName(name, long)
 		}
-		m := member{name: clip(name), fields: arFields(h), open: func() (Blob, error) { return content, nil }}
+		m := member{name: clip(name), fields: func() []field { return arFields(h) }, open: func() (Blob, error) { return content, nil }}
 		if name == "/" || name == "/SYM64/" || strings.HasPrefix(name, "__.SYMDEF") {
 			m.name, m.note = name+" (index of symbols)", ""
 		}
@@ -68,7 +68,7 @@ func endAr(out *archive, at int64) (*archive, error) {
 	if len(out.members) == 0 {
 		return nil, fmt.Errorf("%w: no header at byte %d", errAr, at)
 	}
-	out.notes = append(out.notes, fmt.Sprintf("not looked inside from byte %d on: no header there", at))
+	out.broken = fmt.Sprintf("from byte %d on: there is no header", at)
 	return out, nil
 }
 

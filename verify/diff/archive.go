@@ -19,7 +19,7 @@ type archive struct {
 	// equalMeans is the cause where all members and fields are equal, and why.
 	equalMeans Cause
 	equalNote  string
-	notes      []string // what could not be read of it
+	broken     string // where its list ends too early and why, "" where it is whole
 	closers    []io.Closer
 }
 
@@ -35,7 +35,7 @@ func (a *archive) close() {
 // member is one named part.
 type member struct {
 	name   string
-	fields []field
+	fields func() []field // nil for none; made when compared, as there are many
 	// open returns the content, nil where there is none. Content that is not a part
 	// of the archive's own bytes is a *spooled, which the caller closes.
 	open func() (Blob, error)
@@ -44,6 +44,8 @@ type member struct {
 	// layout is where a program's loader puts it, "" if it is not loaded. What is not
 	// loaded holds references to the rest, and so does what is, where a layout changes.
 	layout string
+	// made members stand for what the format has no member for.
+	made bool
 	// means is the cause of a content that differs where the format says it.
 	means Cause
 	note  string
@@ -87,6 +89,9 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 		note string
 	}{{onlyA, x, "only the first side has it"}, {onlyB, y, "only the second side has it"}} {
 		for _, i := range side.list {
+			if side.of.members[i].made {
+				continue // of a list that ended before it
+			}
 			m := &Difference{Name: side.of.members[i].name, Kind: side.of.kind, SizeA: -1, SizeB: -1, Findings: []Finding{{Cause: Content, Note: side.note}}}
 			if c := side.of.members[i].means; c != "" {
 				m.Findings[0].Cause, m.Findings[0].Note = c, side.note+"; "+side.of.members[i].note
@@ -94,12 +99,7 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 			d.addMember(m)
 		}
 	}
-	for _, n := range x.notes {
-		d.Notes = append(d.Notes, "first side: "+n)
-	}
-	for _, n := range y.notes {
-		d.Notes = append(d.Notes, "second side: "+n)
-	}
+	d.addBroken(&fs, x.broken, y.broken)
 	d.Findings = append(d.Findings, fs...)
 	if len(d.Findings) == 0 && len(d.Members) == 0 {
 		if len(derived) > maxEvidence {
@@ -114,6 +114,22 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 		markFollowers(d, x, y, pairs)
 	}
 	return nil
+}
+
+// addBroken says where a list of members ends too early: of one side, that is a
+// difference.
+func (d *Difference) addBroken(fs *findings, x, y string) {
+	switch {
+	case x == "" && y == "":
+	case x != "" && y != "":
+		d.Notes = append(d.Notes, "first side: not looked inside "+x, "second side: not looked inside "+y)
+	default:
+		side := "first"
+		if x == "" {
+			side = "second"
+		}
+		fs.add(Finding{Cause: Forged, Note: fmt.Sprintf("the %s side cannot be read %s", side, x+y)})
+	}
 }
 
 func (d *Difference) addMember(m *Difference) {
@@ -220,7 +236,9 @@ func match(x, y *archive) (pairs []pair, onlyA, onlyB []int, order *Finding) {
 // derived values.
 func (s *session) compareMembers(x, y *member, kind string, depth int) (d *Difference, late findings, err error) {
 	var fs findings
-	s.compareFields(&fs, &late, x.name, x.fields, y.fields)
+	if x.fields != nil && y.fields != nil {
+		s.compareFields(&fs, &late, x.name, x.fields(), y.fields())
+	}
 	d, err = s.compareContents(x, y, &late, kind, depth)
 	if err != nil {
 		return nil, nil, err

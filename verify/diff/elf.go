@@ -13,10 +13,12 @@ const sectionKind = "ELF section"
 // readELF lists an ELF file's sections; where there are none, its segments. A Go
 // program's record of how it was built comes first, as it names what a person chose.
 func readELF(s *session, b Blob) (*archive, error) {
-	f, err := elf.NewFile(b)
+	metered := &meter{Blob: b, s: s, left: maxDirectoryBytes}
+	f, err := elf.NewFile(metered)
 	if err != nil {
 		return nil, err
 	}
+	metered.left = -1
 	if err := s.take(len(f.Sections) + len(f.Progs)); err != nil {
 		return nil, err
 	}
@@ -26,7 +28,7 @@ func readELF(s *session, b Blob) (*archive, error) {
 		{name: "class of the ELF file", value: f.Class.String(), cause: Toolchain},
 		{name: "entry of the ELF file", value: fmt.Sprintf("0x%x", f.Entry), cause: Unknown, derived: true},
 	}}
-	if m := goRecord(b); m != nil {
+	if m := goRecord(s, b); m != nil {
 		out.members = append(out.members, *m)
 	}
 	sections := 0
@@ -39,8 +41,8 @@ func readELF(s *session, b Blob) (*archive, error) {
 	}
 	for i, p := range f.Progs {
 		name := fmt.Sprintf("segment %d, %v", i, p.Type)
-		m := member{name: name, fields: []field{
-			{name: "layout of " + name, value: fmt.Sprintf("%v at 0x%x, %d of %d bytes", p.Flags, p.Vaddr, p.Filesz, p.Memsz), cause: Unknown, derived: true},
+		m := member{name: name, fields: func() []field {
+			return []field{{name: "layout of " + name, value: fmt.Sprintf("%v at 0x%x, %d of %d bytes", p.Flags, p.Vaddr, p.Filesz, p.Memsz), cause: Unknown, derived: true}}
 		}}
 		if sections == 0 && p.Filesz > 0 {
 			content := part(b, p.Off, p.Filesz)
@@ -48,7 +50,41 @@ func readELF(s *session, b Blob) (*archive, error) {
 		}
 		out.members = append(out.members, m)
 	}
+	if sections == 0 {
+		return out, nil
+	}
+	between, err := betweenSections(s, b, f)
+	if err != nil {
+		return nil, err
+	}
+	out.members = append(out.members, member{name: "bytes between the sections", made: true, open: func() (Blob, error) { return between, nil }})
 	return out, nil
+}
+
+// betweenSections is what lies in no section, header or table: zeros, unless
+// somebody put something there.
+func betweenSections(s *session, b Blob, f *elf.File) (Blob, error) {
+	h, err := s.slice(b, 0, 64)
+	if err != nil {
+		return nil, err
+	}
+	u16 := func(at int) int64 { return int64(f.ByteOrder.Uint16(h[at:])) }
+	var parts []gap
+	if f.Class == elf.ELFCLASS64 && len(h) == 64 {
+		programs, sections := int64(f.ByteOrder.Uint64(h[32:])), int64(f.ByteOrder.Uint64(h[40:]))
+		parts = []gap{{0, 64}, {programs, programs + u16(54)*u16(56)}, {sections, sections + u16(58)*int64(len(f.Sections))}}
+	} else if len(h) >= 52 {
+		programs, sections := int64(f.ByteOrder.Uint32(h[28:])), int64(f.ByteOrder.Uint32(h[32:]))
+		parts = []gap{{0, 52}, {programs, programs + u16(42)*u16(44)}, {sections, sections + u16(46)*int64(len(f.Sections))}}
+	}
+	for _, x := range f.Sections {
+		if x.Type != elf.SHT_NOBITS && x.Type != elf.SHT_NULL {
+			size := uint64(b.Size())
+			from := min(x.Offset, size)
+			parts = append(parts, gap{int64(from), int64(from + min(x.FileSize, size-from))})
+		}
+	}
+	return gapsBlob(s, b, gapsBetween(b.Size(), parts))
 }
 
 // part is a piece of a file whose place and length a stranger's header names.
@@ -59,11 +95,13 @@ func part(b Blob, at, n uint64) Blob {
 }
 
 func sectionMember(s *session, b Blob, x *elf.Section) member {
-	m := member{name: clip(x.Name), fields: []field{
-		{name: "type", value: x.Type.String(), cause: Unknown},
-		{name: "flags", value: x.Flags.String(), cause: Unknown},
-		{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
-		{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
+	m := member{name: clip(x.Name), fields: func() []field {
+		return []field{
+			{name: "type", value: x.Type.String(), cause: Unknown},
+			{name: "flags", value: x.Flags.String(), cause: Unknown},
+			{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
+			{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
+		}
 	}}
 	// Notes are loaded and nothing refers to their place; symbols and relocations of a
 	// program are loaded too, and refer to the rest.
@@ -104,11 +142,11 @@ func sectionMeans(name string) (Cause, string) {
 
 // goRecord is what the go command wrote into a program about its build: module
 // versions and settings, one a line.
-func goRecord(b Blob) *member {
-	info, err := buildinfo.Read(b)
+func goRecord(s *session, b Blob) *member {
+	info, err := buildinfo.Read(&meter{Blob: b, s: s, left: 2 * maxDirectoryBytes})
 	if err != nil {
 		return nil
 	}
 	text := "go\t" + info.GoVersion + "\n" + info.String()
-	return &member{name: "Go build record", open: func() (Blob, error) { return strings.NewReader(text), nil }}
+	return &member{name: "Go build record", made: true, open: func() (Blob, error) { return strings.NewReader(text), nil }}
 }

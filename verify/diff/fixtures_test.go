@@ -151,6 +151,9 @@ func elfOf(sections ...section) []byte {
 	return append(body, table...)
 }
 
+// elfGap puts a byte behind the table of sections.
+func elfGap(b byte) []byte { return append(elfOf(section{".text", 1, []byte("code")}), b) }
+
 func pycOf(mtime time.Time, code string) []byte {
 	h := make([]byte, 16)
 	binary.LittleEndian.PutUint16(h, 3495)

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -90,7 +92,12 @@ func TestFormats(t *testing.T) {
 		{"tar order", tarOf(file("b", "1"), file("a", "2")), tarOf(file("a", "2"), file("b", "1")), "", diff.Ordering, []string{"same names in another order"}},
 		{"tar collation", tarOf(file("B", "1"), file("a", "2"), file("c", "3")), tarOf(file("a", "2"), file("B", "1"), file("c", "3")), "", diff.Locale, []string{"dictionary"}},
 		{"tar member missing", tarOf(file("a", "1")), tarOf(file("a", "1"), file("b", "2")), "b", diff.Content, []string{"only the second side"}},
-		{"tar padding", base, forge(base, 512+100), "", diff.Forged, []string{"byte 612"}},
+		{"tar padding", base, forge(base, 3*512+100), "padding", diff.Forged, []string{"nothing / 01", "zeros"}},
+		{"tar forged in its end", base, forge(base, len(base)-1), "", diff.Forged, []string{"second side cannot be read after z"}},
+		{"tar forged after its end", append(bytes.Clone(base), 0, 0), append(bytes.Clone(base), 0, 1), "padding", diff.Forged, nil},
+		{"tar forged beside a time", base, forge(late, 3*512+100), "padding", diff.Forged, nil},
+		{"tar forged in a header", base, forge(base, 2*512+500), "", diff.Forged, []string{"second side cannot be read after a/first.txt"}},
+		{"ELF forged between sections", elfGap(0), elfGap(7), "bytes between the sections", diff.Unknown, []string{"second side only"}},
 		{"zip times", zipOf(jan2, "x", "y"), zipOf(jan9, "x", "y"), "y", diff.Timestamp, []string{"zip's directory", "2026-01-09 03:04:06"}},
 		{"zip order", zipOf(jan2, "x", "y"), zipOf(jan2, "y", "x"), "", diff.Ordering, nil},
 		{"zip umask", zipFile("x", []byte("c"), func(h *zip.FileHeader) { h.SetMode(0o644) }), zipFile("x", []byte("c"), func(h *zip.FileHeader) { h.SetMode(0o600) }), "x", diff.Permission, []string{"0644 / 0600", "umask that differs in 044"}},
@@ -140,16 +147,27 @@ func TestWhatIsNotLookedInto(t *testing.T) {
 		return out
 	}
 	bomb := func(last byte) []byte { return gzipOf(append(make([]byte, 1<<20), last), 9, nil) }
+	// A block whose header asks for a dictionary of 4 GiB: its LZMA2 filter's byte is 40.
+	greedy := func(content string) []byte {
+		out := xzOf([]byte(content))
+		at := bytes.Index(out, []byte{0x21, 0x01})
+		out[at+2] = 40
+		size := int(out[12]+1) * 4
+		binary.LittleEndian.PutUint32(out[12+size-4:], crc32.ChecksumIEEE(out[12:12+size-4]))
+		return out
+	}
 	whole := tarOf(item{name: "a", content: strings.Repeat("x", 4096)}, item{name: "b", content: "2"})
 	for name, c := range map[string]struct {
 		a, b []byte
 		want string
 	}{
-		"depth":     {nested("one"), nested("two"), "at depth 8"},
-		"bomb":      {bomb(1), bomb(2), "limit reached"},
-		"truncated": {whole[:1024], append(bytes.Clone(whole[:1000]), make([]byte, 24)...), "not looked inside"},
-		"encrypted": {zipFile("x", []byte("a"), func(h *zip.FileHeader) { h.Flags |= 1 }), zipFile("x", []byte("b"), func(h *zip.FileHeader) { h.Flags |= 1 }), "encrypted"},
-		"method":    {bytes.ReplaceAll(zipFile("x", []byte("aaa"), nil), []byte{8, 0, 8, 0}, []byte{8, 0, 99, 0}), zipFile("x", []byte("bbb"), nil), "x"},
+		"depth":      {nested("one"), nested("two"), "at depth 8"},
+		"bomb":       {bomb(1), bomb(2), "limit reached"},
+		"truncated":  {whole[:1024], append(bytes.Clone(whole[:1000]), make([]byte, 24)...), "first side: not looked inside after a, at byte"},
+		"dictionary": {greedy("one"), greedy("two"), "asks for a dictionary of 4294967295 bytes"},
+		"lines":      {[]byte(strings.Repeat("a\n", 3000)), []byte(strings.Repeat("b\n", 3000)), "only the first 2000"},
+		"encrypted":  {zipFile("x", []byte("a"), func(h *zip.FileHeader) { h.Flags |= 1 }), zipFile("x", []byte("b"), func(h *zip.FileHeader) { h.Flags |= 1 }), "encrypted"},
+		"method":     {bytes.ReplaceAll(zipFile("x", []byte("aaa"), nil), []byte{8, 0, 8, 0}, []byte{8, 0, 99, 0}), zipFile("x", []byte("bbb"), nil), "x"},
 	} {
 		d, err := diff.Files(context.Background(), "f", "f", blob(c.a), blob(c.b), diff.Options{MaxDecompressedBytes: 1 << 19})
 		if err != nil || d == nil {

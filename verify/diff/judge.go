@@ -10,10 +10,12 @@ import (
 // equal. What was taken out and differs are the causes. where is the text's place;
 // it may give a word's meaning away too ("user", "host").
 func (s *session) judge(fs *findings, where, a, b string) {
-	a, b = clipPair(a), clipPair(b)
-	if a == b {
-		fs.add(Finding{Cause: Unknown, Where: where, Note: "the difference lies beyond what is looked at"})
-		return
+	if len(a) > maxPairBytes || len(b) > maxPairBytes {
+		if note := sameTokens(a, b); note != "" {
+			fs.add(Finding{Cause: Ordering, Where: where, A: Quote(a), B: Quote(b), Note: note})
+			return
+		}
+		a, b = clipPair(a, b)
 	}
 	if c, note, ok := s.meaning(where, a, b); ok {
 		fs.add(Finding{Cause: c, Where: where, A: quoteValue(a), B: quoteValue(b), Note: note})
@@ -68,11 +70,21 @@ func addAll(fs *findings, more findings) {
 	}
 }
 
-func clipPair(s string) string {
-	if len(s) > maxPairBytes {
-		return s[:maxPairBytes]
+// clipPair cuts two texts down to what surrounds the first place where they part.
+func clipPair(a, b string) (string, string) {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
 	}
-	return s
+	from := max(0, n-maxPairBytes/4)
+	m := 0
+	for m < len(a)-n && m < len(b)-n && a[len(a)-1-m] == b[len(b)-1-m] {
+		m++
+	}
+	cut := func(s string) string {
+		return s[from:min(len(s), from+maxPairBytes, len(s)-m+maxPairBytes/4)]
+	}
+	return cut(a), cut(b)
 }
 
 // masked is a text of which parts were taken out.
@@ -158,6 +170,9 @@ func quoteAround(a, b string) string {
 // sameTokens says whether two texts hold the same words in another order, as a set
 // printed twice does.
 func sameTokens(a, b string) string {
+	if len(a) > maxTokensBytes || len(b) > maxTokensBytes {
+		return ""
+	}
 	x, y := tokens(a), tokens(b)
 	if len(x) < 2 || len(x) != len(y) {
 		return ""

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -19,12 +20,12 @@ func (s *session) leaf(d *Difference, a, b Blob, spans *spans) error {
 	switch {
 	case text:
 		d.setFormat("text")
-		if err := s.lines(&fs, a, b); err != nil {
+		if err := s.lines(d, &fs, a, b); err != nil {
 			return err
 		}
 	default:
 		d.setFormat("bytes")
-		if err := s.binary(&fs, a, b, spans); err != nil {
+		if err := s.binary(d, &fs, a, b, spans); err != nil {
 			return err
 		}
 	}
@@ -64,10 +65,13 @@ func (s *session) forged(a, b Blob, at int64) (Finding, error) {
 
 // binary explains bytes that are no text: by the strings that only one side has, and
 // where the sides are equally long by the numbers that differ outside of strings.
-func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
+func (s *session) binary(d *Difference, fs *findings, a, b Blob, spans *spans) error {
 	x, y, err := s.window(a, b, &spans.Range)
 	if err != nil {
 		return err
+	}
+	if max(spans.LengthA, spans.LengthB) > maxWordsBytes {
+		d.Notes = append(d.Notes, fmt.Sprintf("only the first %d bytes from the difference on were looked at", maxWordsBytes))
 	}
 	wordsA, wordsB := words(x), words(y)
 	if moved(fs, wordsA, wordsB) && sameBytes(x, y) {
@@ -78,13 +82,16 @@ func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
 		return err
 	}
 	if spans.LengthA != spans.LengthB || spans.more > 0 {
-		if len(*fs) == 0 && lost != nil {
+		switch {
+		case len(*fs) == 0 && lost != nil:
 			fs.add(*lost)
+		case len(*fs) > 0 && (lost != nil || !bytes.Equal(withoutWords(x), withoutWords(y))):
+			d.Notes = append(d.Notes, "it differs in more than that, for which no cause shows: lengths and offsets may follow, other content does not")
 		}
 		return nil
 	}
 	start := max(0, spans.Offset-contextBytes)
-	places, bytes, first := 0, int64(0), int64(-1)
+	places, total, first := 0, int64(0), int64(-1)
 	for _, r := range spans.list {
 		at := int(r.offset - start)
 		if at+int(r.length) > len(x) || at+int(r.length) > len(y) {
@@ -96,7 +103,7 @@ func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
 		if places++; first < 0 {
 			first = r.offset
 		}
-		bytes += r.length
+		total += r.length
 	}
 	switch {
 	case places == 0:
@@ -104,7 +111,7 @@ func (s *session) binary(fs *findings, a, b Blob, spans *spans) error {
 		fs.add(s.unknownBytes(x, y, spans, start))
 	default:
 		fs.add(Finding{Cause: Unknown, Where: fmt.Sprintf("from byte %d on", first),
-			Note: fmt.Sprintf("%s, %s in all, without a cause that is known", counted(places, "more place", "more places"), counted(int(bytes), "byte", "bytes"))})
+			Note: fmt.Sprintf("%s, %s in all, without a cause that is known", counted(places, "more place", "more places"), counted(int(total), "byte", "bytes"))})
 	}
 	return nil
 }
@@ -166,11 +173,11 @@ func (s *session) numberAt(fs *findings, x, y []byte, at, n int, base int64) boo
 func (s *session) judgeBinary(fs *findings, where, a, b string) {
 	const strayBytes = 4
 	i, j := strings.IndexByte(a, '/'), strings.IndexByte(b, '/')
-	if i < 0 || j < 0 || i > strayBytes || j > strayBytes {
+	if i < 0 || j < 0 || i > strayBytes || j > strayBytes || len(a) > maxPairBytes || len(b) > maxPairBytes {
 		s.judge(fs, where, a, b)
 		return
 	}
-	x, y := clipPair(a[i:]), clipPair(b[j:])
+	x, y := a[i:], b[j:]
 	restX, restY, _ := s.unmask(where, x, y)
 	directories := strings.Count(x, "/") > 1 && strings.Count(y, "/") > 1
 	switch {

@@ -8,18 +8,23 @@ const (
 	// maxDepth is how deep formats are followed into each other: a .deb's
 	// data.tar.xz with a .jar with classes is 5.
 	maxDepth = 8
-	// maxMembers bounds all members of one comparison's archives together; the
-	// largest packages of a distribution have some hundred thousand.
-	maxMembers = 1_000_000
+	// maxMembers bounds all members of one comparison's archives together, each of
+	// which costs some hundred bytes; a whole system's image has as many.
+	maxMembers = 400_000
+	// maxRecords is how many further records of one tar header are compared.
+	maxRecords = 64
 	// maxDecompressedBytes bounds all that one comparison decompresses: an image of
 	// a system is below it, a bomb is not.
 	maxDecompressedBytes = 8 << 30
 	// spoolMemoryBytes is how much of decompressed content stays in memory; what is
 	// longer goes to an unlinked temporary file.
 	spoolMemoryBytes = 4 << 20
-	// maxDirectoryBytes bounds a zip's central directory, which its reader keeps in
-	// memory: a hundred thousand members need 15 MiB.
+	// maxDirectoryBytes bounds a zip's central directory and an ELF file's table of
+	// sections, which their readers keep in memory: a hundred thousand members of a
+	// zip need 15 MiB.
 	maxDirectoryBytes = 32 << 20
+	// maxGapBytes bounds what lies between an ELF file's sections; more is padding.
+	maxGapBytes = 4 << 20
 	// maxWindowBytes is the window or dictionary that a decompressor may ask for:
 	// what xz -9 and zstd --ultra -22 use.
 	maxWindowBytes = 128 << 20
@@ -37,19 +42,24 @@ const (
 	contextBytes = 512
 	// maxWordsBytes is how much of each side is searched for strings, from the first
 	// difference on.
-	maxWordsBytes = 16 << 20
+	maxWordsBytes = 8 << 20
 	// minWordBytes is the shortest run of printable characters taken for a string,
 	// as strings(1) does.
 	minWordBytes = 4
 	// maxTextBytes is the longest file compared by lines.
 	maxTextBytes = 32 << 20
+	// maxLines is how many differing lines of each side are looked at.
+	maxLines = 500_000
 	// maxAlignLines bounds the lines of each side that are aligned with each other,
 	// as the work is their product; the rest is paired in order.
 	maxAlignLines = 1500
 	// maxPairs is how many differing pairs of lines or strings are classified.
 	maxPairs = 2000
-	// maxPairBytes is how much of a line or a string is classified.
-	maxPairBytes = 16 << 10
+	// maxPairBytes is how much of a line or a string is classified: around where the
+	// two part.
+	maxPairBytes = 4 << 10
+	// maxTokensBytes is how long a line may be for its words to be compared as a set.
+	maxTokensBytes = 1 << 20
 
 	// maxEvidence is how many findings of one cause are kept at one place: a person
 	// reads a few, and the rest is counted.

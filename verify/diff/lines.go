@@ -11,25 +11,25 @@ import (
 
 // bothText tells whether both sides are text that is compared by lines.
 func (s *session) bothText(a, b Blob) (bool, error) {
-	for _, side := range []Blob{a, b} {
-		if side.Size() > maxTextBytes {
-			return false, nil
-		}
+	if a.Size() > maxTextBytes || b.Size() > maxTextBytes {
+		return false, nil
 	}
-	for _, side := range []Blob{a, b} {
-		raw, err := s.readAll(side, maxTextBytes)
-		if err != nil {
-			return false, err
-		}
-		if bytes.IndexByte(raw, 0) >= 0 || !utf8.Valid(raw) {
-			return false, nil
+	for _, limit := range []int64{readBytes, maxTextBytes} { // most that is no text shows it early
+		for _, side := range []Blob{a, b} {
+			raw, err := s.slice(side, 0, limit)
+			if err != nil {
+				return false, err
+			}
+			if bytes.IndexByte(raw, 0) >= 0 || int64(len(raw)) == side.Size() && !utf8.Valid(raw) {
+				return false, nil
+			}
 		}
 	}
 	return true, nil
 }
 
 // lines explains two texts by the lines in which they differ.
-func (s *session) lines(fs *findings, a, b Blob) error {
+func (s *session) lines(d *Difference, fs *findings, a, b Blob) error {
 	rawA, err := s.readAll(a, maxTextBytes)
 	if err != nil {
 		return err
@@ -38,22 +38,22 @@ func (s *session) lines(fs *findings, a, b Blob) error {
 	if err != nil {
 		return err
 	}
+	n, rawA, rawB := middle(rawA, rawB)
 	x, y := split(rawA), split(rawB)
-	n := 0
-	for n < len(x) && n < len(y) && x[n] == y[n] {
-		n++
+	if len(x) > maxLines || len(y) > maxLines {
+		x, y = x[:min(len(x), maxLines)], y[:min(len(y), maxLines)]
+		d.Notes = append(d.Notes, fmt.Sprintf("of the lines from the first difference on, only the first %d were looked at", maxLines))
 	}
-	m := 0
-	for m < len(x)-n && m < len(y)-n && x[len(x)-1-m] == y[len(y)-1-m] {
-		m++
-	}
-	x, y = x[n:len(x)-m], y[n:len(y)-m]
 	if s.reordered(fs, n, x, y) {
 		return nil
 	}
-	judged := 0
-	for _, h := range align(n, x, y) {
-		if judged++; judged > maxPairs || s.ctx.Err() != nil {
+	hunks := align(n, x, y)
+	if len(hunks) > maxPairs {
+		d.Notes = append(d.Notes, fmt.Sprintf("of %d lines that differ, only the first %d were looked at", len(hunks), maxPairs))
+		hunks = hunks[:maxPairs]
+	}
+	for _, h := range hunks {
+		if s.ctx.Err() != nil {
 			break
 		}
 		s.judgeLines(fs, h)
@@ -61,9 +61,32 @@ func (s *session) lines(fs *findings, a, b Blob) error {
 	return s.ctx.Err()
 }
 
+// middle cuts off the whole lines that both texts begin and end with; n of them at
+// the beginning.
+func middle(a, b []byte) (n int, restA, restB []byte) {
+	from := 0
+	for from < len(a) && from < len(b) && a[from] == b[from] {
+		from++
+	}
+	from = bytes.LastIndexByte(a[:from], '\n') + 1
+	n = bytes.Count(a[:from], []byte("\n"))
+	a, b = a[from:], b[from:]
+	end := 0
+	for end < len(a) && end < len(b) && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	// The first line of the common end may be a part of one.
+	if line := bytes.IndexByte(a[len(a)-end:], '\n'); line >= 0 {
+		end -= line + 1
+	} else {
+		end = 0
+	}
+	return n, a[:len(a)-end], b[:len(b)-end]
+}
+
 // split keeps the line ends: a last line without one is another line.
 func split(raw []byte) []string {
-	out := strings.SplitAfter(string(raw), "\n")
+	out := strings.SplitAfterN(string(raw), "\n", maxLines+2)
 	if out[len(out)-1] == "" {
 		out = out[:len(out)-1]
 	}

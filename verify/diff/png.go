@@ -17,7 +17,7 @@ func readPNG(s *session, b Blob) (*archive, error) {
 		}
 		n := int64(binary.BigEndian.Uint32(h))
 		if n > b.Size()-at-12 {
-			out.notes = append(out.notes, fmt.Sprintf("not looked inside from byte %d on: a chunk is longer than the file", at))
+			out.broken = fmt.Sprintf("from byte %d on: a chunk is longer than the file", at)
 			break
 		}
 		if err := s.take(1); err != nil {
@@ -41,15 +41,17 @@ func chunkMember(s *session, name string, content *io.SectionReader) (member, er
 		if err != nil {
 			return m, err
 		}
-		m.fields = []field{{name: "time of last change", cause: Timestamp,
-			value: fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d", binary.BigEndian.Uint16(v), v[2], v[3], v[4], v[5], v[6])}}
+		m.fields = func() []field {
+			return []field{{name: "time of last change", cause: Timestamp,
+				value: fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d", binary.BigEndian.Uint16(v), v[2], v[3], v[4], v[5], v[6])}}
+		}
 	case name == "tEXt" && content.Size() <= maxPairBytes:
 		v, err := s.slice(content, 0, content.Size())
 		if err != nil {
 			return m, err
 		}
 		key, text, _ := strings.Cut(string(v), "\x00")
-		m.fields = []field{{name: "text " + Quote(clip(key)), value: clip(text)}}
+		m.fields = func() []field { return []field{{name: "text " + Quote(clip(key)), value: clip(text)}} }
 	default:
 		m.open = func() (Blob, error) { return content, nil }
 	}

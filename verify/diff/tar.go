@@ -3,6 +3,7 @@ package diff
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -55,24 +56,28 @@ func readTar(s *session, b Blob) (*archive, error) {
 	place := &offsetReader{r: s.reader(b)}
 	tr := tar.NewReader(place)
 	out := &archive{kind: "tar member"}
+	var hidden padding
 	for {
 		h, err := tr.Next()
 		switch {
 		case err == io.EOF:
-			return out, nil
+			return out, hidden.add(s, b, place.at, out)
 		case s.ctx.Err() != nil:
 			return nil, s.ctx.Err()
 		case errors.Is(err, tar.ErrInsecurePath): // nothing is written, names are only shown
 		case err != nil && len(out.members) == 0:
 			return nil, err
 		case err != nil:
-			out.notes = append(out.notes, fmt.Sprintf("not looked inside after %s at byte %d: %s", Quote(out.members[len(out.members)-1].name), place.at, Quote(err.Error())))
+			out.broken = fmt.Sprintf("after %s, at byte %d: %s", Quote(out.members[len(out.members)-1].name), place.at, Quote(err.Error()))
 			return out, nil
 		}
 		if err := s.take(1); err != nil {
 			return nil, err
 		}
-		m := member{name: clip(h.Name), fields: tarFields(h)}
+		records := paxFields(h)
+		keep := *h
+		keep.Name, keep.Linkname, keep.PAXRecords, keep.Xattrs = clip(h.Name), clip(h.Linkname), nil, nil
+		m := member{name: keep.Name, fields: func() []field { return append(tarFields(&keep), records...) }}
 		if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse {
 			content, err := tarContent(s, b, tr, h, place.at)
 			if err != nil {
@@ -85,7 +90,30 @@ func readTar(s *session, b Blob) (*archive, error) {
 			}
 		}
 		out.members = append(out.members, m)
+		hidden.after(place.at, h)
 	}
+}
+
+// padding is where a tar has zeros between what its members hold.
+type padding struct{ gaps []gap }
+
+// after notes the padding of a member whose content begins at that place.
+func (p *padding) after(at int64, h *tar.Header) {
+	// A size near the largest number would wrap; such a member is cut off anyhow.
+	if rest := h.Size % tarBlock; h.Typeflag == tar.TypeReg && rest != 0 && h.Size < 1<<60 {
+		p.gaps = append(p.gaps, gap{at + h.Size, at + h.Size + tarBlock - rest})
+	}
+}
+
+// add makes a member of what is hidden in the padding, and after the end.
+func (p *padding) add(s *session, b Blob, end int64, out *archive) error {
+	content, err := gapsBlob(s, b, append(p.gaps, gap{end, b.Size()}))
+	if err != nil {
+		return err
+	}
+	out.members = append(out.members, member{name: "padding", made: true, open: func() (Blob, error) { return content, nil },
+		means: Forged, note: "bytes that no member holds, which tar writes as zeros and nobody reads"})
+	return nil
 }
 
 // tarContent is where a member's bytes lie; only those of a sparse file, which the
@@ -120,27 +148,34 @@ func tarFields(h *tar.Header) []field {
 	if !h.ChangeTime.IsZero() {
 		out = append(out, field{name: "ctime in the tar header", value: showTime(h.ChangeTime), cause: Timestamp})
 	}
+	return out
+}
+
+// paxFields are a header's further records, which are kept for as long as the list of
+// members: a few of bounded length.
+func paxFields(h *tar.Header) (out []field) {
 	keys := make([]string, 0, len(h.PAXRecords))
 	for k := range h.PAXRecords {
 		switch k {
 		case "path", "linkpath", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "size":
-			continue // above, or what a member is matched by
+			continue // fields already, or what a member is matched by
 		}
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range keys[:min(len(keys), maxRecords)] {
 		out = append(out, field{name: "pax record " + Quote(k), value: clip(h.PAXRecords[k])})
 	}
 	return out
 }
 
-// clip bounds a text taken from a header.
+// clip bounds a text taken from a header. What is cut off still counts, by its digest,
+// and is not kept alive by what is left.
 func clip(s string) string {
 	if len(s) > maxNameBytes {
-		return s[:maxNameBytes]
+		return fmt.Sprintf("%s…%x", s[:maxNameBytes], sha256.Sum256([]byte(s)))
 	}
-	return s
+	return strings.Clone(s)
 }
 
 // showTime prints a time of a header; those with no fraction, without.

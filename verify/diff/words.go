@@ -26,6 +26,25 @@ func words(b []byte) []string {
 	return out
 }
 
+// withoutWords is what words leaves.
+func withoutWords(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	run := 0
+	for i := 0; i <= len(b); i++ {
+		if i < len(b) && printableByte(b[i]) {
+			run++
+			continue
+		}
+		if run < minWordBytes {
+			out = append(out, b[i-run:i]...)
+		}
+		if run = 0; i < len(b) {
+			out = append(out, b[i])
+		}
+	}
+	return out
+}
+
 // moved says that two sides hold the same strings in another order.
 func moved(fs *findings, x, y []string) bool {
 	if len(x) < 2 || len(x) != len(y) || slices.Equal(x, y) {

@@ -13,7 +13,7 @@ import (
 // readZip lists a zip's members from its central directory, with what the local
 // headers say besides.
 func readZip(s *session, b Blob) (*archive, error) {
-	metered := &meter{ReaderAt: b, s: s, left: maxDirectoryBytes}
+	metered := &meter{Blob: b, s: s, left: maxDirectoryBytes}
 	r, err := zip.NewReader(metered, b.Size())
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // nothing is written, names are only shown
 		return nil, err
@@ -24,7 +24,7 @@ func readZip(s *session, b Blob) (*archive, error) {
 	}
 	out := &archive{kind: "zip member", fields: []field{{name: "comment of the zip", value: clip(r.Comment)}}}
 	for _, f := range r.File {
-		m := member{name: clip(f.Name), fields: append(zipFields(f), localFields(s, b, f)...)}
+		m := member{name: clip(f.Name), fields: func() []field { return append(zipFields(f), localFields(s, b, f)...) }}
 		if !f.FileInfo().IsDir() {
 			m.packed = zipPacked(b, f)
 			m.open = func() (Blob, error) { return zipContent(s, f) }
@@ -32,27 +32,6 @@ func readZip(s *session, b Blob) (*archive, error) {
 		out.members = append(out.members, m)
 	}
 	return out, nil
-}
-
-// meter refuses reads once left is used up, so that a directory that pretends to be
-// short is not kept in memory; below zero it lets all pass.
-type meter struct {
-	io.ReaderAt
-	s    *session
-	left int64
-}
-
-func (m *meter) ReadAt(p []byte, off int64) (int, error) {
-	if err := m.s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	if m.left >= 0 {
-		if m.left -= int64(len(p)); m.left < 0 {
-			m.left = 0
-			return 0, fmt.Errorf("%w: its directory has more than %d bytes", errBound, maxDirectoryBytes)
-		}
-	}
-	return m.ReaderAt.ReadAt(p, off)
 }
 
 // zipPacked is a member's compressed bytes, nil where its header is wrong.
