@@ -142,3 +142,19 @@ func TestChallengeable(t *testing.T) {
 		}
 	}
 }
+
+// A record's stake is repeated in its claim, whose coder holds amounts to their
+// range: one beyond it once made reading a transcript panic.
+func TestTranscriptOfAnImpossibleStake(t *testing.T) {
+	tr := sampleTranscript()
+	tr.Build.Stake = 1 << 50
+	raw := wire.Encode(tr)
+	at := bytes.LastIndex(raw, []byte{0, 4, 0, 0, 0, 0, 0, 0})
+	if bytes.Count(raw, raw[at:at+8]) != 2 {
+		t.Fatal("the stake stands elsewhere than in claim and record")
+	}
+	raw[at] = 0x60
+	if _, err := ReadTranscript(raw, TranscriptDigest(raw)); err == nil {
+		t.Error("taken")
+	}
+}

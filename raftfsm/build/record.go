@@ -338,7 +338,7 @@ func (b *Build) codeAuction(c *wire.Coder) {
 	c.Bytes32(&b.Auctioneer)
 	c.U32(&b.AuctioneerRound)
 	c.Bytes32(&b.Earner)
-	c.I64((*int64)(&b.Stake))
+	b.Stake.Code(c)
 	wire.List(c, &b.Eligible, MaxWorkers, codeCandidate)
 	c.U32(&b.Domains)
 	wire.Records(c, &b.Bids, MaxWorkers)

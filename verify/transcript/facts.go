@@ -94,6 +94,9 @@ func (j *judge) facts() {
 func (j *judge) remarks() {
 	b := j.b
 	j.earlier()
+	if len(b.Bids)+len(b.Attempts) > 0 {
+		j.notChecked("that bids and commitments are those that their authors sent, and that none was left out: the signed commands are in the log")
+	}
 	j.notChecked("that the eligible set is complete: who was registered, present and had the stake when it was fixed")
 	if b.Operator != "" || j.operators[b.Requester] != "" {
 		j.notChecked("that the requester belonged to operator %q when it submitted", b.Operator)
