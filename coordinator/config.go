@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -42,6 +43,9 @@ type Config struct {
 	LogListen string `json:"log_listen,omitempty"`
 	// LogURL is where others reach LogListen; empty is http:// and LogListen.
 	LogURL string `json:"log_url,omitempty"`
+	// Witnesses are asked to cosign the log's checkpoints (C2SP tlog-witness). The log
+	// does not wait for one that is away.
+	Witnesses []Witness `json:"witnesses,omitempty"`
 	// SealKey is the file with this node's X25519 key, to which openings and
 	// shares are encrypted.
 	SealKey string `json:"seal_key"`
@@ -56,6 +60,16 @@ type Config struct {
 	Peers []Peer `json:"peers"`
 	// LogFile takes the node's log, appended; empty is node.log in Dir.
 	LogFile string `json:"log_file,omitempty"`
+}
+
+// Witness is somebody outside of the farm who cosigns checkpoints of its log.
+type Witness struct {
+	// Name is that of the witness' key on checkpoints.
+	Name string `json:"name"`
+	// Key is the file with its public key in PEM.
+	Key string `json:"key"`
+	// URL is where it takes add-checkpoint.
+	URL string `json:"url"`
 }
 
 // Peer is where a coordinator is reached.
@@ -95,6 +109,11 @@ func LoadConfig(path string) (Config, error) {
 			*key = file
 		}
 	}
+	for i := range c.Witnesses {
+		if key := &c.Witnesses[i].Key; *key != "" && !filepath.IsAbs(*key) {
+			*key = filepath.Join(base, *key)
+		}
+	}
 	if err := c.validate(); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", path, err)
 	}
@@ -123,6 +142,11 @@ func (c *Config) validate() error {
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%q is missing", f.key)
+		}
+	}
+	for _, w := range c.Witnesses {
+		if u, err := url.Parse(w.URL); w.Name == "" || w.Key == "" || err != nil || u.Host == "" {
+			return fmt.Errorf("witness %q: want a name, the file of a key, and a URL", w.Name)
 		}
 	}
 	self := false

@@ -61,9 +61,13 @@ func (n *node) openEvidence(ctx context.Context, g *raftfsm.Genesis, signer *key
 		}
 		cluster = append(cluster, key)
 	}
-	var err error
+	witnesses, err := n.config.witnesses()
+	if err != nil {
+		return err
+	}
 	n.evidence, err = publish.Open(publish.Config{
-		Genesis: g, Self: signer.ID, Dir: n.config.Dir, Cluster: cluster, Signer: signer, State: n.fsm, Blobs: files.access, Peers: links, Log: n.log,
+		Witnesses: witnesses,
+		Genesis:   g, Self: signer.ID, Dir: n.config.Dir, Cluster: cluster, Signer: signer, State: n.fsm, Blobs: files.access, Peers: links, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -88,6 +92,26 @@ func (n *node) openEvidence(ctx context.Context, g *raftfsm.Genesis, signer *key
 	}()
 	n.onStop(web.Close)
 	return nil
+}
+
+// witnesses are those whom this node asks.
+func (c *Config) witnesses() (out []*tlog.WitnessClient, err error) {
+	for _, w := range c.Witnesses {
+		raw, err := readBounded(w.Key, maxConfigBytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading the key of witness %s: %w", w.Name, err)
+		}
+		public, err := keys.ParsePublic(raw)
+		if err != nil {
+			return nil, fmt.Errorf("the key of witness %s: %w", w.Name, err)
+		}
+		pkix, err := keys.PKIX(public)
+		if err != nil {
+			return nil, fmt.Errorf("the key of witness %s: %w", w.Name, err)
+		}
+		out = append(out, &tlog.WitnessClient{URL: w.URL, Witness: tlog.Cosigner{Name: w.Name, PKIX: pkix}})
+	}
+	return out, nil
 }
 
 // logURL is where others reach this node's log.

@@ -22,6 +22,10 @@ func coordinatorCommand() *cobra.Command {
     "genesis": "genesis.bin",           the same file on every node
     "key": "keys/coordinator-1",        signing key, a file or a KMS URI
     "seal_key": "keys/coordinator-1-seal",
+    "cluster_key": "keys/cluster",      signs the log; the same on every node
+    "next_cluster_key": "",             takes its place once gavel keys rotate has
+    "log_listen": "", "log_url": "",    HOST:PORT that serves the log, and where others reach it
+    "witnesses": [{"name": "NAME", "key": "FILE", "url": "URL"}],   who cosign it
     "store": "store",                   blobs and logs; shared by coordinators of one machine
     "peers": [{"name": "coordinator-1", "address": "HOST:PORT", "raft_address": "HOST:PORT"}, …],
     "listen": "", "raft_listen": "",    where those of "peers" are not this machine's

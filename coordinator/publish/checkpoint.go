@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -56,6 +57,7 @@ func (p *Publisher) checkpoint(ctx context.Context) error {
 	if note, err = p.gather(ctx, note, p.trust(at.Key)); err != nil {
 		return err
 	}
+	note = p.witnessed(ctx, note)
 	if err := p.log.Publish(note); err != nil {
 		return fmt.Errorf("publishing the checkpoint: %w", err)
 	}
@@ -113,6 +115,38 @@ func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) (
 		return nil, errors.Join(fmt.Errorf("cosigning the checkpoint: %w", err), errors.Join(errs...))
 	}
 	return signed, nil
+}
+
+// witnessed adds the signatures of those witnesses that give one in time. A
+// witness that has seen a larger checkpoint, another coordinator's, gives none.
+func (p *Publisher) witnessed(ctx context.Context, note []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
+	defer cancel()
+	lines := make([][]byte, len(p.config.Witnesses))
+	var asking sync.WaitGroup
+	for i, w := range p.config.Witnesses {
+		asking.Go(func() {
+			line, err := w.Cosign(ctx, note, p.log.Consistency)
+			if conflict := new(tlog.ConflictError); errors.As(err, &conflict) && !conflict.SameSize {
+				return
+			}
+			if err != nil {
+				p.config.Log.Warn("no witness' signature under this checkpoint", "witness", w.Witness.Name, "error", err)
+				return
+			}
+			lines[i] = line
+		})
+	}
+	asking.Wait()
+	for _, line := range lines {
+		if line == nil {
+			continue
+		}
+		if signed, err := tlog.AddSignatures(note, line); err == nil {
+			note = signed
+		}
+	}
+	return note
 }
 
 // cosigned is the largest checkpoint that this node put its name to.

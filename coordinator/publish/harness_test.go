@@ -110,6 +110,8 @@ type farm struct {
 	blobs *blobs
 	mu    sync.Mutex
 	nodes map[ID]*node
+	// witnesses are those of the nodes started next.
+	witnesses []*tlog.WitnessClient
 }
 
 type node struct {
@@ -164,7 +166,7 @@ func (f *farm) start(i int, dir string) *node {
 	party := f.world.Coordinators[i]
 	p, err := Open(Config{
 		Genesis: f.world.Genesis, Self: party.ID, Dir: dir, Cluster: []*keys.Signer{signerOf(f.world.ClusterKey)}, Signer: signerOf(party),
-		State: fsm, Blobs: f.blobs, Peers: f, Log: slog.New(slog.DiscardHandler),
+		State: fsm, Blobs: f.blobs, Peers: f, Witnesses: f.witnesses, Log: slog.New(slog.DiscardHandler),
 	})
 	check(f.t, err)
 	fsm.Observe(p.Take)

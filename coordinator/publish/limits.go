@@ -26,6 +26,8 @@ const (
 
 	// peerTimeout bounds one question to a peer.
 	peerTimeout = 5 * time.Second
+	// witnessTimeout is how long the log waits for its witnesses.
+	witnessTimeout = 3 * time.Second
 	// retryPause lies between two tries of what failed.
 	retryPause = 500 * time.Millisecond
 	// checkpointPause lies between two checkpoints: each costs a round of signatures.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +170,35 @@ func TestANodeThatWasAwayTakesOver(t *testing.T) {
 	}
 	if fmt.Sprint(builds[0]) != fmt.Sprint(builds[1]) {
 		t.Error("the node that was away does not know where builds lie in the log")
+	}
+}
+
+// A witness' signature comes along; one that does not answer is not waited for.
+func TestWitnessesCosign(t *testing.T) {
+	f := newFarm(t)
+	w := f.world
+	outsider := w.Requesters[0]
+	self := tlog.Cosigner{Name: "example.org/witness", PKIX: outsider.PKIX}
+	witness, err := tlog.OpenWitness(t.TempDir(), self, outsider.Sign, time.Now)
+	check(t, err)
+	check(t, witness.Watch(tlog.Origin(w.Cluster), w.ClusterKey.PKIX))
+	site := httptest.NewServer(tlog.WitnessHandler(witness))
+	defer site.Close()
+	f.witnesses = []*tlog.WitnessClient{{URL: site.URL, Witness: self}, {URL: "http://127.0.0.1:1", Witness: tlog.Cosigner{Name: "away", PKIX: w.Requesters[1].PKIX}}}
+	n := f.start(0, t.TempDir())
+	f.witnesses = nil
+	f.start(1, t.TempDir()).apply(w, 0, len(w.Entries))
+	n.apply(w, 0, len(w.Entries))
+	f.complete(n)
+	note, err := n.ReadFile("checkpoint", maxNoteBytes)
+	check(t, err)
+	trust := evidence.Trust(w.Genesis)
+	trust.Witnesses, trust.WitnessQuorum = []tlog.Cosigner{self}, 1
+	if _, err := trust.Open(note); err != nil {
+		t.Errorf("the witness' signature is missing: %v", err)
+	}
+	if latest, err := witness.Latest(trust.Origin); err != nil || latest != n.log.Published() {
+		t.Errorf("the witness has seen %+v, %v; shown is %+v", latest, err, n.log.Published())
 	}
 }
 

@@ -54,7 +54,9 @@ type Config struct {
 	State   State
 	Blobs   Blobs
 	Peers   Peers
-	Log     *slog.Logger
+	// Witnesses cosign checkpoints beside the coordinators.
+	Witnesses []*tlog.WitnessClient
+	Log       *slog.Logger
 }
 
 // Publisher writes this node's log.
