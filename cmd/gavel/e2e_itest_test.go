@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -268,9 +269,20 @@ func TestKillsOfEverything(t *testing.T) {
 // A build that embeds the time is found out, and nobody is punished for it.
 func TestTimeEmbeddingBuild(t *testing.T) {
 	f := newTestFarm(t)
-	r := f.submit("date +%s.%N > out").report(exitUnverified)
+	r := f.submit("date +%s.%N > when; tar -cf out when").report(exitUnverified)
 	if r.Verdict != "non-deterministic" || !strings.Contains(r.Reason, "out differs at byte") || len(r.Attestations) != 3 {
 		t.Errorf("report: %+v", r)
+	}
+	if !strings.Contains(r.Reason, "Likely why: out → when: timestamp") {
+		t.Errorf("no cause is named: %s", r.Reason)
+	}
+	page := filepath.Join(t.TempDir(), "why.html")
+	code, said, stderr := call(t.Context(), "diff", r.Build[:12], "--farm", f.dir, "--html", page)
+	if code != exitFailed || strings.Count(said, "when (tar member") != 2 || !strings.Contains(said, "timestamp, line 1: ") {
+		t.Errorf("gavel diff of three results: %d\n%s%s", code, said, stderr)
+	}
+	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "seconds since 1970") {
+		t.Errorf("the page: %v\n%s", err, html)
 	}
 	if r := f.submit("date +%s.%N > out", "--on-unverified", "warn").report(exitDone); r.Verdict != "non-deterministic" {
 		t.Errorf("report: %+v", r)

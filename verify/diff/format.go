@@ -21,7 +21,8 @@ var (
 	formatPNG   = &format{"PNG", readPNG}
 )
 
-// magics are how files of a format begin, tar and bytecode aside.
+// magics are how files of a format begin; tar, bytecode and programs with a zip are
+// told otherwise.
 var magics = []struct {
 	magic  string
 	format *format
@@ -55,7 +56,12 @@ func (s *session) detect(b Blob) (*format, error) {
 	case isPyc(head):
 		return formatPyc, nil
 	}
-	return nil, nil
+	// A zip is found from its end: a program may stand before it.
+	end, err := s.slice(b, b.Size()-endBytes, endBytes)
+	if err == nil && len(end) == endBytes && bytes.HasPrefix(end, []byte("PK\x05\x06")) {
+		return formatZip, nil
+	}
+	return nil, err
 }
 
 func formatName(f *format) string {

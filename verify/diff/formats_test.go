@@ -107,6 +107,7 @@ func TestFormats(t *testing.T) {
 		{"zip forged", zipFile("x", []byte("some content of a class"), nil), forge(zipFile("x", []byte("some content of a class"), nil), 45), "x", diff.Forged, []string{"second side"}},
 		{"zip repacked by a byte", zipFile("x", []byte("some content of a class"), nil), forge(zipFile("x", []byte("some content of a class"), nil), 40), "", diff.Forged, []string{"one stored byte"}},
 		{"xz forged", xzOf(base), forge(xzOf(base), len(xzOf(base))-40), "", diff.Forged, []string{"second side does not read as xz"}},
+		{"zip with a program before it", append([]byte("#!/bin/sh one\n"), zipOf(jan2, "x")...), append([]byte("#!/bin/sh two\n"), zipOf(jan9, "x")...), "bytes between the members", diff.Unknown, []string{"#!/bin/sh one"}},
 		{"gzip mtime", gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.ModTime = jan2 }), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.ModTime = jan9 }), "", diff.Timestamp, []string{"mtime in the gzip header"}},
 		{"gzip name", gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "/build/a/x" }), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "/tmp/b/x" }), "", diff.BuildPath, []string{"name in the gzip header"}},
 		{"gzip system", gzipOf([]byte("x"), 6, nil), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.OS = 3 }), "", diff.Toolchain, []string{"unknown / Unix"}},

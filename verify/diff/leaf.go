@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 )
@@ -179,11 +180,14 @@ func (s *session) judgeBinary(fs *findings, where, a, b string) {
 	}
 	x, y := a[i:], b[j:]
 	restX, restY, _ := s.unmask(where, x, y)
-	directories := strings.Count(x, "/") > 1 && strings.Count(y, "/") > 1
+	// A path, and not a command with words after it.
+	isPath := func(s string) bool {
+		return strings.Count(s, "/") > 1 && !strings.Contains(path.Base(s), " ")
+	}
 	switch {
 	case restX == restY && x != y:
 		s.judge(fs, where, x, y)
-	case x != y && directories && otherPath(x, y) == BuildPath:
+	case x != y && isPath(x) && isPath(y) && otherPath(x, y) == BuildPath:
 		fs.add(Finding{Cause: BuildPath, Where: where, A: Quote(x), B: Quote(y), Note: "absolute paths"})
 	default:
 		s.judge(fs, where, a, b)

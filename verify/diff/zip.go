@@ -31,6 +31,11 @@ func readZip(s *session, b Blob) (*archive, error) {
 		}
 		out.members = append(out.members, m)
 	}
+	between, err := betweenMembers(s, b, r)
+	if err != nil {
+		return nil, err
+	}
+	out.members = append(out.members, member{name: "bytes between the members", made: true, open: func() (Blob, error) { return between, nil }})
 	return out, nil
 }
 
@@ -84,28 +89,83 @@ func dosTime(f *zip.File) string {
 	return fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d", 1980+int(d>>9), d>>5&15, d&31, t>>11, t>>5&63, t&31*2)
 }
 
-// localFields reads the extra fields of the header before a member's data, where
-// Info-ZIP keeps access times that the directory does not have.
-func localFields(s *session, b Blob, f *zip.File) []field {
-	const fixed, maxExtra = 30, 1024
-	at, err := f.DataOffset()
+// localHeader is the header before a member's data, and where it begins. The
+// directory's reader does not tell, but the data's place and the name's length do.
+func localHeader(s *session, b Blob, f *zip.File) (h []byte, at int64) {
+	const maxExtra = 1024
+	data, err := f.DataOffset()
 	if err != nil || len(f.Name) > maxNameBytes {
-		return nil
+		return nil, 0
 	}
-	name := int64(len(f.Name))
-	start := max(0, at-fixed-name-maxExtra)
-	raw, err := s.slice(b, start, at-start)
+	name := len(f.Name)
+	start := max(0, data-int64(localBytes+name+maxExtra))
+	raw, err := s.slice(b, start, data-start)
 	if err != nil {
-		return nil
+		return nil, 0
 	}
-	for extra := 0; extra <= maxExtra && len(raw) >= fixed+int(name)+extra; extra++ {
-		h := raw[len(raw)-fixed-int(name)-extra:]
-		if string(h[:4]) == "PK\x03\x04" && int(binary.LittleEndian.Uint16(h[26:])) == int(name) && int(binary.LittleEndian.Uint16(h[28:])) == extra {
-			return append(extraFields("the local header", h[fixed+int(name):]),
-				field{name: "time in the local header", value: fmt.Sprintf("%x", h[10:14]), cause: Timestamp, derived: true})
+	for extra := 0; extra <= maxExtra && len(raw) >= localBytes+name+extra; extra++ {
+		h := raw[len(raw)-localBytes-name-extra:]
+		if string(h[:4]) == "PK\x03\x04" && int(binary.LittleEndian.Uint16(h[26:])) == name && int(binary.LittleEndian.Uint16(h[28:])) == extra {
+			return h, data - int64(len(h))
 		}
 	}
-	return nil
+	return nil, 0
+}
+
+const localBytes = 30 // of a local header without name and extra fields
+
+// localFields reads what only the local header has: Info-ZIP keeps access times there.
+func localFields(s *session, b Blob, f *zip.File) []field {
+	h, _ := localHeader(s, b, f)
+	if h == nil {
+		return nil
+	}
+	return append(extraFields("the local header", h[localBytes+len(f.Name):]),
+		field{name: "time in the local header", value: fmt.Sprintf("%x", h[10:14]), cause: Timestamp, derived: true})
+}
+
+// betweenMembers is what lies before, between and after the members, up to the
+// directory: a program that unpacks itself, or what somebody hid.
+func betweenMembers(s *session, b Blob, r *zip.Reader) (Blob, error) {
+	var parts []gap
+	for _, f := range r.File {
+		data, err := f.DataOffset()
+		if err != nil {
+			continue
+		}
+		h, _ := localHeader(s, b, f)
+		size := int64(min(f.CompressedSize64, uint64(b.Size())))
+		parts = append(parts, gap{data - int64(len(h)), data + size + descriptorBytes(s, b, f, data+size)})
+	}
+	end := b.Size() - endBytes - int64(len(r.Comment))
+	e, err := s.slice(b, end, endBytes)
+	if err != nil {
+		return nil, err
+	}
+	// An archive with sizes of 64 bits has further records here; its directory is not told apart.
+	directory := int64(0)
+	if len(e) == endBytes && string(e[:4]) == "PK\x05\x06" && binary.LittleEndian.Uint32(e[12:]) != 1<<32-1 {
+		directory = max(0, end-int64(binary.LittleEndian.Uint32(e[12:])))
+	}
+	return gapsBlob(s, b, gapsBetween(b.Size(), append(parts, gap{directory, b.Size()})))
+}
+
+const endBytes = 22 // of the record that ends a zip, without its comment
+
+// descriptorBytes is what follows the data of a member whose sizes were not known
+// before it.
+func descriptorBytes(s *session, b Blob, f *zip.File, at int64) int64 {
+	if f.Flags&8 == 0 {
+		return 0
+	}
+	size := int64(12)
+	if f.UncompressedSize64 > 1<<32-1 || f.CompressedSize64 > 1<<32-1 {
+		size = 20
+	}
+	if sign, err := s.slice(b, at, 4); err == nil && string(sign) == "PK\x07\x08" {
+		size += 4
+	}
+	return size
 }
 
 // extraFields reads what Info-ZIP's appnote (extrafld.txt) defines.
