@@ -89,6 +89,9 @@ func TestPublicToolsAcceptWhatAFarmMade(t *testing.T) {
 		if verify(b, list[(i+1)%len(list)].key, hello) {
 			t.Errorf("cosign takes another's key for that of %s", b.path)
 		}
+		if verify(bundle{changedProof(t, b.path), b.key, b.predicate}, b.key, hello) {
+			t.Errorf("cosign takes another proof for that of %s", b.path)
+		}
 	}
 	vsa := func(change ...string) error {
 		t.Helper()
@@ -125,4 +128,26 @@ func TestPublicToolsAcceptWhatAFarmMade(t *testing.T) {
 	if err := vsa("--verified-level", "GAVEL_REPRODUCED_3"); err == nil || !strings.Contains(err.Error(), "GAVEL_REPRODUCED_3") {
 		t.Errorf("slsa-verifier takes a higher level: %v", err)
 	}
+}
+
+// changedProof is a copy of a bundle with another hash in its log's proof.
+func changedProof(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, ok := strings.Cut(string(raw), `"hashes":["`)
+	if !ok {
+		t.Fatalf("%s carries no proof", path)
+	}
+	digit := "A"
+	if strings.HasPrefix(after, digit) {
+		digit = "B"
+	}
+	changed := filepath.Join(t.TempDir(), filepath.Base(path))
+	if err := os.WriteFile(changed, []byte(before+`"hashes":["`+digit+after[1:]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return changed
 }
