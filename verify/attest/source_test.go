@@ -129,6 +129,10 @@ func TestWithheldFile(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(back, w) || back.Commitment() != w.Commitment() {
 		t.Fatalf("%+v, %v", back, err)
 	}
+	// H, spelled out: "gavel/v1/" + tag, a zero, the salt, the command behind its length.
+	if want := sum("gavel/v1/withheld\x00" + string(w.Salt[:]) + "\x00\x00\x00\x12" + "an encoded command"); w.Commitment() != want {
+		t.Errorf("commitment %x, want %x", w.Commitment(), want)
+	}
 	other := *w
 	other.Salt[0]++
 	if other.Commitment() == w.Commitment() {
