@@ -5,7 +5,7 @@ FUZZTIME   ?= 10s
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
-CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./worker/...
+CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./verify/tlog ./worker/...
 
 .PHONY: build demo test itest probe check race bench proto fuzz clean FORCE
 

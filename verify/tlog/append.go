@@ -10,8 +10,8 @@ import (
 // First is the index of its first entry. After an error of ErrReopen nothing is
 // known until the log was opened again; then AppendAt repeats the batch safely.
 func (l *Log) Append(entries [][]byte) (first uint64, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	first = l.edge.size
 	if err := l.append(entries); err != nil {
 		return 0, fmt.Errorf("appending %d entries at %d: %w", len(entries), first, err)
@@ -22,15 +22,15 @@ func (l *Log) Append(entries [][]byte) (first uint64, err error) {
 // AppendAt adds a batch whose first entry has the index first, once: entries that
 // are there already must be equal, and the rest is appended. A gap is refused.
 func (l *Log) AppendAt(first uint64, entries [][]byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	size := l.edge.size
 	if first > size {
 		return fmt.Errorf("appending %d entries at %d: the log has only %d; append those between first", len(entries), first, size)
 	}
 	there := int(min(size-first, uint64(len(entries))))
 	for i, entry := range entries[:there] {
-		old, err := l.entry(first + uint64(i))
+		old, err := l.Entry(first + uint64(i))
 		if err != nil {
 			return fmt.Errorf("appending %d entries at %d: %w", len(entries), first, err)
 		}
@@ -66,6 +66,8 @@ func (l *Log) append(entries [][]byte) error {
 	if err := l.dir.write([]stored{{sealedPath, []byte(sealed.text())}}); err != nil {
 		return l.breaks(err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.edge, l.root = next, root
 	return nil
 }

@@ -18,9 +18,9 @@ const (
 	// maxOriginBytes bounds an origin and a key's name: a host name has at most
 	// 253, and the name of a coordinator follows it.
 	maxOriginBytes = 512
-	// MaxFileBytes bounds a file beside the log (PutFile, Handler): transcripts and
-	// manifests of large builds are a few MiB.
-	MaxFileBytes = 64 << 20
+	// MaxFileBytes bounds a file beside the log (PutFile): transcripts and manifests
+	// are a few MiB, an epoch 4 MiB and its last entry, which Raft lets be large.
+	MaxFileBytes = 128 << 20
 	// maxPathBytes bounds a path in a log's directory; the longest of ours is a
 	// transcript's, below 100.
 	maxPathBytes = 256

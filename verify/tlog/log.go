@@ -31,12 +31,16 @@ const (
 // Log is the appender over a directory in the served layout. One process opens a
 // directory at a time; within it, a Log is safe for concurrent use.
 type Log struct {
+	writing sync.Mutex // held by whoever writes, until the disk has it
+	dir     *directory // guarded by writing, but for its paths
+	broken  error      // set by a failed write; guarded by writing
+
+	// Readers do not wait for the disk: what they take from here stays as it is, and
+	// full tiles never change.
 	mu        sync.RWMutex
-	dir       *directory // guarded by mu
-	broken    error      // set by a failed write; guarded by mu
-	published Checkpoint // zero if there is none; guarded by mu
-	edge      edge       // guarded by mu
-	root      [32]byte   // of edge; guarded by mu
+	published Checkpoint // zero if there is none; guarded by mu, written with writing held
+	edge      edge       // likewise
+	root      [32]byte   // of edge; likewise
 }
 
 // edge is what the tiles of a tree do not hold in full: the hashes of the last
@@ -235,25 +239,29 @@ func (l *Log) list(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Size is how many entries are sealed.
-func (l *Log) Size() uint64 {
+// sealed is all that is sealed, of one moment.
+func (l *Log) sealed() (e edge, root [32]byte) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.edge.size
+	return l.edge, l.root
+}
+
+// Size is how many entries are sealed.
+func (l *Log) Size() uint64 {
+	size, _ := l.Sealed()
+	return size
 }
 
 // Root is the root of all that is sealed.
 func (l *Log) Root() [32]byte {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.root
+	_, root := l.Sealed()
+	return root
 }
 
 // Sealed is the size and the root of all that is sealed, of one moment.
 func (l *Log) Sealed() (size uint64, root [32]byte) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.edge.size, l.root
+	e, root := l.sealed()
+	return e.size, root
 }
 
 // Published is the size and root of the checkpoint that readers see, zero before
@@ -266,41 +274,38 @@ func (l *Log) Published() Checkpoint {
 
 // RootAt is the root of the first size entries.
 func (l *Log) RootAt(size uint64) ([32]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if size > l.edge.size {
-		return [32]byte{}, fmt.Errorf("root of %d entries: the log has only %d", size, l.edge.size)
+	e, _ := l.sealed()
+	if size > e.size {
+		return [32]byte{}, fmt.Errorf("root of %d entries: the log has only %d", size, e.size)
 	}
-	return l.nodes().rootAt(size)
+	return l.nodes(e).rootAt(size)
 }
 
 // Inclusion is the proof that the entry at index is in the tree of the first size
 // entries (see VerifyInclusion).
 func (l *Log) Inclusion(index, size uint64) ([][32]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if size > l.edge.size {
-		return nil, fmt.Errorf("proving entry %d of %d: the log has only %d", index, size, l.edge.size)
+	e, _ := l.sealed()
+	if size > e.size {
+		return nil, fmt.Errorf("proving entry %d of %d: the log has only %d", index, size, e.size)
 	}
-	return l.nodes().inclusion(index, size)
+	return l.nodes(e).inclusion(index, size)
 }
 
 // Consistency is the proof that the first size entries start with the first old
 // (see VerifyConsistency).
 func (l *Log) Consistency(old, size uint64) ([][32]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if size > l.edge.size {
-		return nil, fmt.Errorf("proving that size %d extends %d: the log has only %d", size, old, l.edge.size)
+	e, _ := l.sealed()
+	if size > e.size {
+		return nil, fmt.Errorf("proving that size %d extends %d: the log has only %d", size, old, e.size)
 	}
-	return l.nodes().consistency(old, size)
+	return l.nodes(e).consistency(old, size)
 }
 
 // nodes reads from full tiles on the disk and from the edge.
-func (l *Log) nodes() nodes {
+func (l *Log) nodes(e edge) nodes {
 	return tiledNodes(func(level int, n uint64) ([][32]byte, error) {
-		if t := lastTile(level, l.edge.size); t.n == n {
-			return l.edge.hashes[level], nil
+		if t := lastTile(level, e.size); t.n == n {
+			return e.hashes[level], nil
 		}
 		t := tile{level, n, tileWidth}
 		content, err := os.ReadFile(l.dir.at(t.path()))
@@ -334,17 +339,12 @@ func tiledNodes(read func(level int, n uint64) ([][32]byte, error)) nodes {
 
 // Entry is the entry at an index.
 func (l *Log) Entry(index uint64) ([]byte, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.entry(index)
-}
-
-func (l *Log) entry(index uint64) ([]byte, error) {
-	if index >= l.edge.size {
-		return nil, fmt.Errorf("reading entry %d: the log has only %d", index, l.edge.size)
+	e, _ := l.sealed()
+	if index >= e.size {
+		return nil, fmt.Errorf("reading entry %d: the log has only %d", index, e.size)
 	}
-	last := lastTile(entriesLevel, l.edge.size)
-	content, width := l.edge.bundle, last.width
+	last := lastTile(entriesLevel, e.size)
+	content, width := e.bundle, last.width
 	if n := index / tileWidth; n != last.n {
 		var err error
 		width = tileWidth

@@ -141,7 +141,7 @@ func TestProofsAgainstTheNaiveTree(t *testing.T) {
 		roots[n] = naive(all[:n])
 	}
 	for n := range most + 1 {
-		for i := n % 7; i < n; i += 29 {
+		for i := n % 7; i < n; i += 61 {
 			p, err := l.Inclusion(uint64(i), uint64(n))
 			if err != nil {
 				t.Fatal(err)
@@ -167,7 +167,7 @@ func TestProofsAgainstTheNaiveTree(t *testing.T) {
 				}
 			}
 		}
-		for m := n % 5; m <= n; m += 31 {
+		for m := n % 5; m <= n; m += 67 {
 			p, err := l.Consistency(uint64(m), uint64(n))
 			if err != nil {
 				t.Fatal(err)
@@ -382,4 +382,44 @@ func TestPutFile(t *testing.T) {
 			t.Errorf("%q: %v", p, err)
 		}
 	}
+}
+
+// blocking is a disk that hangs while it stores, once told to.
+type blocking struct {
+	unsynced
+	hang chan struct{} // nil: it does not
+	hung chan struct{}
+}
+
+func (b *blocking) Store(files []stored) error {
+	if b.hang != nil {
+		b.hung <- struct{}{}
+		<-b.hang
+	}
+	return b.unsynced.Store(files)
+}
+
+// Proofs are made while a batch waits for a slow disk, from what was sealed before.
+func TestReadersDoNotWaitForTheDisk(t *testing.T) {
+	disk := &blocking{hung: make(chan struct{})}
+	l := must(openLog(t.TempDir(), disk))
+	all := someEntries(0, 600)
+	if err := l.AppendAt(0, all[:300]); err != nil {
+		t.Fatal(err)
+	}
+	disk.hang = make(chan struct{})
+	done := make(chan error)
+	go func() { done <- l.AppendAt(300, all[300:]) }()
+	<-disk.hung
+	checkLog(t, l, all[:300])
+	p, err := l.Inclusion(7, 300)
+	if err != nil || VerifyInclusion(7, 300, LeafHash(all[7]), l.Root(), p) != nil {
+		t.Error(err)
+	}
+	close(disk.hang)
+	<-disk.hung // and the seal
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	checkLog(t, l, all)
 }

@@ -22,8 +22,8 @@ func (l *Log) Publish(signed []byte) error {
 	if err != nil {
 		return fmt.Errorf("publishing checkpoint: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	switch {
 	case l.broken != nil:
 		return fmt.Errorf("publishing checkpoint: %w", l.broken)
@@ -34,7 +34,7 @@ func (l *Log) Publish(signed []byte) error {
 	case c.Size > l.edge.size:
 		return fmt.Errorf("publishing checkpoint of size %d: only %d entries are sealed", c.Size, l.edge.size)
 	}
-	root, err := l.nodes().rootAt(c.Size)
+	root, err := l.RootAt(c.Size)
 	if err != nil {
 		return fmt.Errorf("publishing checkpoint of size %d: %w", c.Size, err)
 	}
@@ -45,7 +45,9 @@ func (l *Log) Publish(signed []byte) error {
 		return fmt.Errorf("publishing checkpoint of size %d: %w", c.Size, l.breaks(err))
 	}
 	before := l.published.Size
+	l.mu.Lock()
 	l.published = c
+	l.mu.Unlock()
 	l.prune(before, c.Size)
 	return nil
 }
@@ -79,8 +81,8 @@ func (l *Log) PutFile(p string, content []byte) error {
 	if len(content) > MaxFileBytes {
 		return fmt.Errorf("putting file %q: %d bytes, at most %d", p, len(content), MaxFileBytes)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	old, err := os.ReadFile(l.dir.at(p))
 	switch {
 	case err == nil && bytes.Equal(old, content):
