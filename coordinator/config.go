@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gavel/coordinator/retention"
 	"gavel/raftfsm"
 	"gavel/raftfsm/wire"
 )
@@ -52,6 +53,10 @@ type Config struct {
 	// Store is the directory with the farm's blobs and logs. The coordinators of
 	// one machine share it.
 	Store string `json:"store"`
+	// Retain is how long what nobody uses stays in Store: inputs, and outputs of builds
+	// that the state no longer holds. "forever", days such as "30d" (the default), or
+	// hours such as "36h".
+	Retain string `json:"retain,omitempty"`
 	// Listen is the HOST:PORT that gRPC listens on; empty is the address in Peers.
 	Listen string `json:"listen,omitempty"`
 	// RaftListen is the HOST:PORT that Raft listens on; empty is the address in Peers.
@@ -148,6 +153,9 @@ func (c *Config) validate() error {
 		if u, err := url.Parse(w.URL); w.Name == "" || w.Key == "" || err != nil || u.Host == "" {
 			return fmt.Errorf("witness %q: want a name, the file of a key, and a URL", w.Name)
 		}
+	}
+	if _, err := retention.Parse(c.Retain); err != nil {
+		return fmt.Errorf("retain: %w", err)
 	}
 	self := false
 	for _, p := range c.Peers {

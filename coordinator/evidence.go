@@ -10,8 +10,10 @@ import (
 
 	"gavel/cas/disk"
 	"gavel/cas/scope"
+	"gavel/coordinator/consensus"
 	"gavel/coordinator/images"
 	"gavel/coordinator/publish"
+	"gavel/coordinator/retention"
 	"gavel/coordinator/service"
 	"gavel/raftfsm"
 	"gavel/verify/keys"
@@ -26,7 +28,11 @@ type stores struct {
 
 func (n *node) openStores() (*stores, error) {
 	dir := n.config.Store
-	blobs, err := disk.Open(filepath.Join(dir, "blobs"), disk.Options{})
+	retain, err := retention.Parse(n.config.Retain)
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := disk.Open(filepath.Join(dir, "blobs"), disk.Options{RecordUse: retention.UseEvery(retain)})
 	if err != nil {
 		return nil, err
 	}
@@ -120,4 +126,26 @@ func (c *Config) logURL() string {
 		return "http://" + c.LogListen
 	}
 	return c.LogURL
+}
+
+// beginSweeping removes from the store what is no longer retained, from time to time.
+func (n *node) beginSweeping(files *stores, raft *consensus.Node) error {
+	retain, err := retention.Parse(n.config.Retain)
+	if err != nil || retain == 0 {
+		return err
+	}
+	sweeper, err := retention.New(retention.Config{
+		Retain: retain, Dir: n.config.Store, Store: files.blobs, Progress: n.evidence.Progress, Log: n.log,
+		Needed: func(ctx context.Context) (map[string]bool, uint64, error) {
+			// The state must hold what any coordinator has acknowledged.
+			if _, _, err := raft.Propose(ctx, nil); err != nil {
+				return nil, 0, fmt.Errorf("no leader confirms which builds are under way: %w", err)
+			}
+			return files.access.Needed(ctx)
+		},
+	})
+	if err == nil {
+		n.begin(sweeper.Run)
+	}
+	return err
 }

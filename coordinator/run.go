@@ -223,6 +223,9 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 	n.begin(func(ctx context.Context) { n.currency.await(ctx, raft) })
 	n.begin(duties.Run)
 	n.begin(n.evidence.Run)
+	if err := n.beginSweeping(files, raft); err != nil {
+		return err
+	}
 	n.serve(server.New(server.Config{
 		Instance: server.Instance{Store: files.blobs, Access: files.access.Access()}, AccountFrom: n.service.Caller, Log: n.log,
 		Instances: map[string]server.Instance{api.ImagesInstance: {Store: files.pictures, Access: files.access.ImageAccess()}},

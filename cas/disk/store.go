@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"gavel/cas"
 )
@@ -20,6 +21,9 @@ type Options struct {
 	// fsynced, because whatever a power cut damages is found by verification, and
 	// uses are recorded for Trim.
 	Cache bool
+	// RecordUse has uses recorded for Sweep, each blob's at most once in so long: that
+	// a blob was there when Missing asked for it, or was opened. Zero records none.
+	RecordUse time.Duration
 }
 
 // Store is a directory of blobs:
@@ -27,6 +31,7 @@ type Options struct {
 //	blobs/ab/ab…   one file a blob, named by hash, in 256 directories
 //	incoming/…     unfinished uploads, one directory for each process (see staging)
 //	damaged/…      what verification found wrong
+//	swept/…        blobs on their way out, see Sweep
 type Store struct {
 	dir     string
 	options Options
@@ -51,6 +56,9 @@ func open(dir string, o Options, files filesystem) (*Store, error) {
 	st, err := openStaging(filepath.Join(dir, "incoming"))
 	if err != nil {
 		return nil, fmt.Errorf("opening blob store: %w", err)
+	}
+	if err := restoreSwept(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening blob store: %w", err), st.close())
 	}
 	s := &Store{dir: dir, options: o, files: files, staging: st}
 	s.chunks.New = func() any { return new([chunkBytes]byte) }
@@ -100,7 +108,7 @@ func (s *Store) Missing(ctx context.Context, ds []cas.Digest) ([]cas.Digest, err
 			continue
 		}
 		switch info, err := os.Lstat(s.path(d)); {
-		case errors.Is(err, fs.ErrNotExist), err == nil && info.Size() != d.Size:
+		case errors.Is(err, fs.ErrNotExist), err == nil && (info.Size() != d.Size || !s.recordUse(info)):
 			missing = append(missing, d)
 		case err != nil:
 			return nil, fmt.Errorf("looking for blob %s: %w", d, err)
@@ -135,7 +143,7 @@ func (s *Store) Open(ctx context.Context, d cas.Digest) (io.ReadCloser, error) {
 		f.Close()
 		return nil, err
 	}
-	s.recordUse(info)
+	_ = s.recordUse(info) // it is open: whatever becomes of its name, it can be read
 	r := &reader{store: s, digest: d, file: f, verified: cas.Verify(d, f)}
 	if d.Size > wholeBytes {
 		return r, nil

@@ -11,17 +11,6 @@ import (
 	"time"
 )
 
-// recordUse notes that a cached blob was read, in its modification time, which
-// nothing else uses.
-func (s *Store) recordUse(info fs.FileInfo) {
-	if !s.options.Cache || time.Since(info.ModTime()) < useGranularity {
-		return
-	}
-	now := time.Now()
-	// Failing means an imprecise eviction order and no more.
-	_ = os.Chtimes(filepath.Join(s.dir, "blobs", info.Name()[:2], info.Name()), now, now)
-}
-
 // Trim removes the least recently used blobs of a cache until the rest has at
 // most maxBytes. Who holds a blob open can still read it.
 func (s *Store) Trim(ctx context.Context, maxBytes int64) error {

@@ -38,6 +38,15 @@ func (s *Set) Has(d cas.Digest) bool {
 // Len is the number of distinct blobs.
 func (s *Set) Len() int { return len(s.blobs) }
 
+// Digests lists the set, in no order.
+func (s *Set) Digests() []cas.Digest {
+	out := make([]cas.Digest, 0, len(s.blobs))
+	for b := range s.blobs {
+		out = append(out, cas.OfSum(b.sum, b.size))
+	}
+	return out
+}
+
 func (s *Set) add(ds ...cas.Digest) {
 	for _, d := range ds {
 		s.blobs[blob{d.Sum(), d.Size}] = struct{}{}

@@ -66,3 +66,26 @@ func (r *Reaches) Of(ctx context.Context, account [32]byte, action cas.Digest) (
 	}
 	return s, nil
 }
+
+// Held returns the set of account's action, if the store holds all of it now: what
+// was there when the set was computed may have been removed as unused since. To the
+// store this is a use of each of its blobs. An error wraps cas.ErrNotFound where
+// something is missing.
+func (r *Reaches) Held(ctx context.Context, account [32]byte, action cas.Digest) (*Set, error) {
+	s, err := r.Of(ctx, account, action)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := r.store.Missing(ctx, s.Digests())
+	if err != nil || len(missing) == 0 {
+		return s, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.known[reachKey{account, action}]; ok {
+		r.recent.Remove(e)
+		delete(r.known, reachKey{account, action})
+		r.size -= e.Value.(*reach).set.Len()
+	}
+	return nil, &MissingError{missing}
+}

@@ -42,6 +42,9 @@ they are kept, burned, or shared equally among the workers (smooth).
 --finished-price lets every worker sell what it has built before: where it still keeps
 the outputs of an action, it bids for so much, promises them at once, and as winner
 hands over exactly what its bid committed to.
+--retain says how long the farm keeps what nobody uses any more, inputs above all, so
+that builds can be made again (gavel download --inputs): forever, days such as 30d, or
+hours such as 36h. It may change from one start to the next.
 --misbehave makes worker N dishonest on purpose, to see what the farm does about it:
   forge     bids low and alters what it built
   copy      as a validator commits to a guess instead of building
@@ -74,6 +77,7 @@ hands over exactly what its bid committed to.
 	f.StringVar(&s.Runtime, "runtime", "", "an OCI runtime: one that the Docker engine knows, or of the sandbox oci a program such as crun, runc or runsc")
 	f.StringVar(&s.Treasury, "treasury", "keep", "what becomes of the treasury's income: keep, burn or smooth")
 	f.Var(&finished, "finished-price", "what workers ask for a result that they have already, in credits (default: they bid for slots alone)")
+	f.StringVar(&s.Retain, "retain", "", "how long the farm's store keeps what nobody uses: forever, 30d (the default), 36h, …")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:7300", "`HOST:PORT` of the first coordinator")
 	f.StringArrayVar(&misbehave, "misbehave", nil, "`N=KIND` makes worker N dishonest; repeat it for more")
 	return c

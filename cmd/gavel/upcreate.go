@@ -158,7 +158,7 @@ func writeConfigs(dir farmDir, s *upSettings) error {
 		c := coordinator.Config{
 			Name: p.Name, Dir: d.node(p.Name), Genesis: d.genesis(), Key: d.key(p.Name), SealKey: d.key(sealName(p.Name)),
 			ClusterKey: d.key(keyCluster), NextClusterKey: next, LogListen: address(s.Host, s.LogPorts[i]),
-			Store: d.store(), Peers: peers, LogFile: filepath.Join(d.node(p.Name), "log"),
+			Store: d.store(), Retain: s.Retain, Peers: peers, LogFile: filepath.Join(d.node(p.Name), "log"),
 		}
 		if err := writeConfig(d, p.Name, c); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"gavel/coordinator/retention"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/worker"
@@ -35,6 +36,8 @@ type upSettings struct {
 	// FinishedPrice is what every worker asks for a result that it has already;
 	// nil: they bid for their slots alone.
 	FinishedPrice *worker.Amount `json:"finished_price,omitempty"`
+	// Retain is how long the store keeps what nobody uses; empty: the default.
+	Retain string `json:"retain,omitempty"`
 	// Listen is HOST:PORT as asked for; Host and the ports are what came of it.
 	Listen    string `json:"listen"`
 	Host      string `json:"host"`
@@ -76,6 +79,9 @@ func (s *upSettings) validate() error {
 	}
 	if _, err := s.treasury(); err != nil {
 		return usage("--treasury: %v", err)
+	}
+	if _, err := retention.Parse(s.Retain); err != nil {
+		return usage("--retain: %v", err)
 	}
 	if s.Private && s.FinishedPrice != nil {
 		return usage("--finished-price means nothing in a private farm, which knows no prices")
@@ -147,6 +153,9 @@ func (s *upSettings) resume(dir farmDir, want *upSettings, given func(flag strin
 	}
 	if given("finished-price") {
 		s.FinishedPrice = want.FinishedPrice
+	}
+	if given("retain") {
+		s.Retain = want.Retain
 	}
 	if given("listen") && want.Listen != s.Listen {
 		s.Listen, s.Host, s.GRPCPorts, s.RaftPorts, s.LogPorts = want.Listen, "", nil, nil, nil

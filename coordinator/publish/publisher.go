@@ -291,3 +291,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// Progress says which applied entry was taken last, how many items were taken with
+// all entries up to it, and how many items are in the log.
+func (p *Publisher) Progress() (index, items, logged uint64) {
+	at := p.journal.position()
+	return at.Index, at.Items, at.Logged
+}

@@ -42,7 +42,7 @@ func (s *Server) checkChallenge(ctx context.Context, m *build.Command) (build.Ou
 	}
 	a, err := s.Blobs.Action(ctx, claim.Requester, cas.OfSum(claim.ActionDigest, int64(claim.ActionBytes)))
 	if err == nil {
-		_, err = s.Blobs.reaches.Of(ctx, claim.Requester, a.Digest)
+		_, err = s.Blobs.reaches.Held(ctx, claim.Requester, a.Digest)
 	}
 	if err == nil {
 		return build.Outcome{}, nil

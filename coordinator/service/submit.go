@@ -56,7 +56,7 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	a, err := s.Blobs.Action(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
 	if err == nil {
 		var set *scope.Set
-		if set, err = s.Blobs.reaches.Of(ctx, m.Sender, a.Digest); err == nil {
+		if set, err = s.Blobs.reaches.Held(ctx, m.Sender, a.Digest); err == nil {
 			return matchTerms(&p.Terms, a, set.Totals.Bytes+imageBytes(img), lane), nil
 		}
 	}
