@@ -9,6 +9,7 @@ import (
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
+	"gavel/raftfsm/wire"
 )
 
 // standing is what a worker asks.
@@ -243,6 +244,60 @@ func TestBatchWaitsForAsksAndRefuses(t *testing.T) {
 	f.tick(20_000)
 	if b := f.build(id); b.State != build.Settled || b.Verdict != build.Agreed {
 		t.Errorf("%v, %v", b.State, b.Verdict)
+	}
+	f.same()
+}
+
+// A metered pool pays by times that authors measured. They were not under the
+// commitment: whoever proposed the openings could write what it liked into them.
+func TestTimesCannotBeChanged(t *testing.T) {
+	f := batchFarm(t, auction.PricingUniform, true, 5)
+	asks := map[int]standing{}
+	for w := range f.workers {
+		asks[w] = standing{credit / 10, 9}
+	}
+	open := f.seal("pool", asks)
+	terms := f.terms(build.LaneBatch)
+	terms.TimeoutMillis = 1_000
+	id := f.submit(0, terms)
+	f.tick(300)
+	open()
+	f.duties()
+	for again := true; again; {
+		again = false
+		for _, a := range slices.Clone(f.build(id).Attempts) {
+			if !a.Active() {
+				continue
+			}
+			again = true
+			w, lease := f.workerIndex(a.Worker), a.Lease(id)
+			f.must(f.command(f.workers[w], build.TypeStart, &build.LeaseRef{Build: id, Lease: lease}))
+			o := result("right", build.StatusExited)
+			o.StartedWallMillis, o.FinishedWallMillis = 1_000, 1_500
+			f.must(f.commitCommand(w, id, lease, o))
+		}
+		f.duties()
+	}
+	duties := f.state().Openings()
+	if len(duties) != 3 {
+		t.Fatalf("%d openings are asked for", len(duties))
+	}
+	for _, d := range duties {
+		right := f.openCommand(d)
+		for _, change := range []func(*build.Opening){
+			func(o *build.Opening) { o.FinishedWallMillis += 400 },
+			func(o *build.Opening) { o.StartedWallMillis-- },
+			func(o *build.Opening) { o.StartedWallMillis, o.FinishedWallMillis = 0, 0 },
+		} {
+			var m build.OpeningOf
+			check(t, wire.Decode(right.Payload, &m))
+			change(&m.Opening)
+			f.refused(build.CodeNoMatch, f.command(nil, build.TypeOpening, &m))
+		}
+		f.must(right)
+	}
+	if v := f.build(id).Verdict; v != build.Agreed {
+		t.Errorf("verdict %v", v)
 	}
 	f.same()
 }

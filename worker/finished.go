@@ -62,8 +62,9 @@ func (b *bidder) offer(c call) (sells bool, err error) {
 	if _, err := rand.Read(r.Nonce[:]); err != nil {
 		return false, fmt.Errorf("making a nonce: %w", err)
 	}
-	return b.kept.promise(c.auction, c.action, &r, now, func(s *build.Summary) build.ID {
-		return build.Commitment(b.farm, s.Digest(), b.id, c.build, r.Nonce)
+	return b.kept.promise(c.auction, c.action, &r, now, func(o *build.Opening) build.ID {
+		sold := build.Opening{Summary: o.Summary, Nonce: r.Nonce, StartedWallMillis: o.StartedWallMillis, FinishedWallMillis: o.FinishedWallMillis}
+		return sold.Commitment(b.farm, b.id, c.build)
 	})
 }
 

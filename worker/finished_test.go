@@ -114,7 +114,7 @@ func TestFinishedResultIsBidAndHandedOver(t *testing.T) {
 		t.Error("the farm did not hear that the lease began")
 	}
 	o := b.opening(made)
-	if build.Commitment(b.cluster, o.Summary.Digest(), b.signer.ID, l.build, o.Nonce) != made.Commitment {
+	if o.Commitment(b.cluster, b.signer.ID, l.build) != made.Commitment {
 		t.Error("the opening does not match")
 	}
 	was, wasDir, err := b.w.kept.open(first.id)

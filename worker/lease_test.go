@@ -40,7 +40,7 @@ func TestCommitOpensAndIsSigned(t *testing.T) {
 				t.Fatalf("%d commits", len(commits))
 			}
 			o := b.opening(commits[0])
-			if build.Commitment(b.cluster, o.Summary.Digest(), b.signer.ID, l.build, o.Nonce) != commits[0].Commitment {
+			if o.Commitment(b.cluster, b.signer.ID, l.build) != commits[0].Commitment {
 				t.Error("the opening does not match the commitment")
 			}
 			m, dir, err := b.w.kept.open(l.id)
@@ -137,7 +137,7 @@ func TestLeaseIsTakenUpAfterRestart(t *testing.T) {
 			if found, err := b.journal.Get(shelfAttempts, l.id, &r); !found || err != nil || r.Commitment != commits[0].Commitment {
 				t.Errorf("committed to something else than is kept (%v, %v)", found, err)
 			}
-			if o := b.opening(commits[0]); build.Commitment(b.cluster, o.Summary.Digest(), b.signer.ID, l.build, o.Nonce) != commits[0].Commitment {
+			if o := b.opening(commits[0]); o.Commitment(b.cluster, b.signer.ID, l.build) != commits[0].Commitment {
 				t.Error("the opening does not match")
 			}
 		})

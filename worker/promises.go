@@ -10,7 +10,7 @@ import (
 // promise puts r under an auction: the newest kept result of an action, which
 // stays from then on as long as r says. It promises nothing where there is none,
 // or where all that is promised would exceed what may be kept.
-func (k *kept) promise(auction, action build.ID, r *finishedRecord, now time.Time, commit func(*build.Summary) build.ID) (bool, error) {
+func (k *kept) promise(auction, action build.ID, r *finishedRecord, now time.Time, commit func(*build.Opening) build.ID) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	lease, a, found, err := k.newest(action)
@@ -25,7 +25,7 @@ func (k *kept) promise(auction, action build.ID, r *finishedRecord, now time.Tim
 		k.log.Info("no finished result is bid: those promised already take all the room", "build", full(r.Build), "limit_bytes", k.limit)
 		return false, nil
 	}
-	r.From, r.Commitment = lease, commit(&a.Opening.Summary)
+	r.From, r.Commitment = lease, commit(&a.Opening)
 	return true, k.journal.Put(shelfFinished, auction, r)
 }
 

@@ -61,6 +61,7 @@ func vectors() []vector {
 		{"result", id(s.Digest())},
 		{"commit: cluster 03…, the result, worker 06…, build 05…, nonce 08…", id(Commitment(fill(3), s.Digest(), fill(6), fill(5), fill(8)))},
 		{"findings: nonce 08…, depends, hostname and clock tried, clock broke", id(Findings{FindDepends, VaryHostname | VaryClock, VaryClock}.Blind(fill(8)))},
+		{"measured: nonce 08…, no findings, from 1000 to 3500 ms", id((&Opening{Nonce: fill(8), StartedWallMillis: 1_000, FinishedWallMillis: 3_500}).blind())},
 		{"lease: build 05…, worker 06…, ordinal 1", id(LeaseID(fill(5), fill(6), 1))},
 		{"escrow: build 05…", id(EscrowID(fill(5)))},
 		{"command", hex.EncodeToString(wire.Encode(&cmd))},

@@ -209,7 +209,7 @@ type Opening struct {
 	Summary Summary
 	Nonce   [32]byte
 	// StartedWallMillis and FinishedWallMillis are the author's wall clock since
-	// 1970, for its statement; nothing is decided by them.
+	// 1970, for its statement. A metered pool pays by them and nothing else is decided.
 	StartedWallMillis, FinishedWallMillis int64
 	// Signature is the author's over its provenance statement, which every
 	// coordinator derives from the build, this opening and the manifest: so a
@@ -230,9 +230,23 @@ func (o *Opening) Code(c *wire.Coder) {
 }
 
 // Commitment is what hides the opening: its author's result under a nonce that
-// binds the findings too.
+// binds the findings and the times too.
 func (o *Opening) Commitment(cluster, worker, build [32]byte) [32]byte {
-	return Commitment(cluster, o.Summary.Digest(), worker, build, o.Findings.Blind(o.Nonce))
+	return Commitment(cluster, o.Summary.Digest(), worker, build, o.blind())
+}
+
+// blind is the nonce under which a result is committed to: that of the findings, and
+// with times of its author's own
+//
+//	H("measured" ‖ nonce ‖ started ‖ finished)
+//
+// so that whoever proposes an opening cannot change what a metered pool pays by.
+func (o *Opening) blind() [32]byte {
+	nonce := o.Findings.Blind(o.Nonce)
+	if o.StartedWallMillis == 0 && o.FinishedWallMillis == 0 {
+		return nonce
+	}
+	return wire.NewHasher("measured").Fixed(nonce).I64(o.StartedWallMillis).I64(o.FinishedWallMillis).Sum()
 }
 
 // Commitment is H("commit" ‖ cluster ‖ result digest ‖ worker key ‖ build ‖ nonce).

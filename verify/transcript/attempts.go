@@ -148,12 +148,15 @@ func (j *judge) attempt(a at) {
 
 // opening recomputes a commitment from what it hid:
 // H("commit" ‖ cluster ‖ result digest ‖ worker ‖ build ‖ nonce), the nonce binding
-// findings where there are any.
+// findings and times where there are any.
 func (j *judge) opening(a at) {
 	o := &a.Opening
 	nonce := o.Nonce
 	if f := o.Findings; f != (build.Findings{}) {
 		nonce = wire.NewHasher("findings").Fixed(nonce).U64(uint64(f.Finding)).U64(uint64(f.Tried)).U64(uint64(f.Broke)).Sum()
+	}
+	if o.StartedWallMillis != 0 || o.FinishedWallMillis != 0 {
+		nonce = wire.NewHasher("measured").Fixed(nonce).I64(o.StartedWallMillis).I64(o.FinishedWallMillis).Sum()
 	}
 	want := wire.NewHasher("commit").Fixed(j.t.Cluster).Fixed(a.result()).Fixed(a.Worker).Fixed(j.b.ID).Fixed(nonce).Sum()
 	expect(j, a.field("Commitment"), want, a.Commitment)
