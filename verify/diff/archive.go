@@ -54,8 +54,9 @@ type member struct {
 // field is one value in a header.
 type field struct {
 	name, value string
-	// cause of a value that differs; "" has the two values judged as texts.
-	cause Cause
+	// cause of a value that differs; "" has the two values judged as texts, and is
+	// otherwise, where they show nothing.
+	cause, otherwise Cause
 	// derived values follow from others: they count only where nothing else differs.
 	derived bool
 	mode    bool // value is an octal mode
@@ -160,14 +161,15 @@ func markFollowers(d *Difference, x, y *archive, pairs []pair) {
 	if !d.known() {
 		return
 	}
-	loaded, moved := make(map[string]bool), false
+	loaded, made, moved := make(map[string]bool), make(map[string]bool), false
 	for _, p := range pairs {
 		m := &x.members[p.a]
 		loaded[m.name] = loaded[m.name] || m.layout != ""
+		made[m.name] = m.made
 		moved = moved || m.layout != y.members[p.b].layout
 	}
 	for _, m := range d.Members {
-		if !m.known() && (moved || !loaded[m.Name]) {
+		if !m.known() && !made[m.Name] && (moved || !loaded[m.Name]) {
 			m.MayFollow = true
 			m.Notes = append(m.Notes, "may follow from the differences of the other sections")
 		}

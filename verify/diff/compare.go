@@ -63,12 +63,12 @@ func (s *session) explain(d *Difference, a, b Blob, spans *spans, depth int) err
 	}
 	switch {
 	case fa == nil && fb == nil:
-	case fa != fb:
+	case fa != fb && (fa == nil || fb == nil || !fa.packs || !fb.packs):
 		d.Notes = append(d.Notes, fmt.Sprintf("not looked inside: one side is %s, the other %s", formatName(fa), formatName(fb)))
 	case depth >= maxDepth:
 		d.Notes = append(d.Notes, fmt.Sprintf("not looked inside: it is %s at depth %d, and %d is the limit", fa.name, depth, maxDepth))
 	default:
-		if done, err := s.inside(d, fa, a, b, spans, depth); err != nil || done {
+		if done, err := s.inside(d, fa, fb, a, b, spans, depth); err != nil || done {
 			return err
 		}
 	}
@@ -77,9 +77,9 @@ func (s *session) explain(d *Difference, a, b Blob, spans *spans, depth int) err
 
 // inside compares the members of two archives. It is not done where they could not
 // be read, or where what differs lies outside of all members.
-func (s *session) inside(d *Difference, f *format, a, b Blob, spans *spans, depth int) (done bool, err error) {
-	x, errA := s.open(f, a)
-	y, errB := s.open(f, b)
+func (s *session) inside(d *Difference, fa, fb *format, a, b Blob, spans *spans, depth int) (done bool, err error) {
+	x, errA := s.open(fa, a)
+	y, errB := s.open(fb, b)
 	defer x.close()
 	defer y.close()
 	if err := s.ctx.Err(); err != nil {
@@ -88,12 +88,12 @@ func (s *session) inside(d *Difference, f *format, a, b Blob, spans *spans, dept
 	var fs findings
 	switch {
 	case errA != nil && errB != nil:
-		d.Notes = append(d.Notes, fmt.Sprintf("not looked inside: neither side reads as %s: %s", f.name, Quote(errA.Error())))
+		d.Notes = append(d.Notes, fmt.Sprintf("not looked inside: neither side reads as %s: %s", fa.name, Quote(errA.Error())))
 		return false, nil
 	case errA != nil || errB != nil:
-		side, broken := "first", errA
+		side, f, broken := "first", fa, errA
 		if broken == nil {
-			side, broken = "second", errB
+			side, f, broken = "second", fb, errB
 		}
 		note := fmt.Sprintf("the %s side does not read as %s: %s", side, f.name, Quote(broken.Error()))
 		if errors.Is(broken, errBound) {
@@ -105,7 +105,12 @@ func (s *session) inside(d *Difference, f *format, a, b Blob, spans *spans, dept
 		d.Findings = fs
 		return false, nil
 	}
-	d.Format = f.name
+	d.Format = fa.name
+	if fa != fb {
+		d.Format += " / " + fb.name
+		d.Findings = append(d.Findings, Finding{Cause: Compression, Where: "format", A: fa.name, B: fb.name})
+		x.fields, y.fields = nil, nil // of two formats
+	}
 	if err := s.compareArchives(d, x, y, spans, depth); err != nil {
 		return false, err
 	}

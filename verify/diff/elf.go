@@ -140,13 +140,32 @@ func sectionMeans(name string) (Cause, string) {
 	return "", ""
 }
 
-// goRecord is what the go command wrote into a program about its build: module
-// versions and settings, one a line.
+// goRecord is what the go command wrote into a program about its build.
 func goRecord(s *session, b Blob) *member {
 	info, err := buildinfo.Read(&meter{Blob: b, s: s, left: 2 * maxDirectoryBytes})
 	if err != nil {
 		return nil
 	}
-	text := "go\t" + info.GoVersion + "\n" + info.String()
-	return &member{name: "Go build record", made: true, open: func() (Blob, error) { return strings.NewReader(text), nil }}
+	fields := []field{
+		{name: "Go version", value: clip(info.GoVersion), cause: Toolchain},
+		{name: "main package", value: clip(info.Path)},
+		{name: "main module", value: clip(info.Main.Path + " " + info.Main.Version)},
+	}
+	for _, d := range info.Deps {
+		version := d.Version + " " + d.Sum
+		if d.Replace != nil {
+			version += " => " + d.Replace.Path + " " + d.Replace.Version + " " + d.Replace.Sum
+		}
+		fields = append(fields, field{name: "module " + Quote(clip(d.Path)), value: clip(version)})
+	}
+	for _, x := range info.Settings {
+		f := field{name: "setting " + Quote(clip(x.Key)), value: clip(x.Value), otherwise: Toolchain}
+		if x.Key == "vcs.time" {
+			f.cause = Timestamp
+		} else if strings.HasPrefix(x.Key, "vcs") {
+			f.otherwise = "" // another source, for which nobody's machine is the cause
+		}
+		fields = append(fields, f)
+	}
+	return &member{name: "Go build record", made: true, fields: func() []field { return fields }}
 }

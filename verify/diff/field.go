@@ -42,9 +42,12 @@ func (s *session) compareField(fs, derived *findings, of string, f *field, other
 	case f.cause == "":
 		var judged findings
 		s.judge(&judged, f.name, f.value, other)
-		if len(judged) > 0 && judged[0].Cause != Unknown {
+		switch {
+		case len(judged) > 0 && judged[0].Cause != Unknown:
 			out = judged[0]
-		} else {
+		case f.otherwise != "":
+			out.Cause = f.otherwise
+		default:
 			out.Cause = Unknown
 		}
 	}

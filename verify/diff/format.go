@@ -4,21 +4,22 @@ import "bytes"
 
 // format is one that is looked into.
 type format struct {
-	name string
-	read func(*session, Blob) (*archive, error)
+	name  string
+	read  func(*session, Blob) (*archive, error)
+	packs bool // it only compresses one content
 }
 
 var (
-	formatGzip  = &format{"gzip", readGzip}
-	formatXZ    = &format{"xz", readXZ}
-	formatZstd  = &format{"zstd", readZstd}
-	formatBzip2 = &format{"bzip2", readBzip2}
-	formatZip   = &format{"zip", readZip}
-	formatTar   = &format{"tar", readTar}
-	formatAr    = &format{"ar", readAr}
-	formatELF   = &format{"ELF", readELF}
-	formatPyc   = &format{"Python bytecode", readPyc}
-	formatPNG   = &format{"PNG", readPNG}
+	formatGzip  = &format{"gzip", readGzip, true}
+	formatXZ    = &format{"xz", readXZ, true}
+	formatZstd  = &format{"zstd", readZstd, true}
+	formatBzip2 = &format{"bzip2", readBzip2, true}
+	formatZip   = &format{"zip", readZip, false}
+	formatTar   = &format{"tar", readTar, false}
+	formatAr    = &format{"ar", readAr, false}
+	formatELF   = &format{"ELF", readELF, false}
+	formatPyc   = &format{"Python bytecode", readPyc, false}
+	formatPNG   = &format{"PNG", readPNG, false}
 )
 
 // magics are how files of a format begin; tar, bytecode and programs with a zip are

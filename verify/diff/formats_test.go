@@ -115,6 +115,8 @@ func TestFormats(t *testing.T) {
 		{"gzip of tar", gzipOf(base, 6, nil), gzipOf(late, 6, nil), "content > a/b.txt", diff.Timestamp, []string{"tar header"}},
 		{"xz of tar", xzOf(base), xzOf(late), "content > a/b.txt", diff.Timestamp, []string{"tar header"}},
 		{"zstd of tar", zstdOf(base, zstd.SpeedDefault), zstdOf(late, zstd.SpeedDefault), "content > a/b.txt", diff.Timestamp, []string{"tar header"}},
+		{"gzip and xz", gzipOf(base, 6, nil), xzOf(base), "", diff.Compression, []string{"format: gzip / xz"}},
+		{"zstd and xz of tar", zstdOf(base, zstd.SpeedDefault), xzOf(late), "content > a/b.txt", diff.Timestamp, []string{"tar header"}},
 		{"zstd level", zstdOf(elfB, zstd.SpeedFastest), zstdOf(elfB, zstd.SpeedBestCompression), "", diff.Compression, []string{"decompresses to is equal"}},
 		{"bzip2", bzip2A, bzip2B, "content", diff.Timestamp, []string{"2026-01-02 03:04:05 / "}},
 		{"gzip forged", gzipOf(base, 6, nil), forge(gzipOf(base, 6, nil), 40), "", diff.Forged, []string{"second side does not read as gzip"}},

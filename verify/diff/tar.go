@@ -74,10 +74,8 @@ func readTar(s *session, b Blob) (*archive, error) {
 		if err := s.take(1); err != nil {
 			return nil, err
 		}
-		records := paxFields(h)
-		keep := *h
-		keep.Name, keep.Linkname, keep.PAXRecords, keep.Xattrs = clip(h.Name), clip(h.Linkname), nil, nil
-		m := member{name: keep.Name, fields: func() []field { return append(tarFields(&keep), records...) }}
+		records, kept := paxFields(h), lean(h)
+		m := member{name: kept.Name, fields: func() []field { return append(tarFields(kept), records...) }}
 		if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse {
 			content, err := tarContent(s, b, tr, h, place.at)
 			if err != nil {
@@ -91,6 +89,14 @@ func readTar(s *session, b Blob) (*archive, error) {
 		}
 		out.members = append(out.members, m)
 		hidden.after(place.at, h)
+	}
+}
+
+// lean is a header without its records, which may be long.
+func lean(h *tar.Header) *tar.Header {
+	return &tar.Header{
+		Typeflag: h.Typeflag, Name: clip(h.Name), Linkname: clip(h.Linkname), Mode: h.Mode, Uid: h.Uid, Gid: h.Gid, Uname: clip(h.Uname), Gname: clip(h.Gname),
+		ModTime: h.ModTime, AccessTime: h.AccessTime, ChangeTime: h.ChangeTime, Devmajor: h.Devmajor, Devminor: h.Devminor, Format: h.Format,
 	}
 }
 
