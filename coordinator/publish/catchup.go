@@ -59,7 +59,7 @@ func (p *Publisher) takeOver(ctx context.Context, at position, from peerLog) err
 	if err != nil {
 		return err
 	}
-	if err := p.log.AppendAt(at.Leaves, leaves[:kept]); err != nil {
+	if err := p.log().AppendAt(at.Leaves, leaves[:kept]); err != nil {
 		return err
 	}
 	return p.advance(to, at.Leaves, leaves[:kept], builds)
@@ -88,7 +88,7 @@ func (p *Publisher) readMissed(ctx context.Context, at position, from peerLog) (
 	if err != nil {
 		return nil, err
 	}
-	own, err := p.log.RootAt(at.Leaves)
+	own, err := p.log().RootAt(at.Leaves)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (p *Publisher) copyBeside(ctx context.Context, at, to position, leaves [][]
 			err = checkEpoch(leaf.Epoch, entries)
 		}
 		if err == nil {
-			err = p.log.PutFile(evidence.EpochPath(leaf.Epoch.Number), entries)
+			err = p.log().PutFile(evidence.EpochPath(leaf.Epoch.Number), entries)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the entries of epoch %d: %w", leaf.Epoch.Number, err)

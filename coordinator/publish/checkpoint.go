@@ -39,10 +39,10 @@ func (p *Publisher) signCheckpoints(ctx context.Context) {
 // checkpoint signs the log as it is, has it cosigned and shows it.
 func (p *Publisher) checkpoint(ctx context.Context) error {
 	at := p.journal.position()
-	if at.Leaves == p.log.Published().Size {
+	if at.Leaves == p.log().Published().Size {
 		return nil
 	}
-	root, err := p.log.RootAt(at.Leaves)
+	root, err := p.log().RootAt(at.Leaves)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (p *Publisher) checkpoint(ctx context.Context) error {
 		return err
 	}
 	note = p.witnessed(ctx, note)
-	if err := p.log.Publish(note); err != nil {
+	if err := p.log().Publish(note); err != nil {
 		return fmt.Errorf("publishing the checkpoint: %w", err)
 	}
 	select {
@@ -126,7 +126,7 @@ func (p *Publisher) witnessed(ctx context.Context, note []byte) []byte {
 	var asking sync.WaitGroup
 	for i, w := range p.config.Witnesses {
 		asking.Go(func() {
-			line, err := w.Cosign(ctx, note, p.log.Consistency)
+			line, err := w.Cosign(ctx, note, p.log().Consistency)
 			if conflict := new(tlog.ConflictError); errors.As(err, &conflict) && !conflict.SameSize {
 				return
 			}
@@ -189,10 +189,10 @@ func (p *Publisher) Cosign(ctx context.Context, note []byte) ([]byte, error) {
 		if c.size == 0 {
 			continue
 		}
-		if c.size > p.log.Size() {
-			return nil, fmt.Errorf("%w: it cosigned %d leaves and has %d", ErrInconsistent, c.size, p.log.Size())
+		if c.size > p.log().Size() {
+			return nil, fmt.Errorf("%w: it cosigned %d leaves and has %d", ErrInconsistent, c.size, p.log().Size())
 		}
-		root, err := p.log.RootAt(c.size)
+		root, err := p.log().RootAt(c.size)
 		if err != nil {
 			return nil, err
 		}
@@ -224,9 +224,9 @@ func (p *Publisher) openOwn(origin string, note []byte) (opened *tlog.Opened, by
 func (p *Publisher) await(ctx context.Context, size uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
 	defer cancel()
-	for p.log.Size() < size {
+	for p.log().Size() < size {
 		if !pause(ctx, awaitPause) {
-			return fmt.Errorf("cosigning: the checkpoint has %d leaves, this coordinator's log %d: it is behind", size, p.log.Size())
+			return fmt.Errorf("cosigning: the checkpoint has %d leaves, this coordinator's log %d: it is behind", size, p.log().Size())
 		}
 	}
 	return nil

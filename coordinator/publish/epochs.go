@@ -75,7 +75,7 @@ func (p *Publisher) show(ctx context.Context, e *raftfsm.EpochItem) error {
 			return err
 		}
 	}
-	if err := p.log.PutFile(evidence.EpochPath(e.Number), raw); err != nil {
+	if err := p.log().PutFile(evidence.EpochPath(e.Number), raw); err != nil {
 		return err
 	}
 	return p.journal.shown(e)

@@ -226,8 +226,8 @@ func (f *farm) complete(n *node) tlog.Checkpoint {
 	f.t.Helper()
 	want := items(f.world)
 	eventually(f.t, "everything is logged", func() bool { return n.journal.position().Logged == want })
-	eventually(f.t, "the checkpoint covers the log", func() bool { return n.log.Published().Size == n.log.Size() })
-	return n.log.Published()
+	eventually(f.t, "the checkpoint covers the log", func() bool { return n.log().Published().Size == n.log().Size() })
+	return n.log().Published()
 }
 
 // contents are the files of a node's log but those of its tiles that only tell how

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -54,7 +55,8 @@ func (p *position) Code(c *wire.Coder) {
 // journal keeps what applied entries leave until the log has it. Take hands
 // over, a writer makes it durable in batches.
 type journal struct {
-	db *bbolt.DB
+	db     *bbolt.DB
+	update func(func(*bbolt.Tx) error) error // db's; tests have it fail
 
 	mu      sync.Mutex
 	turned  *sync.Cond // something below changed
@@ -62,7 +64,7 @@ type journal struct {
 	bytes   int
 	taken   uint64 // index of the last entry in queue or on disk
 	written position
-	err     error // that ended the writer
+	err     error // of the last try to write, nil once one has succeeded
 	closed  bool
 	news    chan struct{} // room for one: something was written
 	done    chan struct{} // the writer has ended
@@ -77,7 +79,7 @@ func openJournal(path string, clusterKey []byte) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal of evidence %s: %w", path, err)
 	}
-	j := &journal{db: db, written: position{Key: clusterKey}, news: make(chan struct{}, 1), done: make(chan struct{})}
+	j := &journal{db: db, update: db.Update, written: position{Key: clusterKey}, news: make(chan struct{}, 1), done: make(chan struct{})}
 	j.turned = sync.NewCond(&j.mu)
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketEntries, bucketItems, bucketTranscripts, bucketBuilds, bucketCertified, bucketEvents, bucketEpochs, bucketMeta} {
@@ -123,7 +125,7 @@ func (j *journal) take(a raftfsm.Applied) {
 	if a.Index <= j.taken {
 		return
 	}
-	for j.bytes > maxQueuedBytes && j.err == nil && !j.closed {
+	for j.bytes > maxQueuedBytes && !j.closed {
 		j.turned.Wait()
 	}
 	j.taken = a.Index
@@ -147,13 +149,13 @@ func (j *journal) durable(index uint64) error {
 	for j.written.Index < min(index, j.taken) && j.err == nil && !j.closed {
 		j.turned.Wait()
 	}
-	if j.err != nil {
+	switch {
+	case j.written.Index >= min(index, j.taken):
+		return nil
+	case j.err != nil:
 		return fmt.Errorf("keeping evidence: %w", j.err)
 	}
-	if j.written.Index < min(index, j.taken) {
-		return errors.New("keeping evidence: the node stops")
-	}
-	return nil
+	return errors.New("keeping evidence: the node stops")
 }
 
 // position is what is on disk.
@@ -163,7 +165,8 @@ func (j *journal) position() position {
 	return j.written
 }
 
-// write makes the queue durable until the journal is closed.
+// write makes the queue durable until the journal is closed. What could not be
+// written, on a full disk say, is tried again.
 func (j *journal) write() {
 	defer close(j.done)
 	for {
@@ -177,7 +180,7 @@ func (j *journal) write() {
 		if len(batch) == 0 {
 			return
 		}
-		err := j.db.Update(func(tx *bbolt.Tx) (err error) {
+		err := j.update(func(tx *bbolt.Tx) (err error) {
 			if at, err = stored(tx, at); err != nil {
 				return err
 			}
@@ -189,8 +192,10 @@ func (j *journal) write() {
 			return tx.Bucket(bucketMeta).Put(keyPosition, wire.Encode(&at))
 		})
 		j.mu.Lock()
+		j.err = nil
 		if err != nil {
 			j.err = fmt.Errorf("writing the journal of evidence: %w", err)
+			j.queue = append(batch, j.queue...)
 		} else {
 			j.written.Index, j.written.Chain, j.written.Items = at.Index, at.Chain, at.Items
 			for i := range batch {
@@ -198,10 +203,15 @@ func (j *journal) write() {
 			}
 		}
 		j.turned.Broadcast()
+		closed := j.closed
 		j.mu.Unlock()
 		j.announce()
-		if err != nil {
+		switch {
+		case err == nil:
+		case closed:
 			return
+		default:
+			time.Sleep(retryPause)
 		}
 	}
 }

@@ -90,11 +90,11 @@ func (p *Publisher) entry(index uint64, c *tlog.Opened, key, note []byte) (*atte
 	if err != nil {
 		return nil, err
 	}
-	body, err := p.log.Entry(index)
+	body, err := p.log().Entry(index)
 	if err != nil {
 		return nil, err
 	}
-	proof, err := p.log.Inclusion(index, c.Size)
+	proof, err := p.log().Inclusion(index, c.Size)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
@@ -47,7 +50,7 @@ func TestCoordinatorsWriteOneLog(t *testing.T) {
 	}
 	counts := map[string]int{}
 	for i := range first.Size {
-		raw, err := nodes[0].log.Entry(i)
+		raw, err := nodes[0].log().Entry(i)
 		check(t, err)
 		leaf, err := evidence.Read(raw)
 		check(t, err)
@@ -136,6 +139,36 @@ func TestDurableIsDurable(t *testing.T) {
 	}
 }
 
+// A full disk delays what is kept and loses nothing: it is written when there is
+// room again, and until then Raft may forget nothing.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	f := newFarm(t)
+	w := f.world
+	n := f.start(0, t.TempDir())
+	n.apply(w, 0, 10)
+	check(t, n.Durable(w.Entries[9].Index))
+	var full atomic.Bool
+	full.Store(true)
+	n.journal.mu.Lock() // the writer waits, and holds it when it looks
+	n.journal.update = func(fn func(*bbolt.Tx) error) error {
+		if full.Load() {
+			return errors.New("no space left on device")
+		}
+		return n.journal.db.Update(fn)
+	}
+	n.journal.mu.Unlock()
+	n.apply(w, 10, 60)
+	if err := n.Durable(w.Entries[59].Index); err == nil {
+		t.Error("what could not be written is said to be durable")
+	}
+	check(t, n.Durable(w.Entries[9].Index))
+	full.Store(false)
+	eventually(t, "it is written", func() bool { return n.Durable(w.Entries[59].Index) == nil })
+	if at := n.journal.position(); at.Chain != w.Applied[59].Chain {
+		t.Errorf("the journal's chain is %x, want %x", at.Chain, w.Applied[59].Chain)
+	}
+}
+
 // A node that was given a snapshot instead of entries has the whole log all the
 // same, and all that lies beside it.
 func TestANodeThatWasAwayTakesOver(t *testing.T) {
@@ -197,8 +230,8 @@ func TestWitnessesCosign(t *testing.T) {
 	if _, err := trust.Open(note); err != nil {
 		t.Errorf("the witness' signature is missing: %v", err)
 	}
-	if latest, err := witness.Latest(trust.Origin); err != nil || latest != n.log.Published() {
-		t.Errorf("the witness has seen %+v, %v; shown is %+v", latest, err, n.log.Published())
+	if latest, err := witness.Latest(trust.Origin); err != nil || latest != n.log().Published() {
+		t.Errorf("the witness has seen %+v, %v; shown is %+v", latest, err, n.log().Published())
 	}
 }
 
@@ -214,7 +247,7 @@ func TestCosignRefusesWhatIsNotItsLog(t *testing.T) {
 		check(t, err)
 		return note
 	}
-	root, err := n.log.RootAt(shown.Size - 1)
+	root, err := n.log().RootAt(shown.Size - 1)
 	check(t, err)
 	if _, err := n.Cosign(t.Context(), sign(tlog.Checkpoint{Origin: shown.Origin, Size: shown.Size - 1, Root: root}, w.ClusterKey)); err != nil {
 		t.Errorf("an earlier checkpoint of the same log: %v", err)

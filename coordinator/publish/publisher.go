@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gavel/api/action"
@@ -64,7 +65,7 @@ type Publisher struct {
 	config  Config
 	self    *build.Coordinator
 	journal *journal
-	log     *tlog.Log
+	opened  atomic.Pointer[tlog.Log]
 	origin  string
 	grown   chan struct{} // room for one: the log has leaves without a checkpoint
 	shown   chan struct{} // room for one: there is a new checkpoint
@@ -102,7 +103,7 @@ func Open(c Config) (_ *Publisher, err error) {
 	if p.self == nil {
 		return nil, errors.New("opening the log: this node is no coordinator of the genesis")
 	}
-	if p.log, err = tlog.OpenLog(LogDir(c.Dir)); err != nil {
+	if err := p.open(); err != nil {
 		return nil, err
 	}
 	root, err := attest.TrustedRoot(p.origin, c.Genesis.ClusterKey, c.Genesis.CreatedWallMillis)
@@ -110,7 +111,7 @@ func Open(c Config) (_ *Publisher, err error) {
 		return nil, err
 	}
 	for _, f := range []file{{evidence.GenesisPath, wire.Encode(c.Genesis)}, {evidence.TrustedRootPath, root}} {
-		if err := p.log.PutFile(f.path, f.content); err != nil {
+		if err := p.log().PutFile(f.path, f.content); err != nil {
 			return nil, fmt.Errorf("writing %s beside the log: %w", f.path, err)
 		}
 	}
@@ -121,6 +122,19 @@ func Open(c Config) (_ *Publisher, err error) {
 		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), p.journal.close())
 	}
 	return p, nil
+}
+
+// log is this node's log.
+func (p *Publisher) log() *tlog.Log { return p.opened.Load() }
+
+// open opens the log, or opens it again after a write to it has failed.
+func (p *Publisher) open() error {
+	l, err := tlog.OpenLog(LogDir(p.config.Dir))
+	if err != nil {
+		return err
+	}
+	p.opened.Store(l)
+	return nil
 }
 
 // Take keeps what one applied entry leaves. It is called in order, under the
@@ -153,6 +167,11 @@ func (p *Publisher) logItems(ctx context.Context) {
 			return
 		case err != nil:
 			p.config.Log.Warn("logging waits", "error", err)
+			if errors.Is(err, tlog.ErrReopen) {
+				if err := p.open(); err != nil {
+					p.config.Log.Error("opening the log again", "error", err)
+				}
+			}
 			if !pause(ctx, retryPause) {
 				return
 			}
@@ -206,7 +225,7 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 	if items == 0 {
 		return 0, nil
 	}
-	if err := p.log.AppendAt(at.Leaves, leaves); err != nil {
+	if err := p.log().AppendAt(at.Leaves, leaves); err != nil {
 		return 0, err
 	}
 	return items, p.advance(to, at.Leaves, leaves, builds)
@@ -215,7 +234,7 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 // putFiles writes what lies beside the log.
 func (p *Publisher) putFiles(files []file) error {
 	for _, f := range files {
-		if err := p.log.PutFile(f.path, f.content); err != nil {
+		if err := p.log().PutFile(f.path, f.content); err != nil {
 			return fmt.Errorf("writing %s beside the log: %w", f.path, err)
 		}
 	}

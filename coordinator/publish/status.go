@@ -43,7 +43,7 @@ func (p *Publisher) showStatus(ctx context.Context) {
 
 // status signs the list for the log as it is shown, has it cosigned and shows it.
 func (p *Publisher) status(ctx context.Context) error {
-	size := p.log.Published().Size
+	size := p.log().Published().Size
 	if size == 0 {
 		return nil
 	}
@@ -67,12 +67,12 @@ func (p *Publisher) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.log.PutFile(evidence.StatusPath, raw)
+	return p.log().PutFile(evidence.StatusPath, raw)
 }
 
 // statusList is the list of a log of size leaves.
 func (p *Publisher) statusList(size uint64) ([]byte, error) {
-	root, err := p.log.RootAt(size)
+	root, err := p.log().RootAt(size)
 	if err != nil {
 		return nil, err
 	}
