@@ -16,16 +16,17 @@ import (
 	"gavel/verify/attest"
 	"gavel/verify/dossier"
 	"gavel/verify/keys"
+	"gavel/verify/policy"
 	"gavel/verify/tlog"
 )
 
 // verifySettings are the flags of gavel verify.
 type verifySettings struct {
-	key, genesis, cluster, groupKey, with, asOf string
-	witnesses                                   []string
-	witnessQuorum                               int
-	alone, asJSON                               bool
-	further                                     further
+	key, genesis, cluster, groupKey, with, asOf, policy string
+	witnesses                                           []string
+	witnessQuorum                                       int
+	alone, asJSON                                       bool
+	further                                             further
 }
 
 func verifyCommand() *cobra.Command {
@@ -45,6 +46,10 @@ says in words what that proves and what it does not.
 Say whose word counts: --cluster ID or --genesis FILE, the farm's id or genesis as you
 know it from elsewhere; without either, the genesis beside BUNDLE is taken as given,
 and the report says so. With --key alone nothing but BUNDLE is looked at.
+
+--policy FILE holds all that to your demands: how many got the same result, of how many
+operators, in which image, by whose keys, how long ago, under how many signatures. The
+file is JSON; docs/ATTESTATIONS.md lists its rules. Each that is broken is named.
 
 --as-of DATE asks what stood then: what was withdrawn or revoked later does not count.
 
@@ -75,6 +80,7 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 	f.StringVar(&s.groupKey, "group-key", "", "the coordinators' group key in `HEX` (default: the one in the summary, taken as given)")
 	f.StringVar(&s.with, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
 	f.BoolVar(&s.alone, "alone", false, "look at BUNDLE and --key, and at nothing beside it")
+	f.StringVar(&s.policy, "policy", "", "a `FILE` of demands that must all be kept")
 	f.StringVar(&s.asOf, "as-of", "", "what stood on `DATE`: 2026-01-31, or RFC 3339")
 	f.StringArrayVar(&s.witnesses, "witness", nil, "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
 	f.IntVar(&s.witnessQuorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
@@ -125,7 +131,31 @@ func (s *verifySettings) check(ctx context.Context, bundle, file string) (*dossi
 	if err != nil {
 		return nil, refused(err)
 	}
+	if err := s.hold(report, trust); err != nil {
+		return nil, err
+	}
 	return report, s.further.check(ctx, report, files.Bundle)
+}
+
+// hold applies the policy, if there is one, as of the time that is asked about.
+func (s *verifySettings) hold(report *dossier.Report, trust *dossier.Trust) error {
+	if s.policy == "" {
+		return nil
+	}
+	raw, err := readSmall(s.policy, policy.MaxFileBytes)
+	if err != nil {
+		return refused(fmt.Errorf("reading the policy: %w", err))
+	}
+	rules, err := policy.Parse(raw)
+	if err != nil {
+		return refused(fmt.Errorf("%s: %w", s.policy, err))
+	}
+	now := trust.AsOf
+	if now.IsZero() {
+		now = time.Now()
+	}
+	report.Hold(rules, now)
+	return nil
 }
 
 // trust reads whose word counts.

@@ -52,3 +52,14 @@ func ReadEnvelope(raw []byte) (statement, sig []byte, err error) {
 	}
 	return e.Payload, e.Signatures[0].Sig, nil
 }
+
+// Unbundled is the raw DSSE envelope of a bundle's statement and signature, neither
+// of which is checked: what a summary's inputs are named by.
+func Unbundled(bundleJSON []byte) ([]byte, error) {
+	b, err := parseBundle(bundleJSON)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	envelope := b.GetDsseEnvelope()
+	return Envelope(envelope.Payload, envelope.Signatures[0].Sig)
+}

@@ -61,6 +61,9 @@ type inquiry struct {
 	bundle  *attest.Report
 	summary *attest.Report
 	record  *transcript.Report
+	// recomputed says that the record deviates in nothing, and that the summary says
+	// what it does.
+	recomputed bool
 }
 
 // Check holds a dossier's parts to each other and to what is trusted. What does
@@ -83,6 +86,7 @@ func Check(f *Files, t *Trust) (*Report, error) {
 	q.statements()
 	q.standing()
 	q.remarks()
+	q.report.evidence = q.evidence()
 	return q.report, nil
 }
 
@@ -392,6 +396,7 @@ func (q *inquiry) compareSummary(t *build.Transcript) {
 	if len(differs) > 0 {
 		return
 	}
+	q.recomputed = true
 	q.report.proven("the summary says what the transcript does: %v, %s, %d independent parties by %s", s.Verdict, s.Level(), q.report.Domains, q.report.DomainKind)
 	if m == nil {
 		q.report.notProven("that the file is in the result that was agreed on: its manifest is not at hand, and the summary's list of files is the cluster's word")

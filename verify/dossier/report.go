@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gavel/verify/attest"
+	"gavel/verify/policy"
 )
 
 // Report is what the check of a dossier came to.
@@ -29,6 +30,10 @@ type Report struct {
 	Bundle *attest.Report `json:"-"`
 	// WallMillis is the leader's clock when the build settled; 0 where unknown.
 	WallMillis int64 `json:"wall_millis,string"`
+	// Violations are the rules of a policy that are broken; Hold fills them in.
+	Violations []policy.Violation `json:"violations,omitempty"`
+	evidence   policy.Evidence
+	named      bool // the reader named the farm or the signer
 
 	// Failures are contradictions and broken rules: with any, nothing is verified.
 	Failures  []string `json:"failures"`

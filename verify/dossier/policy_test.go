@@ -1,0 +1,96 @@
+package dossier_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gavel/raftfsm/build"
+	"gavel/verify/dossier"
+	"gavel/verify/keys"
+	"gavel/verify/policy"
+)
+
+// A policy is held to what the check found out, whichever of the files came first.
+func TestPolicies(t *testing.T) {
+	l := books(t)
+	b := l.agreed(t)
+	for _, other := range l.built { // one between strangers
+		if x := other.transcript; x.Build.Verdict == build.Agreed && other.leaves >= 4 && x.Pool.Domain == build.DomainOperator {
+			b = other
+			break
+		}
+	}
+	cluster, other := keys.ID(l.world.ClusterKey.PKIX), keys.ID(l.world.Admin.PKIX)
+	party := b.transcript.Build.Attempts[0].Worker
+	settled := time.UnixMilli(b.transcript.WallMillis)
+	all := func() (*dossier.Files, *dossier.Trust) { return l.dossier(t, b), l.trust() }
+	// One party's key counts, so that it alone got the result.
+	full := fmt.Sprintf(`"domain_kind":"operator","images":["host"],"max_age":"1h","log_quorum":2,"transcript":true,"clusters":["%x"],"builders":["%x"],"min_operators":1`, cluster, party)
+	for _, c := range []struct {
+		what, rules string
+		change      func(*dossier.Files, *dossier.Trust)
+		breaks      string // a failure's beginning; empty for none
+	}{
+		{"everything", full, func(*dossier.Files, *dossier.Trust) {}, ""},
+		{"as many as there are", `"min_validators":2,"min_operators":3`, func(*dossier.Files, *dossier.Trust) {}, ""},
+		{"more than there are", `"min_validators":20`, func(*dossier.Files, *dossier.Trust) {}, "the policy's min_validators: 20 independent"},
+		{"another cluster", fmt.Sprintf(`"clusters":["%x"]`, other), func(*dossier.Files, *dossier.Trust) {}, "the policy's clusters"},
+		{"other keys", fmt.Sprintf(`"builders":["%x"]`, other), func(*dossier.Files, *dossier.Trust) {}, "the policy's builders"},
+		{"another image", `"images":["sha256:` + hex.EncodeToString(other[:]) + `"]`, func(*dossier.Files, *dossier.Trust) {}, "the policy's images"},
+		{"no commit", `"repositories":["https://example.org/p.git"]`, func(*dossier.Files, *dossier.Trust) {}, "the policy's repositories"},
+		{"no witness", `"witnesses":1`, func(*dossier.Files, *dossier.Trust) {}, "the policy's witnesses: 1 witnesses should"},
+		{"nothing published", `"expected":true`, func(*dossier.Files, *dossier.Trust) {}, "the policy's expected"},
+		{"no transcript", `"transcript":true`, func(f *dossier.Files, _ *dossier.Trust) { f.Transcript = nil }, "the policy's transcript"},
+		{"no log", `"log_quorum":1`, func(f *dossier.Files, _ *dossier.Trust) { f.Bundle = unlogged(t, l, b) }, "the policy's log_quorum"},
+		{"a genesis taken as given", `"log_quorum":1,"clusters":["` + hex.EncodeToString(cluster[:]) + `"]`, func(_ *dossier.Files, t *dossier.Trust) { t.Pinned = false }, "the policy's log_quorum"},
+		{"a farm that nobody named", ``, func(_ *dossier.Files, t *dossier.Trust) { t.Pinned = false }, "the policy was held to whatever farm"},
+		{"a provenance first", full, func(f *dossier.Files, _ *dossier.Trust) { f.Summary, f.Bundle = f.Bundle, f.Provenances[0] }, ""},
+		{"a provenance alone", `"images":["host"],"min_operators":1`, func(f *dossier.Files, _ *dossier.Trust) {
+			*f = dossier.Files{Artifact: f.Artifact, Bundle: f.Provenances[0], Transcript: f.Transcript}
+		}, ""},
+		{"a provenance alone, many wanted", `"min_validators":1`, func(f *dossier.Files, _ *dossier.Trust) {
+			*f = dossier.Files{Artifact: f.Artifact, Bundle: f.Provenances[0], Transcript: f.Transcript}
+		}, "the policy's min_validators"},
+	} {
+		f, trust := all()
+		c.change(f, trust)
+		rules := c.rules
+		if rules != "" {
+			rules = "," + rules
+		}
+		p, err := policy.Parse([]byte(`{"type":"gavel.policy/v1","simulated":true` + rules + `}`))
+		check(t, err)
+		r, err := dossier.Check(f, trust)
+		check(t, err)
+		if !r.Verified() {
+			t.Fatalf("%s: before any policy: %v", c.what, r.Failures)
+		}
+		r.Hold(p, settled.Add(time.Minute))
+		switch {
+		case c.breaks == "":
+			if !r.Verified() || !said(r, r.Proven, "every rule of the policy is kept") {
+				t.Errorf("%s: %v", c.what, r.Failures)
+			}
+		case len(r.Failures) != 1 || !strings.HasPrefix(r.Failures[0], c.breaks):
+			t.Errorf("%s: %q, want one failure that begins %q", c.what, r.Failures, c.breaks)
+		}
+	}
+	f, trust := all()
+	p, err := policy.Parse([]byte(`{"type":"gavel.policy/v1","simulated":true,"max_age":"1h"}`))
+	check(t, err)
+	r, err := dossier.Check(f, trust)
+	check(t, err)
+	// This world calls itself simulated, and no policy allows that unsaid.
+	strict, err := policy.Parse([]byte(`{"type":"gavel.policy/v1"}`))
+	check(t, err)
+	if r.Hold(strict, settled); len(r.Violations) != 1 || r.Violations[0].Rule != "simulated" {
+		t.Errorf("a simulated farm: %v", r.Failures)
+	}
+	r.Failures = nil
+	if r.Hold(p, settled.Add(2*time.Hour)); r.Verified() || len(r.Violations) != 1 || r.Violations[0].Rule != "max_age" {
+		t.Errorf("two hours later: %v", r.Failures)
+	}
+}
