@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"gavel/verify/attest"
+	"gavel/verify/dossier"
 )
 
 func gitIn(t *testing.T, dir string, args ...string) string {
@@ -106,6 +107,8 @@ func TestSourceAndWithheldCommand(t *testing.T) {
 		t.Errorf("no clone: %d %s", code, stderr)
 	}
 
+	checkPolicies(t, filepath.Join(filepath.Dir(first), dossier.FileSummary), hello)
+
 	// What is not the commit is refused before anything is sent.
 	write := func(name, content string) {
 		if err := os.WriteFile(filepath.Join(project, name), []byte(content), 0o644); err != nil {
@@ -137,5 +140,41 @@ func TestSourceAndWithheldCommand(t *testing.T) {
 	}
 	if code, _, stderr := submit(url+commit, project, "--withhold", "--cache"); code != exitUsage || !strings.Contains(stderr, "exclude each other") {
 		t.Errorf("withheld and cached: %d %s", code, stderr)
+	}
+}
+
+// checkPolicies holds the build to demands that it keeps, and to others.
+func checkPolicies(t *testing.T, summary, hello string) {
+	t.Helper()
+	genesis := filepath.Join(filepath.Dir(summary), dossier.FileGenesis)
+	for rules, says := range map[string]string{
+		`"simulated":true,"domain_kind":"machine","min_validators":2,"images":["host"],"log_quorum":1,"transcript":true,"max_age":"1h","repositories":["https://example.org/project.git"]`: "",
+		`"simulated":true,"min_validators":3`:                                 "the policy's min_validators: 3 independent rebuilds with this result are wanted, there are 2",
+		`"simulated":true,"min_operators":4`:                                  "the policy's min_operators",
+		`"simulated":true,"repositories":["https://example.org/another.git"]`: "the policy's repositories",
+		`"min_validators":2`:                                                  "the policy's simulated",
+		`"simulated":true,"witnesses":1`:                                      "the policy's witnesses",
+	} {
+		path := filepath.Join(t.TempDir(), "policy.json")
+		if err := os.WriteFile(path, []byte(`{"type":"gavel.policy/v1",`+rules+`}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		code, out, stderr := call(t.Context(), "verify", summary, hello, "--genesis", genesis, "--policy", path)
+		if says == "" && (code != exitDone || !strings.Contains(out, "every rule of the policy is kept")) || says != "" && (code != exitFailed || !strings.Contains(out+stderr, says)) {
+			t.Errorf("%s: exit status %d: %s%s", rules, code, out, stderr)
+		}
+		if says == "" { // a genesis that only lies beside the bundle names nobody
+			code, out, stderr := call(t.Context(), "verify", summary, hello, "--policy", path)
+			if code != exitFailed || !strings.Contains(out+stderr, "whatever farm this is") {
+				t.Errorf("a farm that nobody named: exit status %d: %s%s", code, out, stderr)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "policy.json")
+	if err := os.WriteFile(path, []byte(`{"type":"gavel.policy/v1","min_validator":2}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call(t.Context(), "verify", summary, hello, "--genesis", genesis, "--policy", path); code != exitUsage || !strings.Contains(stderr, `a key "min_validator"`) {
+		t.Errorf("an unknown rule: exit status %d: %s", code, stderr)
 	}
 }
