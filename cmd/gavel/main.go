@@ -83,7 +83,7 @@ verified; 4 no farm answers; 5 submit: verified, and not what --expect says.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		upCommand(), demoCommand(), submitCommand(), statusCommand(), logsCommand(), downloadCommand(), rebuildCommand(),
-		cancelCommand(), challengeCommand(), diffCommand(), verifyCommand(), witnessCommand(), accountCommand(), imageCommand(), poolCommand(), leaseCommand(), ticketCommand(), labCommand(), clusterCommand(), workerCommand(), coordinatorCommand(), keysCommand(),
+		cancelCommand(), challengeCommand(), diffCommand(), verifyCommand(), auditCommand(), witnessCommand(), accountCommand(), imageCommand(), poolCommand(), leaseCommand(), ticketCommand(), labCommand(), clusterCommand(), workerCommand(), coordinatorCommand(), keysCommand(),
 	)
 	return root
 }

@@ -2,10 +2,11 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -42,6 +43,9 @@ func (a *auditor) read(ctx context.Context, path string, limit int64) ([]byte, e
 	if errors.Is(err, tlog.ErrTooLarge) {
 		return nil, fmt.Errorf("%w: %s: %w", fs.ErrNotExist, path, err) // as good as none
 	}
+	if err == nil && a.o.List != nil {
+		a.digests[path] = sha256.Sum256(raw)
+	}
 	return raw, err
 }
 
@@ -59,7 +63,11 @@ func (a *auditor) trustedRoot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
-	if !equal(raw, want) {
+	switch {
+	case equal(raw, want):
+	case !json.Valid(raw):
+		a.report.beside(evidence.TrustedRootPath, "the JSON that follows from genesis", "no JSON")
+	default:
 		differing(want, raw, func(field, want, got string) { a.report.beside(evidence.TrustedRootPath+" "+field, want, got) })
 		if a.report.Clean() {
 			a.report.beside(evidence.TrustedRootPath, "canonical JSON", "another form of it")
@@ -97,16 +105,4 @@ func cutPath(path string) (dir, rest string, ok bool) {
 		}
 	}
 	return "", path, false
-}
-
-// readable says whether a directory could be one of a log at all.
-func readable(dir string) error {
-	info, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnusable, err)
-	case !info.IsDir():
-		return fmt.Errorf("%w: %s is no directory", ErrUnusable, dir)
-	}
-	return nil
 }

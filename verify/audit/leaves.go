@@ -39,18 +39,17 @@ func (s *segment) of(number uint64) uint64 {
 
 // leafReader reads a log segment by segment.
 type leafReader struct {
-	walk     *tlog.Walk
-	bundle   []leaf // read and not given out yet
-	position tlog.Position
-	resumed  uint64 // leaves below it were given out by an earlier audit
-	mayStop  bool   // position is one to resume from
+	walk      *tlog.Walk
+	bundle    []leaf          // read and not given out yet
+	positions []tlog.Position // where the last bundles began; none where a walk cannot resume
+	resumed   uint64          // leaves below it were given out by an earlier audit
 }
 
 func (r *leafReader) fill(ctx context.Context) error {
 	if p, ok := r.walk.Position(); ok {
-		r.position, r.mayStop = p, true
+		r.positions = append(r.positions, p)
 	} else {
-		r.mayStop = false
+		r.positions = nil
 	}
 	first, entries, err := r.walk.Next(ctx)
 	if err != nil {
@@ -67,6 +66,18 @@ func (r *leafReader) fill(ctx context.Context) error {
 		r.bundle = append(r.bundle, x)
 	}
 	return nil
+}
+
+// positionOf is where the bundle of a leaf begins, if a walk can resume there, and
+// forgets those before it.
+func (r *leafReader) positionOf(index uint64) (p tlog.Position, ok bool) {
+	for len(r.positions) > 1 && r.positions[1].Size <= index {
+		r.positions = r.positions[1:]
+	}
+	if len(r.positions) == 0 || r.positions[0].Size > index {
+		return tlog.Position{}, false
+	}
+	return r.positions[0], true
 }
 
 // next is the segment after the epoch with a number; io.EOF after the last. It ends

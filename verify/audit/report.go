@@ -47,6 +47,9 @@ type Report struct {
 	Draws       uint64 `json:"draws"`     // made from a signature of the group
 	Transfers   uint64 `json:"transfers"` // movements of money
 	Receipts    uint64 `json:"receipts"`  // found in the log
+	// Resumed is how many leaves an earlier audit had compared, 0 for none. It is no
+	// part of what was found.
+	Resumed uint64 `json:"-"`
 	// Unpublished epochs are at the tail: their entries are still secret.
 	Unpublished uint64 `json:"unpublished_epochs"`
 

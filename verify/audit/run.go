@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/wire"
@@ -77,27 +78,46 @@ type auditor struct {
 	halted      bool // nothing is derived any more
 	untold      bool // because the rest is not published
 	bookSpoiled bool
-	known       map[string]bool // files that were accounted for
+	status      []byte              // the served list, nil for none
+	events      []event             // leaves that it repeats
+	known       map[string]bool     // files that were accounted for
+	digests     map[string][32]byte // of those that were read
+	// The end of the last epoch up to which all is good, to resume from.
+	boundary  uint64
+	position  tlog.Position
+	stoppable bool
+	saved     time.Time
 }
 
 // Run audits a log. The error is of ErrUnusable where there is none, or the
 // context's or the source's own; whatever is wrong with the log is in the report.
 func Run(ctx context.Context, src tlog.Source, o Options) (*Report, error) {
+	a, err := run(ctx, src, o)
+	if err == nil && a.report.Resumed > 0 && !a.report.Clean() {
+		// What lies before the point where it resumed may be the cause.
+		again := a.o
+		again.Resume = nil
+		a, err = run(ctx, src, again)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.report, nil
+}
+
+func run(ctx context.Context, src tlog.Source, o Options) (*auditor, error) {
 	a := &auditor{
 		src: src, o: o, report: &Report{Deviations: []Deviation{}, Warnings: []string{}, NotProven: []string{}, Cosigners: []string{}},
-		transcripts: map[raftfsm.ID][]byte{}, known: map[string]bool{},
+		transcripts: map[raftfsm.ID][]byte{}, known: map[string]bool{}, digests: map[string][32]byte{},
 	}
 	ok, err := a.begin(ctx)
 	if err != nil || !ok {
-		return a.report, err
+		return a, err
 	}
 	if err := a.walk(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.finish(ctx); err != nil {
-		return nil, err
-	}
-	return a.report, nil
+	return a, a.finish(ctx)
 }
 
 // begin reads genesis and checkpoint. It is not ok where the genesis deviates so
@@ -173,7 +193,8 @@ func (a *auditor) signatures(note []byte) (opened *tlog.Opened, err error) {
 func (a *auditor) signed() error {
 	opened, err := a.signatures(a.note)
 	if err == nil {
-		a.report.Cosigners = opened.Cosigners
+		a.report.Cosigners = append(a.report.Cosigners, opened.Cosigners...)
+		a.strangers(opened)
 	} else {
 		a.report.beside(tlog.CheckpointPath, fmt.Sprintf("signed by the log's key and %d of %d coordinators", a.trust.Quorum, len(a.trust.Cosigners)), err.Error())
 	}
@@ -186,11 +207,30 @@ func (a *auditor) signed() error {
 	return nil
 }
 
+// strangers reports signatures under the checkpoint by nobody whom the genesis
+// names, where every byte must be accounted for; elsewhere witnesses may sign.
+func (a *auditor) strangers(opened *tlog.Opened) {
+	_, lines, _ := bytes.Cut(a.note, []byte("\n\n"))
+	known, all := 1+len(opened.Cosigners)+len(opened.Witnesses), bytes.Count(lines, []byte("\n"))
+	switch {
+	case known == all:
+	case a.o.List == nil:
+		a.report.warn("the checkpoint has %d signatures by others than the cluster and its coordinators, which were not checked", all-known)
+	default:
+		a.report.beside(tlog.CheckpointPath+" signatures", fmt.Sprintf("%d, by the cluster and its coordinators", known), fmt.Sprint(all))
+	}
+}
+
 // walk goes through all leaves.
 func (a *auditor) walk(ctx context.Context) error {
 	marks := make([]uint64, len(a.since))
 	for i := range a.since {
 		marks[i] = a.since[i].Size
+	}
+	if size, ok, err := a.loadStatus(ctx); err != nil {
+		return err
+	} else if ok {
+		marks = append(marks, size)
 	}
 	a.leaves = &leafReader{walk: tlog.NewWalk(a.src, a.checkpoint.Size, marks...)}
 	if err := a.resume(ctx, marks); err != nil {
@@ -199,7 +239,8 @@ func (a *auditor) walk(ctx context.Context) error {
 	for {
 		s, err := a.leaves.next(ctx, max(a.epochs, a.lastEpoch))
 		if errors.Is(err, io.EOF) {
-			return a.prove(true)
+			a.prove(true)
+			return a.keep(ctx, nil, true)
 		}
 		if err != nil {
 			return err
@@ -209,7 +250,7 @@ func (a *auditor) walk(ctx context.Context) error {
 			return err
 		}
 		a.tell()
-		if err := a.keep(ctx, s); err != nil {
+		if err := a.keep(ctx, s, false); err != nil {
 			return err
 		}
 	}
@@ -220,6 +261,8 @@ func (a *auditor) count(s *segment) {
 	for i := range s.leaves {
 		switch x := s.leaves[i].of; {
 		case x == nil:
+		case x.IsEvent():
+			a.events = append(a.events, event{s.leaves[i].index, s.leaves[i].raw})
 		case x.Record != nil && a.isClusterKey(x.Record.PKIX):
 			a.report.Builds++
 		case x.Build != nil:
@@ -240,8 +283,7 @@ func (a *auditor) segment(ctx context.Context, s *segment) error {
 		return a.beyond(ctx, s.leaves)
 	}
 	if s.last == 0 {
-		a.untold, a.halted = true, true
-		return a.pending(ctx, s.leaves)
+		return a.end(ctx, s.leaves)
 	}
 	var items []raftfsm.Item
 	for a.epochs < s.last && !a.halted {
@@ -259,11 +301,23 @@ func (a *auditor) segment(ctx context.Context, s *segment) error {
 		a.lastEpoch, a.lastChain = s.last, a.replay.Chain()
 		return nil
 	}
+	if a.untold && len(items) == 0 {
+		return a.end(ctx, s.leaves)
+	}
 	n, err := a.prefix(ctx, items, s.leaves)
 	if err != nil {
 		return err
 	}
 	return a.beyond(ctx, s.leaves[n:])
+}
+
+// end checks the leaves after the last epoch that is published.
+func (a *auditor) end(ctx context.Context, leaves []leaf) error {
+	if err := a.keep(ctx, nil, true); err != nil {
+		return err
+	}
+	a.untold, a.halted, a.stoppable = true, true, false
+	return a.pending(ctx, leaves)
 }
 
 // beyond checks leaves that the replay does not reach.
@@ -296,6 +350,7 @@ func (a *auditor) finish(ctx context.Context) error {
 	if err := a.signed(); err != nil {
 		return err
 	}
+	a.checkStatus()
 	if why := a.book.sum(); why != "" && !a.bookSpoiled {
 		a.report.beside("sum of all accounts", "what was minted and not burned", why)
 	}

@@ -46,7 +46,7 @@ type contradiction struct {
 // NewWalk starts at the first of size entries. The roots of the trees of the sizes
 // in marks are kept on the way (RootAt).
 func NewWalk(from Source, size uint64, marks ...uint64) *Walk {
-	w := &Walk{from: from, size: size, marks: map[uint64][32]byte{}}
+	w := &Walk{from: Grown(from), size: size, marks: map[uint64][32]byte{}}
 	for _, m := range marks {
 		w.marks[m] = [32]byte{}
 	}
@@ -108,17 +108,7 @@ func (w *Walk) Next(ctx context.Context) (first uint64, entries [][]byte, err er
 		return first, nil, io.EOF
 	}
 	t := tile{entriesLevel, first >> tileHeight, widthAt(0, first>>tileHeight, w.size)}
-	content, err := w.read(ctx, t, func(content []byte) []byte {
-		whole, err := splitBundle(content, tileWidth)
-		if err != nil {
-			return content
-		}
-		n := 0
-		for _, entry := range whole[:t.width] {
-			n += 2 + len(entry)
-		}
-		return content[:n]
-	})
+	content, err := w.read(ctx, t)
 	if err != nil {
 		return first, nil, err
 	}
@@ -144,7 +134,7 @@ func missing(content []byte, err error) string {
 // could not be read count as what their tile says.
 func (w *Walk) extend(ctx context.Context, first uint64, entries [][]byte) error {
 	lowest := tile{0, first >> tileHeight, len(entries)}
-	content, err := w.read(ctx, lowest, func(content []byte) []byte { return content[:min(len(content), lowest.width*hashBytes)] })
+	content, err := w.read(ctx, lowest)
 	if err != nil {
 		return err
 	}
@@ -191,7 +181,7 @@ func (w *Walk) compare(ctx context.Context, entries, tiles stored) error {
 	if err != nil {
 		return err
 	}
-	content, err := w.read(ctx, t, func(content []byte) []byte { return content[:min(len(content), len(entries.content))] })
+	content, err := w.read(ctx, t)
 	if err != nil || bytes.Equal(content, entries.content) || bytes.Equal(content, tiles.content) {
 		return err
 	}
@@ -210,16 +200,9 @@ func (w *Walk) compare(ctx context.Context, entries, tiles stored) error {
 	return nil
 }
 
-// read is a tile's or bundle's content, nil where there is none. A log that grew
-// since its checkpoint has only the full one left, of which cut takes the part.
-func (w *Walk) read(ctx context.Context, t tile, cut func([]byte) []byte) ([]byte, error) {
+// read is a tile's or bundle's content, nil where there is none.
+func (w *Walk) read(ctx context.Context, t tile) ([]byte, error) {
 	content, err := w.from.Read(ctx, t.path(), t.limit())
-	if errors.Is(err, fs.ErrNotExist) && t.width < tileWidth {
-		full := tile{t.level, t.n, tileWidth}
-		if content, err = w.from.Read(ctx, full.path(), full.limit()); err == nil {
-			content = cut(content)
-		}
-	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrTooLarge):
 		return nil, nil
@@ -229,6 +212,37 @@ func (w *Walk) read(ctx context.Context, t tile, cut func([]byte) []byte) ([]byt
 		return []byte{}, nil
 	}
 	return content, nil
+}
+
+// Grown reads a log that may have grown since its checkpoint: where a partial tile
+// or bundle is gone, it takes the part of the full one.
+func Grown(from Source) Source { return grown{from} }
+
+type grown struct{ Source }
+
+func (g grown) Read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	content, err := g.Source.Read(ctx, path, limit)
+	t, unknown := parseTilePath(path)
+	if !errors.Is(err, fs.ErrNotExist) || unknown != nil || t.width == tileWidth {
+		return content, err
+	}
+	full := tile{t.level, t.n, tileWidth}
+	whole, missing := g.Source.Read(ctx, full.path(), full.limit())
+	if missing != nil {
+		return nil, err
+	}
+	if t.level != entriesLevel {
+		return whole[:min(len(whole), t.width*hashBytes)], nil
+	}
+	entries, malformed := splitBundle(whole, tileWidth)
+	if malformed != nil {
+		return nil, err
+	}
+	n := 0
+	for _, entry := range entries[:t.width] {
+		n += 2 + len(entry)
+	}
+	return whole[:n], nil
 }
 
 func (w *Walk) fault(path string, index uint64, field, want, got string) {

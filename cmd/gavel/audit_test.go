@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gavel/verify/audit/audittest"
+)
+
+// A copy of a log is audited from the command line: good, with a byte changed, and
+// gone; and copied once more.
+func TestAuditCommand(t *testing.T) {
+	w, err := audittest.New(audittest.Options{Seed: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, again := t.TempDir(), filepath.Join(t.TempDir(), "again")
+	if err := s.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	gavel := func(want int, args ...string) (string, string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if got := run(t.Context(), args, &out, &errs); got != want {
+			t.Errorf("gavel %s: exit status %d, want %d: %s", strings.Join(args, " "), got, want, errs.String())
+		}
+		return out.String(), errs.String()
+	}
+	text, _ := gavel(0, "audit", "--dir", dir)
+	for _, says := range []string{"nothing deviates", "not proven:", "SIMULATED", "compare cluster"} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the report does not say %q:\n%s", says, text)
+		}
+	}
+	gavel(0, "audit", "export", "-o", again, "--dir", dir)
+	gavel(2, "audit", "export", "-o", again, "--dir", dir)
+	gavel(2, "audit", "export", "--dir", dir)
+	gavel(2, "audit", "--dir", filepath.Join(dir, "missing"))
+	gavel(2, "audit", "--dir", dir, "--url", "http://127.0.0.1:1")
+	gavel(2, "audit", "--dir", dir, "--cluster", "12")
+
+	name := filepath.Join(again, "epoch", "2")
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	if err := os.WriteFile(name, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text, _ = gavel(1, "audit", "--dir", again, "--json")
+	var report struct {
+		Leaves, Builds, Auctions, Draws, Transfers *uint64
+		Deviations                                 []struct {
+			Leaf             *uint64
+			Field, Want, Got *string
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Leaves == nil || report.Builds == nil || report.Auctions == nil || report.Draws == nil || report.Transfers == nil || len(report.Deviations) == 0 || report.Deviations[0].Leaf == nil || report.Deviations[0].Field == nil {
+		t.Errorf("the report is %s", text)
+	}
+}

@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"gavel/raftfsm/wire"
+	"gavel/verify/tlog"
+)
+
+// What is exported from a served log, over HTTP, is the same files, and audited
+// alone it has the same report; the witness whose signature nobody can check stays
+// behind.
+func TestExportIsWhatAnAuditNeeds(t *testing.T) {
+	served, copied, again := t.TempDir(), filepath.Join(t.TempDir(), "copy"), filepath.Join(t.TempDir(), "again")
+	s := small().Copy()
+	check(t, s.Write(served))
+	check(t, os.WriteFile(filepath.Join(served, "sealed"), []byte("the appender's own"), 0o644))
+	note := must(os.ReadFile(filepath.Join(served, "checkpoint")))
+	stranger := s.World.Requesters[0]
+	line := must(tlog.Cosign(note, "witness.example", 1_800_000_000, stranger.Sign, stranger.PKIX))
+	check(t, os.WriteFile(filepath.Join(served, "checkpoint"), must(tlog.AddSignatures(note, line)), 0o644))
+
+	server := httptest.NewServer(tlog.Handler(served))
+	defer server.Close()
+	genesis := filepath.Join(t.TempDir(), "genesis")
+	check(t, os.WriteFile(genesis, wire.Encode(s.Genesis), 0o644))
+	var progress bytes.Buffer
+	request := Request{URL: server.URL, Genesis: genesis, Out: &progress}
+	r := must(request.Export(t.Context(), copied))
+	if !r.Clean() || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "1 signatures by others") {
+		t.Errorf("%+v", r)
+	}
+	want := slices.DeleteFunc(must(ListDir(served)), func(p string) bool { return p == "sealed" })
+	if got := must(ListDir(copied)); !slices.Equal(got, want) {
+		t.Errorf("files %v\nwant %v", got, want)
+	}
+	offline := Request{Dir: copied, Genesis: genesis, Out: io.Discard, State: filepath.Join(t.TempDir(), "state")}
+	a := must(offline.Audit(t.Context()))
+	r.Warnings = []string{}
+	if asJSON(t, a) != asJSON(t, r) {
+		t.Errorf("the copy's report is\n%s\nthe served log's\n%s", asJSON(t, a), asJSON(t, r))
+	}
+	if _, err := offline.Export(t.Context(), copied); !errors.Is(err, ErrUnusable) {
+		t.Errorf("exported over itself: %v", err)
+	}
+	if r := must(offline.Export(t.Context(), again)); !r.Clean() {
+		t.Errorf("%+v", r)
+	}
+	for _, path := range must(ListDir(copied)) {
+		if !bytes.Equal(must(os.ReadFile(filepath.Join(copied, path))), must(os.ReadFile(filepath.Join(again, path)))) {
+			t.Errorf("%s differs in a copy of the copy", path)
+		}
+	}
+}
+
+// Any changed byte of any exported file is found; so is one that is added or cut.
+func TestAnyChangedByteIsFound(t *testing.T) {
+	dir := t.TempDir()
+	check(t, small().Copy().Write(dir))
+	all := must(ListDir(dir))
+	for i, path := range all {
+		if strings.Count(path, "/") > 0 && i%19 != 0 && !strings.HasPrefix(path, "tile/") {
+			continue // some of each kind
+		}
+		name := filepath.Join(dir, path)
+		good := must(os.ReadFile(name))
+		for way, bad := range map[string][]byte{"changed": slices.Clone(good), "longer": append(slices.Clone(good), '\n'), "shorter": good[:len(good)-1]} {
+			if way == "changed" {
+				bad[len(bad)*(i%7)/7] ^= 1 << (i % 8)
+			}
+			check(t, os.WriteFile(name, bad, 0o644))
+			r, err := Run(t.Context(), tlog.DirSource(dir), Options{List: func() ([]string, error) { return ListDir(dir) }})
+			if err != nil && !errors.Is(err, ErrUnusable) || err == nil && r.Clean() {
+				t.Errorf("%s %s: %v", path, way, err)
+			}
+			if err == nil && len(r.Deviations) > 4 {
+				t.Errorf("%s %s: %d deviations, the first %s", path, way, len(r.Deviations), r.Deviations[0].String())
+			}
+		}
+		check(t, os.WriteFile(name, good, 0o644))
+	}
+}
+
+// What is no log at all is unusable, and says so; what a report shows of a
+// stranger's text cannot steer a terminal.
+func TestUnusableInput(t *testing.T) {
+	empty := t.TempDir()
+	file := filepath.Join(empty, "file")
+	check(t, os.WriteFile(file, []byte("no log"), 0o644))
+	for _, r := range []Request{
+		{}, {Dir: empty}, {Dir: file}, {Dir: filepath.Join(empty, "missing")}, {URL: "http://127.0.0.1:1/log"}, {URL: "nowhere"},
+		{Dir: empty, URL: "http://127.0.0.1:1/log"}, {Dir: empty, Cluster: "abc"}, {Dir: empty, Genesis: file}, {Dir: empty, Since: []string{file}}, {Dir: empty, Receipts: []string{file}},
+	} {
+		r.Out, r.Fresh = io.Discard, true
+		if _, err := r.Audit(t.Context()); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	var report Report
+	report.beside("a\x1b[2Jfield", strings.Repeat("x", 1000), "ü\n")
+	if text := report.String(); strings.Contains(text, "\x1b") || len(text) > 700 {
+		t.Errorf("%q", text)
+	}
+}

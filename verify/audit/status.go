@@ -1,0 +1,74 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"gavel/verify/evidence"
+)
+
+// event is a leaf that status lists repeat.
+type event struct {
+	index uint64
+	raw   []byte
+}
+
+// loadStatus reads the status list, if the log has one, and returns the size that
+// it claims to be of, whose root is wanted.
+func (a *auditor) loadStatus(ctx context.Context) (size uint64, ok bool, err error) {
+	a.status, err = a.read(ctx, evidence.StatusPath, evidence.MaxStatusBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	var claimed struct {
+		Status struct {
+			Size uint64 `json:"size,string"`
+		} `json:"status"`
+	}
+	if err == nil && json.Unmarshal(a.status, &claimed) == nil {
+		return claimed.Status.Size, true, nil
+	}
+	return 0, false, err
+}
+
+// checkStatus holds the status list to the log: it repeats every change of a key and
+// every withdrawal, and nothing else.
+func (a *auditor) checkStatus() {
+	if a.status == nil {
+		return
+	}
+	say := func(field, want, got string) { a.report.beside(evidence.StatusPath+" "+field, want, got) }
+	s, _, err := evidence.OpenStatus(a.status, a.trust)
+	if err != nil {
+		say("signatures", "a list signed by the log's key and a majority of coordinators", err.Error())
+		return
+	}
+	if root, ok := a.leaves.walk.RootAt(s.Size); ok && root != s.Root {
+		say("root", hexOf(root), s.Root.String())
+	}
+	if s.Size > a.checkpoint.Size {
+		a.report.warn("the status list is of %d leaves, the checkpoint of %d: what it says beyond was not compared", s.Size, a.checkpoint.Size)
+	}
+	want := a.events
+	for len(want) > 0 && want[len(want)-1].index >= s.Size {
+		want = want[:len(want)-1]
+	}
+	got := s.Events
+	for len(got) > 0 && got[len(got)-1].Leaf >= a.checkpoint.Size {
+		got = got[:len(got)-1]
+	}
+	if len(want) != len(got) {
+		say("events", fmt.Sprint(len(want)), fmt.Sprint(len(got)))
+		return
+	}
+	for i := range want {
+		if got[i].Leaf != want[i].index || !bytes.Equal(got[i].Entry, want[i].raw) {
+			say(fmt.Sprintf("events.%d", i), fmt.Sprintf("leaf %d, as it is in the log", want[i].index), fmt.Sprintf("leaf %d, another", got[i].Leaf))
+			return
+		}
+	}
+}
