@@ -150,6 +150,17 @@ func TestSources(t *testing.T) {
 	if _, err := HTTPSource(failing.URL, nil).Read(t.Context(), "genesis", 100); err == nil || !strings.Contains(err.Error(), "502") {
 		t.Errorf("a failing server: %v", err)
 	}
+	hiccups := 0
+	flaky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hiccups++; hiccups < httpTries {
+			panic(http.ErrAbortHandler)
+		}
+		Handler(dir).ServeHTTP(w, r)
+	}))
+	defer flaky.Close()
+	if content, err := HTTPSource(flaky.URL, nil).Read(t.Context(), "genesis", 100); err != nil || string(content) != "genesis" {
+		t.Errorf("a server with hiccups: %q, %v", content, err)
+	}
 	for _, base := range []string{"", "ftp://x", "file:///etc", "http://", "::"} {
 		if _, err := HTTPSource(base, nil).Read(t.Context(), "genesis", 100); err == nil {
 			t.Errorf("base %q was read", base)

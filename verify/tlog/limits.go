@@ -1,5 +1,7 @@
 package tlog
 
+import "time"
+
 const (
 	// MaxEntryBytes is what the 16-bit length of an entry bundle can say
 	// (tlog-tiles, "Log entries").
@@ -36,6 +38,11 @@ const (
 	// maxSize keeps every index and node in an int64 with room to spare, as public
 	// readers hold them; it is 70,000 entries a second for two million years.
 	maxSize = 1 << 62
+
+	// httpTries is how often a file is asked for over HTTP, and httpPause what lies
+	// between, growing: a restart of the server takes about a second.
+	httpTries = 3
+	httpPause = 500 * time.Millisecond
 
 	// maxProofHashes is what add-checkpoint allows, and more than a tree of maxSize needs.
 	maxProofHashes = 63

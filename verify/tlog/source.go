@@ -96,26 +96,40 @@ func (h *httpSource) Read(ctx context.Context, path string, limit int64) ([]byte
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("reading from log %q: not an http or https URL", h.base)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	// A whole log is thousands of files: one hiccup must not end its audit.
+	for try := 1; ; try++ {
+		content, again, err := h.get(ctx, u.String(), limit)
+		if err == nil || !again || try == httpTries || ctx.Err() != nil {
+			return content, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(try) * httpPause):
+		}
+	}
+}
+
+// get asks once. Again says that the same question may have another answer soon.
+func (h *httpSource) get(ctx context.Context, u string, limit int64) (content []byte, again bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
-		return nil, fmt.Errorf("reading from log %s: %w", h.base, err)
+		return nil, false, fmt.Errorf("reading from log %s: %w", h.base, err)
 	}
 	response, err := h.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("reading from log: %w", err)
+		return nil, true, fmt.Errorf("reading from log: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	switch {
-	case response.StatusCode == http.StatusNotFound:
-		return nil, fmt.Errorf("reading %s: %w", u, fs.ErrNotExist)
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("reading %s: the server answered %s", u, response.Status)
+	switch status := response.StatusCode; {
+	case status == http.StatusNotFound:
+		return nil, false, fmt.Errorf("reading %s: %w", u, fs.ErrNotExist)
+	case status != http.StatusOK:
+		return nil, status == http.StatusTooManyRequests || status >= http.StatusInternalServerError, fmt.Errorf("reading %s: the server answered %s", u, response.Status)
 	}
-	content, err := readBounded(response.Body, limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", u, err)
+	if content, err = readBounded(response.Body, limit); err != nil {
+		return nil, !errors.Is(err, ErrTooLarge), fmt.Errorf("reading %s: %w", u, err)
 	}
-	return content, nil
+	return content, false, nil
 }
 
 // ReadCheckpoint reads the published checkpoint of a log, still unverified (see
