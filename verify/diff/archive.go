@@ -75,6 +75,16 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 		fs.add(*order)
 	}
 	for _, p := range pairs {
+		if len(d.Members) >= maxChildren {
+			other, err := s.another(&x.members[p.a], &y.members[p.b])
+			if err != nil {
+				return err
+			}
+			if other {
+				d.Omitted++
+			}
+			continue
+		}
 		m, late, err := s.compareMembers(&x.members[p.a], &y.members[p.b], x.kind, depth)
 		if err != nil {
 			return err
@@ -232,6 +242,37 @@ func match(x, y *archive) (pairs []pair, onlyA, onlyB []int, order *Finding) {
 		}
 	}
 	return pairs, onlyA, onlyB, order
+}
+
+// another tells whether two members differ, without asking why: in what is stored, or
+// in a header's value that follows from nothing else.
+func (s *session) another(x, y *member) (bool, error) {
+	if x.fields != nil && y.fields != nil {
+		var fs, late findings
+		s.compareFields(&fs, &late, x.name, x.fields(), y.fields())
+		if len(fs) > 0 {
+			return true, nil
+		}
+	}
+	if x.open == nil || y.open == nil {
+		return false, nil
+	}
+	a, b := x.packed, y.packed
+	if a == nil || b == nil {
+		var errA, errB error
+		a, errA = s.content(x)
+		defer closeBlob(a)
+		b, errB = s.content(y)
+		defer closeBlob(b)
+		if err := s.ctx.Err(); err != nil {
+			return false, err
+		}
+		if errA != nil || errB != nil {
+			return (errA == nil) != (errB == nil), nil
+		}
+	}
+	spans, err := s.differ(a, b)
+	return spans != nil, err
 }
 
 // compareMembers compares a member's header and content; late are the header's

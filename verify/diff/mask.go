@@ -46,7 +46,9 @@ var masks = []mask{
 	{cause: Timestamp, note: "seconds since 1970", remark: unixRemark, pattern: regexp.MustCompile(`\b1[0-9]{9}(?:\.[0-9]{1,9})?\b`), holds: plausibleUnix},
 	{cause: Timestamp, note: "milli-, micro- or nanoseconds since 1970", pattern: regexp.MustCompile(`\b1[0-9]{12}(?:[0-9]{3}){0,2}\b`), holds: plausibleUnix},
 	{cause: Timestamp, note: "how long something took", pattern: regexp.MustCompile(`\b[0-9]+(?:\.[0-9]+)? ?(?:ns|µs|us|ms|s|secs?|seconds)\b`)},
-	{cause: Unknown, note: "an address", pattern: regexp.MustCompile(`\b(?:https?|ftp|ssh|git)://[^\s"'<>\x00]+`)},
+	{cause: Random, note: "the compiler's name for a temporary file", pattern: regexp.MustCompile(`\bcc[A-Za-z0-9]{6}\.(?:[os]|ltrans[0-9]*\.[os]|res)\b`)},
+	{cause: Random, note: "an address in memory, which is another in each process", pattern: regexp.MustCompile(`\b0x[0-9a-f]{8,16}\b`)},
+	{cause: Unknown, note: "an address of the web", pattern: regexp.MustCompile(`\b(?:https?|ftp|ssh|git)://[^\s"'<>\x00]+`)},
 	{cause: BuildPath, note: "an absolute path", pattern: regexp.MustCompile(
 		`(?:^|[^A-Za-z0-9_.~/\\-]|-[A-Za-z])((?:[A-Za-z]:[\\/]|/)(?:(?:` + element + `+[\\/]+)+` + element + `*|` + element + `{2,}))`), judge: otherPath},
 	{cause: HostName, note: "user and host", pattern: regexp.MustCompile(`\b[A-Za-z_][-A-Za-z0-9_.]*@[A-Za-z0-9][-A-Za-z0-9.]*\b`), judge: otherHost},

@@ -22,7 +22,7 @@ var keyed = []struct {
 	{Toolchain, "named so beside it", regexp.MustCompile(`(?i)\b(?:GCC|clang|rustc|javac|Created-By|Build-Jdk(?:-Spec)?|GNU (?:C|AS|ld)\b|-trimpath|-ldflags|-gcflags|-buildmode|CGO_[A-Z]+|GOAMD64|GOARCH|GOOS|compiler|toolchain)\b|^go\s+go1\.`)},
 	{BuildID, "named so beside it", regexp.MustCompile(`(?i)\bbuild[-_ ]?id\b`)},
 	{Random, "named so beside it", regexp.MustCompile(`(?i)\b(?:uuid|guid|nonce|salt|seed|random)\b`)},
-	{Parallelism, "named so beside it", regexp.MustCompile(`(?i)\b(?:pid|process id|thread id|tid)\b`)},
+	{Random, "a number that the kernel chose", regexp.MustCompile(`(?i)\b(?:pid|process id|thread id|tid)\b`)},
 }
 
 // words judges two texts that differ in one word, or in a few, by the words before

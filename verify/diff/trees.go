@@ -123,12 +123,19 @@ func (w *treeWalk) content(ctx context.Context, s *session, x, y *Entry) (d *Dif
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
+	if w.full() { // counted, not explained
+		spans, err := s.differ(a, b)
+		if spans == nil || err != nil {
+			return nil, err
+		}
+		return &Difference{}, nil
+	}
 	for _, e := range []*Entry{x, y} {
 		if !e.Mtime.IsZero() {
 			s.around = append(s.around, e.Mtime.Unix())
 		}
 	}
-	if d, err = s.compare(x.Path, "file", a, b, 0); d != nil && !w.full() {
+	if d, err = s.compare(x.Path, "file", a, b, 0); d != nil {
 		w.files = append(w.files, [2]*Entry{x, y})
 	}
 	return d, err

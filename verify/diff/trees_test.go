@@ -198,6 +198,30 @@ func TestRendering(t *testing.T) {
 	}
 }
 
+// Past what a person reads, differences are only counted, but all of them.
+func TestManyDifferences(t *testing.T) {
+	const many = 1500
+	files := func(content string) (onDisk map[string]string, members []item) {
+		onDisk = make(map[string]string)
+		for i := range many {
+			name := fmt.Sprintf("%04d", i)
+			onDisk[name] = content
+			members = append(members, item{name: name, content: content})
+		}
+		return onDisk, append(members, item{name: "same", content: "same"})
+	}
+	diskA, tarA := files("2026-01-02")
+	diskB, tarB := files("2026-01-09")
+	r, err := compareDirs(t, plant(t, diskA), plant(t, diskB))
+	if err != nil || len(r.Differences)+r.Omitted != many || r.Omitted == 0 {
+		t.Errorf("%d and %d paths, %v", len(r.Differences), r.Omitted, err)
+	}
+	d, err := diff.Files(context.Background(), "a", "a", blob(tarOf(tarA...)), blob(tarOf(tarB...)), diff.Options{})
+	if err != nil || len(d.Members)+d.Omitted != many || d.Omitted == 0 {
+		t.Errorf("%d and %d members, %v", len(d.Members), d.Omitted, err)
+	}
+}
+
 // A cancelled comparison is an error, not an answer.
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
