@@ -36,7 +36,7 @@ func mutations(path string, v reflect.Value, visit func(mutation)) {
 	case reflect.Bool:
 		change("flipped", reflect.ValueOf(!v.Bool()).Convert(v.Type()))
 	case reflect.Int64:
-		for _, d := range []int64{1, -1, 1_000_003} {
+		for _, d := range []int64{1, -1} {
 			change(fmt.Sprintf("%+d", d), reflect.ValueOf(v.Int()+d).Convert(v.Type()))
 		}
 		if v.Int() != 0 {
@@ -74,6 +74,9 @@ func mutations(path string, v reflect.Value, visit func(mutation)) {
 		}
 		mutateList(v, change)
 		for i := range v.Len() {
+			if n := v.Len(); n > 5 && !strings.HasSuffix(path, "Attempts") && i > 1 && i != n/2 && i < n-2 {
+				continue // alike: the first, the last and one between say what all do
+			}
 			mutations(fmt.Sprintf("%s[%d]", path, i), v.Index(i), visit)
 		}
 	case reflect.Struct:
