@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,8 @@ only if it extends the one that it cosigned last, so that a farm cannot show two
 Give FILE, the genesis of each farm that it is to watch, and have the farm's coordinators
 list it as one of their "witnesses". Whoever trusts it verifies with
 --witness NAME=KEY.pub --witness-quorum 1.
+When a farm's cluster gets a new key (gavel keys history), start it again with that as well:
+--genesis FILE,NEW.pub.
 
   gavel keys new witness.key
   gavel witness --dir witness --name example.org/witness --key witness.key --genesis farm/genesis.bin`,
@@ -47,17 +50,9 @@ list it as one of their "witnesses". Whoever trusts it verifies with
 			if err != nil {
 				return refused(err)
 			}
-			for _, path := range genesis {
-				raw, err := os.ReadFile(path)
-				if err != nil {
-					return refused(fmt.Errorf("reading the genesis: %w", err))
-				}
-				g, err := dossier.ReadGenesis(raw)
-				if err != nil {
-					return refused(fmt.Errorf("%s: %w", path, err))
-				}
-				if err := w.Watch(tlog.Origin(g.Digest()), g.ClusterKey); err != nil {
-					return err
+			for _, farm := range genesis {
+				if err := watch(w, farm); err != nil {
+					return refused(err)
 				}
 			}
 			return serveWitness(ctx, newTerminal(c), w, listen)
@@ -67,9 +62,39 @@ list it as one of their "witnesses". Whoever trusts it verifies with
 	f.StringVar(&dir, "dir", "", "the `DIR` where it remembers what it cosigned")
 	f.StringVar(&name, "name", "", "its `NAME` on checkpoints, such as example.org/witness")
 	f.StringVar(&key, "key", "", "its signing `KEY`: a file, or a KMS URI")
-	f.StringArrayVar(&genesis, "genesis", nil, "the genesis `FILE` of a farm whose log it watches; repeat it")
+	f.StringArrayVar(&genesis, "genesis", nil, "the genesis `FILE` of a farm whose log it watches, and behind commas later cluster keys in PEM; repeat it")
 	f.StringVar(&listen, "listen", "127.0.0.1:7390", "`HOST:PORT` on which it takes checkpoints")
 	return c
+}
+
+// watch has w watch one farm: its genesis, and keys that its cluster got since.
+func watch(w *tlog.Witness, farm string) error {
+	path, later, _ := strings.Cut(farm, ",")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the genesis: %w", err)
+	}
+	g, err := dossier.ReadGenesis(raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	trusted := [][]byte{g.ClusterKey}
+	for path := range strings.FieldsFuncSeq(later, func(r rune) bool { return r == ',' }) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading a cluster key: %w", err)
+		}
+		public, err := keys.ParsePublic(raw)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		pkix, err := keys.PKIX(public)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		trusted = append(trusted, pkix)
+	}
+	return w.Watch(tlog.Origin(g.Digest()), trusted...)
 }
 
 // serveWitness takes checkpoints until ctx ends.

@@ -44,7 +44,7 @@ type Witness struct {
 
 // witnessed is what a witness knows of one log.
 type witnessed struct {
-	key    *key
+	keys   []*key     // any of which signs for the log
 	latest Checkpoint // what lies in the file; of size 0 before the first
 	broken error      // set by a failed write, after which the file is not known
 }
@@ -66,11 +66,16 @@ func openWitness(dir string, self Cosigner, sign func([]byte) ([]byte, error), n
 	return &Witness{self: self, sign: sign, now: now, dir: d, logs: map[string]*witnessed{}}, nil
 }
 
-// Watch has the witness cosign a log from now on, whose key is Ed25519 in PKIX DER.
-func (w *Witness) Watch(origin string, pkix []byte) error {
-	k, err := logKey(origin, pkix)
-	if err != nil {
-		return fmt.Errorf("watching log %s: %w", origin, err)
+// Watch has the witness cosign a log from now on, whose key is Ed25519 in PKIX DER;
+// of a log that changed its key, any of those given.
+func (w *Witness) Watch(origin string, pkix ...[]byte) error {
+	var trusted []*key
+	for _, p := range pkix {
+		k, err := logKey(origin, p)
+		if err != nil {
+			return fmt.Errorf("watching log %s: %w", origin, err)
+		}
+		trusted = append(trusted, k)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,7 +90,7 @@ func (w *Witness) Watch(origin string, pkix []byte) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("watching log %s: %w", origin, err)
 	}
-	w.logs[origin] = &witnessed{key: k, latest: latest}
+	w.logs[origin] = &witnessed{keys: trusted, latest: latest}
 	return nil
 }
 
@@ -144,10 +149,13 @@ func (w *Witness) Update(old uint64, path [][32]byte, signed []byte) (line []byt
 
 // admit says whether c may follow the latest, in the order of the specification.
 func (log *witnessed) admit(old uint64, path [][32]byte, c Checkpoint, signed []byte) error {
-	if err := log.key.signed(signed); err != nil {
-		return err
+	known := false
+	for _, k := range log.keys {
+		known = known || k.signed(signed) == nil
 	}
 	switch {
+	case !known:
+		return fmt.Errorf("%w: that of the log, by a key known for it", ErrSignature)
 	case log.broken != nil:
 		return log.broken
 	case old > c.Size:

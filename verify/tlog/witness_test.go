@@ -121,6 +121,20 @@ func TestWitnessRefuses(t *testing.T) {
 	if _, err := x.update(300, 600); err != nil {
 		t.Error(err)
 	}
+	// A log may have changed its key.
+	next := newLogKey(t)
+	later := Checkpoint{x.key.origin, 600, naive(x.all)}
+	if _, err := x.w.Update(600, nil, next.sign(t, later)); !errors.Is(err, ErrSignature) {
+		t.Errorf("a new key: %v", err)
+	}
+	if err := x.w.Watch(x.key.origin, x.key.pkix, next.pkix); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []*signer{x.key, next} {
+		if _, err := x.w.Update(600, nil, k.sign(t, later)); err != nil {
+			t.Errorf("one of two keys: %v", err)
+		}
+	}
 	if err := x.w.Watch("a b", x.key.pkix); err == nil {
 		t.Error("a log without a name is watched")
 	}
