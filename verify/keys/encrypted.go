@@ -51,7 +51,8 @@ func Encrypted(content []byte) bool {
 // encrypted.
 func parsePrivate(content []byte, passphrase func() ([]byte, error)) (*Signer, error) {
 	block, _ := pem.Decode(content)
-	if block == nil || x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // to refuse what it is about
+	//lint:ignore SA1019 to refuse what it is about
+	if block == nil || x509.IsEncryptedPEMBlock(block) {
 		return nil, errors.New("it holds no PEM block PRIVATE KEY, or one in OpenSSL's old encrypted form; `gavel keys new --passphrase` encrypts keys")
 	}
 	var private crypto.PrivateKey

@@ -3,6 +3,7 @@ package rebuild
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -58,7 +59,9 @@ type farm struct {
 	bundle []byte
 }
 
-func newFarm(t *testing.T) *farm {
+func newFarm(t *testing.T) *farm { return newFarmOf(t, func(*action.Action) {}) }
+
+func newFarmOf(t *testing.T, change func(*action.Action)) *farm {
 	t.Helper()
 	f := &farm{T: t, dir: filepath.Join(t.TempDir(), "inputs"), image: sandboxtest.Image(t)}
 	in, err := layout.Create(f.dir)
@@ -77,6 +80,7 @@ func newFarm(t *testing.T) *farm {
 	f.action = &action.Action{
 		Argv: []string{"cat"}, Env: []attest.EnvVar{{Name: "A", Value: "1"}}, Outputs: []string{"bin"}, Root: f.image.Root(), TimeoutMillis: 1000,
 	}
+	change(f.action)
 	if f.action.InputRoot, _, err = tree.Upload(t.Context(), store, src, tree.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -293,5 +297,37 @@ func TestContradictions(t *testing.T) {
 		if _, _, err := f.rebuild(catRunner{}, true); !errors.Is(err, ErrInputs) || !strings.Contains(err.Error(), "its "+name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Whoever has the command's blob rebuilds what a statement withholds, and holds the
+// blob to the commitment.
+func TestRebuildOfAWithheldCommand(t *testing.T) {
+	source := "git+https://example.org/p.git@" + strings.Repeat("0a", 20)
+	f := newFarmOf(t, func(a *action.Action) { a.Salt, a.Source = &[32]byte{7}, source })
+	built, compared, err := f.rebuild(catRunner{}, false)
+	if err != nil || !compared.Equal {
+		t.Fatalf("%+v, %v", compared, err)
+	}
+	commitment := f.action.Withheld().Commitment()
+	for what, replace := range map[string]string{
+		"withheld command": hex.EncodeToString(commitment[:]) + "→" + strings.Repeat("00", 32),
+		"source":           `"uri":"` + source + `"},"source→"uri":"` + strings.Replace(source, "0a", "0b", 1) + `"},"source`,
+	} {
+		f.bundle = f.state(replace, built.Manifest)
+		if _, _, err := f.rebuild(catRunner{}, false); !errors.Is(err, ErrInputs) || !strings.Contains(err.Error(), "its "+what+" is not that of the action") {
+			t.Errorf("another %s: %v", what, err)
+		}
+	}
+	open := newFarm(t)
+	open.action.Salt = &[32]byte{7} // stated as withheld, built as not
+	digest := open.action.Digest
+	if _, _, err := open.action.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	open.action.Digest = digest
+	open.bundle = open.state("", built.Manifest)
+	if _, _, err := open.rebuild(catRunner{}, false); !errors.Is(err, ErrInputs) || !strings.Contains(err.Error(), "its withheld command") {
+		t.Errorf("withheld in words alone: %v", err)
 	}
 }
