@@ -76,7 +76,7 @@ func export(ctx context.Context, root *os.Root, tree Tree, e *Entry, left *int64
 func runDiffoscope(ctx context.Context, program, dir string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, diffoscopeTimeout)
 	defer cancel()
-	c := exec.CommandContext(ctx, program, "--no-progress", "--text", "-", "a", "b")
+	c := exec.CommandContext(ctx, program, "--no-progress", "--exclude-directory-metadata=yes", "--text", "-", "a", "b")
 	c.Dir = dir
 	var out, complaints bounded
 	c.Stdout, c.Stderr = &out, &complaints

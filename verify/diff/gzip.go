@@ -14,7 +14,7 @@ import (
 // packed is what formats with one content look like.
 func packed(name string, fields []field, open func() (Blob, error)) *archive {
 	return &archive{
-		kind: "content", unordered: true, fields: fields,
+		kind: "decompressed", unordered: true, fields: fields,
 		members:    []member{{name: name, open: open}},
 		equalMeans: Compression, equalNote: "what it decompresses to is equal: another level, tool or number of threads packed it",
 	}
