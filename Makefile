@@ -7,7 +7,7 @@ STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
 CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./verify/tlog ./worker/...
 
-.PHONY: build demo test itest probe check race bench proto fuzz clean FORCE
+.PHONY: build gavel-verify demo test itest probe check race bench proto fuzz clean FORCE
 
 build: $(INIT) ## the one binary, with PID 1 of its sandboxes inside
 	$(STATIC) -tags gavel_init -o bin/gavel ./cmd/gavel
@@ -28,6 +28,9 @@ test: ## all that needs neither root nor Docker
 itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap, debootstrap and .ci/tools; fails without them
 	@sh .ci/need-itest
 	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 60m ./sandbox/... ./verify/... ./worker/... ./cmd/...
+
+gavel-verify: ## the small program that checks bundles and logs, built from verify/ alone
+	$(STATIC) -o bin/gavel-verify ./verify/cmd/gavel-verify
 
 probe: $(INIT) ## escapes and exhaustion against every runner of this machine; PROBE=-v prints each
 	@sh .ci/need-itest probe

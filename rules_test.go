@@ -62,6 +62,8 @@ var house = []room{
 	{"verify/evidence", append([]string{"raftfsm", "verify"}, leaves...), []string{"github.com/cyberphone/json-canonicalization"}},
 	{"verify/dossier", append([]string{"raftfsm", "verify"}, leaves...), nil},
 	{"verify/audit", append([]string{"raftfsm", "verify"}, leaves...), nil},
+	// The small program is all of verify/ and the state machine, and nothing else.
+	{"verify/cmd", append([]string{"raftfsm", "verify"}, leaves...), nil},
 	// It looks into archives; what verifies a bundle does not need to.
 	{"verify/diff", append([]string{"verify"}, leaves...), []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz"}},
 	{"lab", leaves, anything},
