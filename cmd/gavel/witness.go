@@ -52,7 +52,7 @@ When a farm's cluster gets a new key (gavel keys history), start it again with t
 			}
 			for _, farm := range genesis {
 				if err := watch(w, farm); err != nil {
-					return refused(err)
+					return err
 				}
 			}
 			return serveWitness(ctx, newTerminal(c), w, listen)
@@ -72,29 +72,24 @@ func watch(w *tlog.Witness, farm string) error {
 	path, later, _ := strings.Cut(farm, ",")
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading the genesis: %w", err)
+		return refused(fmt.Errorf("reading the genesis: %w", err))
 	}
 	g, err := dossier.ReadGenesis(raw)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return refused(fmt.Errorf("%s: %w", path, err))
 	}
 	trusted := [][]byte{g.ClusterKey}
 	for path := range strings.FieldsFuncSeq(later, func(r rune) bool { return r == ',' }) {
-		raw, err := os.ReadFile(path)
+		pkix, err := readPublicKey(path)
 		if err != nil {
-			return fmt.Errorf("reading a cluster key: %w", err)
-		}
-		public, err := keys.ParsePublic(raw)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		pkix, err := keys.PKIX(public)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 		trusted = append(trusted, pkix)
 	}
-	return w.Watch(tlog.Origin(g.Digest()), trusted...)
+	if err := w.Watch(tlog.Origin(g.Digest()), trusted...); err != nil {
+		return refused(err)
+	}
+	return nil
 }
 
 // serveWitness takes checkpoints until ctx ends.

@@ -29,18 +29,29 @@ func (l *Log) AppendAt(first uint64, entries [][]byte) error {
 		return fmt.Errorf("appending %d entries at %d: the log has only %d; append those between first", len(entries), first, size)
 	}
 	there := int(min(size-first, uint64(len(entries))))
-	for i, entry := range entries[:there] {
-		old, err := l.Entry(first + uint64(i))
-		if err != nil {
-			return fmt.Errorf("appending %d entries at %d: %w", len(entries), first, err)
-		}
-		if !bytes.Equal(old, entry) {
-			return fmt.Errorf("appending %d entries at %d: entry %d is there already and differs (%x, offered %x)",
-				len(entries), first, first+uint64(i), LeafHash(old), LeafHash(entry))
-		}
+	if err := l.compare(first, entries[:there]); err != nil {
+		return fmt.Errorf("appending %d entries at %d: %w", len(entries), first, err)
 	}
 	if err := l.append(entries[there:]); err != nil {
 		return fmt.Errorf("appending %d entries at %d: %w", len(entries)-there, size, err)
+	}
+	return nil
+}
+
+// compare says whether entries are those that are sealed from first on.
+func (l *Log) compare(first uint64, entries [][]byte) error {
+	var sealed [][]byte
+	for i, entry := range entries {
+		index := first + uint64(i)
+		if sealed == nil || index%tileWidth == 0 {
+			var err error
+			if sealed, err = l.bundle(l.edge, index/tileWidth); err != nil {
+				return err
+			}
+		}
+		if old := sealed[index%tileWidth]; !bytes.Equal(old, entry) {
+			return fmt.Errorf("entry %d is there already and differs (%x, offered %x)", index, LeafHash(old), LeafHash(entry))
+		}
 	}
 	return nil
 }

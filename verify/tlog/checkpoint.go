@@ -55,6 +55,15 @@ func parseText(text string) (c Checkpoint, extensions string, err error) {
 	return Checkpoint{Origin: lines[0], Size: size, Root: root}, lines[3], nil
 }
 
+// parseMemory reads what was written as a checkpoint's text for own use.
+func parseMemory(content []byte, origin string) (Checkpoint, error) {
+	c, rest, err := parseText(string(content))
+	if err == nil && (rest != "" || c.Origin != origin) {
+		err = fmt.Errorf("checkpoint: %w: it is not one of %s alone", ErrMalformed, origin)
+	}
+	return c, err
+}
+
 // parseHash reads a hash from its one base64 spelling.
 func parseHash(s string) (h [32]byte, err error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(s)

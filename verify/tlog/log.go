@@ -91,8 +91,8 @@ func (l *Log) readSealed() (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	c, rest, err := parseText(string(content))
-	if err != nil || rest != "" || c.Origin != sealedOrigin {
+	c, err := parseMemory(content, sealedOrigin)
+	if err != nil {
 		return Checkpoint{}, fmt.Errorf("%w: %q does not say what was sealed: %w", ErrDamaged, sealedPath, err)
 	}
 	return c, nil
@@ -169,6 +169,13 @@ func (l *Log) loadPublished() error {
 	}
 	if c.Size > l.edge.size {
 		return fmt.Errorf("%w: published are %d entries and sealed only %d", ErrDamaged, c.Size, l.edge.size)
+	}
+	root, err := l.RootAt(c.Size)
+	if err == nil && root != c.Root {
+		err = fmt.Errorf("%w: the published checkpoint of %d entries has root %x, the log %x", ErrDamaged, c.Size, c.Root, root)
+	}
+	if err != nil {
+		return err
 	}
 	l.published = c
 	return nil
@@ -343,18 +350,26 @@ func (l *Log) Entry(index uint64) ([]byte, error) {
 	if index >= e.size {
 		return nil, fmt.Errorf("reading entry %d: the log has only %d", index, e.size)
 	}
-	last := lastTile(entriesLevel, e.size)
-	content, width := e.bundle, last.width
-	if n := index / tileWidth; n != last.n {
-		var err error
-		width = tileWidth
-		if content, err = os.ReadFile(l.dir.at(tile{entriesLevel, n, width}.path())); err != nil {
-			return nil, fmt.Errorf("reading entry %d: %w: %w", index, ErrDamaged, err)
-		}
-	}
-	entries, err := splitBundle(content, width)
+	entries, err := l.bundle(e, index/tileWidth)
 	if err != nil {
-		return nil, fmt.Errorf("reading entry %d: %w: %w", index, ErrDamaged, err)
+		return nil, fmt.Errorf("reading entry %d: %w", index, err)
 	}
 	return bytes.Clone(entries[index%tileWidth]), nil
+}
+
+// bundle is the entries of a bundle that e has; they are only to be read.
+func (l *Log) bundle(e edge, n uint64) ([][]byte, error) {
+	content, t := e.bundle, lastTile(entriesLevel, e.size)
+	if n != t.n {
+		t = tile{entriesLevel, n, tileWidth}
+		var err error
+		if content, err = os.ReadFile(l.dir.at(t.path())); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	entries, err := splitBundle(content, t.width)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, t.path(), err)
+	}
+	return entries, nil
 }

@@ -277,10 +277,15 @@ func TestOpenFindsDamage(t *testing.T) {
 		"old state": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "sealed"), []byte(Checkpoint{sealedOrigin, 0, naive(nil)}.text()), 0o644)
 		},
-		"changed tile":   func(dir string) error { return flip(filepath.Join(dir, "tile/0/001.p/44")) },
-		"changed bundle": func(dir string) error { return flip(filepath.Join(dir, "tile/entries/001.p/44")) },
-		"lost tile":      func(dir string) error { return os.Remove(filepath.Join(dir, "tile/1/000.p/1")) },
-		"lost bundle":    func(dir string) error { return os.Remove(filepath.Join(dir, "tile/entries/001.p/44")) },
+		"another's checkpoint": func(dir string) error {
+			k := newLogKey(t)
+			return os.WriteFile(filepath.Join(dir, "checkpoint"), k.sign(t, Checkpoint{k.origin, 200, naive(someEntries(1, 200))}), 0o644)
+		},
+		"torn checkpoint": func(dir string) error { return os.WriteFile(filepath.Join(dir, "checkpoint"), []byte("x"), 0o644) },
+		"changed tile":    func(dir string) error { return flip(filepath.Join(dir, "tile/0/001.p/44")) },
+		"changed bundle":  func(dir string) error { return flip(filepath.Join(dir, "tile/entries/001.p/44")) },
+		"lost tile":       func(dir string) error { return os.Remove(filepath.Join(dir, "tile/1/000.p/1")) },
+		"lost bundle":     func(dir string) error { return os.Remove(filepath.Join(dir, "tile/entries/001.p/44")) },
 	} {
 		dir := t.TempDir()
 		l := open(t, dir)

@@ -82,9 +82,7 @@ func (w *Witness) Watch(origin string, pkix ...[]byte) error {
 	latest := Checkpoint{Origin: origin, Root: foldRoot(nil)}
 	content, err := os.ReadFile(w.dir.at(memory(origin)))
 	if err == nil {
-		var rest string
-		latest, rest, err = parseText(string(content))
-		if err != nil || rest != "" || latest.Origin != origin {
+		if latest, err = parseMemory(content, origin); err != nil {
 			return fmt.Errorf("watching log %s: %w: what was cosigned last cannot be read (%w); without it a witness must not go on", origin, ErrDamaged, err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
