@@ -72,7 +72,7 @@ func once(t build.Type) bool {
 	switch t {
 	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypeRegister, build.TypeStake, build.TypeSubmit,
 		build.TypeAsk, // one that was replaced must not come back
-		build.TypeChallenge,
+		build.TypeChallenge, build.TypeHandover,
 		build.TypePool, build.TypeLeaseBid, build.TypeTickets, build.TypeCommunity:
 		return true
 	}
@@ -154,7 +154,7 @@ func (s *State) applySigned(m *build.Command) build.Outcome {
 	switch m.Type {
 	case build.TypeDeal, build.TypeComplain, build.TypeJustify, build.TypeAuctioneer:
 		return s.applyMember(m)
-	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypePool, build.TypeCommunity:
+	case build.TypeAdmit, build.TypeMint, build.TypeBurn, build.TypeGrant, build.TypePool, build.TypeCommunity, build.TypeHandover:
 		return s.applyAdmin(m)
 	case build.TypeRevoke:
 		return decoded(m, func(p *build.Revoke) build.Outcome { return s.revoke(sender, p) })
@@ -345,8 +345,11 @@ func (s *State) tick(m *build.Tick) build.Outcome {
 	}
 	s.expireMarkets()
 	if d := s.keys.Deadline; d > 0 && d <= s.now {
-		s.concludeKeys()
+		s.concludeKeys(&s.keys)
 		s.touch(kindKeys, ID{})
+	}
+	if h := s.succession.open(); h != nil && h.Next.Deadline > 0 && h.Next.Deadline <= s.now {
+		s.advanceHandover()
 	}
 	for len(s.unbonds) > 0 && s.unbonds[0].At <= s.now {
 		u := s.unbonds[0]
@@ -382,14 +385,15 @@ func (s *State) proveBeacons(commands []build.Command) map[[48]byte]bool {
 	}
 	proven := map[[48]byte]bool{}
 	for i := range sigs {
-		proven[provenKey(msgs[i], sigs[i])] = true
+		proven[provenKey(s.keys.Group.Key, msgs[i], sigs[i])] = true
 	}
 	return proven
 }
 
-// provenKey names a pair of message and signature that was verified.
-func provenKey(msg []byte, sig beacon.Signature) [48]byte {
-	h := wire.NewHasher("proven").Var(msg).Var(sig[:]).Sum()
+// provenKey names what was verified: it holds under one key, and a handover may be
+// among an entry's commands.
+func provenKey(key beacon.GroupKey, msg []byte, sig beacon.Signature) [48]byte {
+	h := wire.NewHasher("proven").Var(key[:]).Var(msg).Var(sig[:]).Sum()
 	var k [48]byte
 	copy(k[:], h[:])
 	return k
@@ -409,6 +413,9 @@ func (s *State) beacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome 
 	}
 	if m.Purpose == build.PurposeCertificate {
 		return s.certify(m, proven)
+	}
+	if m.Purpose == build.PurposeHandover {
+		return s.completeHandover(m, proven)
 	}
 	seed := beacon.Randomness(beacon.Signature(m.Signature))
 	if pool, ok := s.marketPool(m.Build); ok {

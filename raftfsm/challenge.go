@@ -169,17 +169,20 @@ func (s *State) CheckChallenge(sender ID, m *build.Challenge) (*build.Claim, bui
 			return nil, build.Refuse(build.CodeExists, "this result is under challenge already")
 		}
 	}
-	return claim, s.certified(m)
+	return claim, s.certified(claim, m)
 }
 
 // certified says whether the group, under its key then or now, signed for the
 // transcript that a challenge shows.
-func (s *State) certified(m *build.Challenge) build.Outcome {
+func (s *State) certified(claim *build.Claim, m *build.Challenge) build.Outcome {
+	if !s.groupKey(claim.GroupKey) {
+		return build.Refuse(build.CodeRefused, "the build was certified under a group key that is not, or no longer, known here")
+	}
 	if !slices.Contains(m.Certificate.Transcripts, m.Transcript()) {
 		return build.Refuse(build.CodeNoMatch, "the certificate is not about the transcript that is shown")
 	}
 	msg := beacon.Message(s.cluster, build.PurposeCertificate, build.CertificateSubject(m.Certificate.Transcripts), 0)
-	if err := s.verify.beacon(s.keys.Group.Key, msg, m.Certificate.Signature); err != nil {
+	if err := s.verify.beacon(claim.GroupKey, msg, m.Certificate.Signature); err != nil {
 		return build.Refuse(build.CodeBadBeacon, "the certificate: %v", err)
 	}
 	return build.Outcome{}

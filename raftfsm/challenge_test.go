@@ -235,7 +235,7 @@ func TestChallengeRefusals(t *testing.T) {
 	f.refused(build.CodeMalformed, send(func(c *build.Challenge) { c.Claim = c.Claim[1:] }))
 	f.refused(build.CodeMalformed, send(func(c *build.Challenge) { c.Reason = "a\nb" }))
 	f.refused(build.CodeNoMatch, send(func(c *build.Challenge) { c.Rest[0]++ }))
-	f.refused(build.CodeNoMatch, send(func(c *build.Challenge) { c.Claim[40]++ })) // another build
+	f.refused(build.CodeNoMatch, send(func(c *build.Challenge) { c.Claim[32+96+5]++ })) // another build
 	f.refused(build.CodeNoMatch, send(func(c *build.Challenge) { c.Certificate.Transcripts = nil }))
 	f.refused(build.CodeBadBeacon, send(func(c *build.Challenge) { c.Certificate.Signature[0]++ }))
 	f.refused(build.CodeRefused, send(func(c *build.Challenge) { c.Claim[0]++ })) // another cluster

@@ -23,12 +23,12 @@ func (d Demand) Message(cluster ID) []byte {
 }
 
 // Demands lists the signatures that the state asks for: those of builds, oldest
-// first, then those of markets, by pool, then the certificate of settled builds. A coordinator signs nothing else.
+// first, then those of markets, by pool, then the certificate of settled builds and a new group key's. A coordinator signs nothing else.
 func (s *State) Demands() []Demand {
 	var out []Demand
 	for _, b := range s.Live() {
 		pool, _ := s.Pool(b.Terms.Pool)
-		if d, ok := b.Demand(pool.Lane); ok {
+		if d, ok := b.Demand(pool.Lane); ok && (b.State != build.Challenged || !s.draining()) {
 			out = append(out, Demand{d.Purpose, b.ID, d.Round})
 		}
 	}
@@ -38,8 +38,10 @@ func (s *State) Demands() []Demand {
 			out = append(out, Demand{d.Purpose, k.ID, d.Round})
 		}
 	}
-	if d, ok := s.certificateDemand(); ok {
-		out = append(out, d)
+	for _, demand := range []func() (Demand, bool){s.certificateDemand, s.handoverDemand} {
+		if d, ok := demand(); ok {
+			out = append(out, d)
+		}
 	}
 	return out
 }

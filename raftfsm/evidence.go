@@ -149,6 +149,7 @@ type Item struct {
 	Certified  *CertifiedItem
 	Key        *KeyItem
 	Withdrawal *WithdrawalItem
+	Handover   *HandoverItem
 }
 
 // The kinds of items in their encoding. Numbers are append-only.
@@ -157,6 +158,7 @@ const (
 	itemCertified  = 2
 	itemKey        = 3
 	itemWithdrawal = 4
+	itemHandover   = 5
 )
 
 // Code is the canonical encoding.
@@ -171,6 +173,8 @@ func (i *Item) Code(c *wire.Coder) {
 		kind = itemKey
 	case i.Withdrawal != nil:
 		kind = itemWithdrawal
+	case i.Handover != nil:
+		kind = itemHandover
 	}
 	c.U8(&kind)
 	switch kind {
@@ -182,6 +186,8 @@ func (i *Item) Code(c *wire.Coder) {
 		codeItem(c, &i.Key)
 	case itemWithdrawal:
 		codeItem(c, &i.Withdrawal)
+	case itemHandover:
+		codeItem(c, &i.Handover)
 	default:
 		c.Refuse("unknown kind of item %d", kind)
 	}
@@ -324,7 +330,7 @@ func (s *State) certify(m *build.Beacon, proven map[[48]byte]bool) build.Outcome
 // verified together.
 func (s *State) checkBeacon(m *build.Beacon, proven map[[48]byte]bool) build.Outcome {
 	msg, sig := beacon.Message(s.cluster, m.Purpose, m.Build, m.Round), beacon.Signature(m.Signature)
-	if !proven[provenKey(msg, sig)] {
+	if !proven[provenKey(s.keys.Group.Key, msg, sig)] {
 		if err := s.verify.beacon(s.keys.Group.Key, msg, sig); err != nil {
 			return build.Refuse(build.CodeBadBeacon, "%v", err)
 		}

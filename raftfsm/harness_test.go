@@ -81,6 +81,7 @@ type farm struct {
 	requesters [][]byte
 	workers    [][]byte      // keys; each an operator and a machine of its own
 	current    map[ID][]byte // keys that have taken another's place, by account
+	seals      map[ID]hpke.PrivateKey
 	sent       []build.Command
 	applied    int
 	sign       func(key, msg []byte) []byte
@@ -198,7 +199,8 @@ func newFarm(t testing.TB, o farmOptions) *farm {
 	for range o.replicas {
 		f.replicas = append(f.replicas, f.startReplica())
 	}
-	f.generateKeys(seals)
+	f.seals = seals
+	f.generateKeys()
 	for i, k := range f.workers {
 		operator := fmt.Sprintf("op-%03d", i)
 		if o.operators > 0 {
@@ -228,36 +230,48 @@ func check(t testing.TB, err error) {
 }
 
 // generateKeys runs the real ceremony through commands.
-func (f *farm) generateKeys(seals map[ID]hpke.PrivateKey) {
-	s := f.state()
-	c := s.Ceremony()
-	var receivers []hpke.PublicKey
+func (f *farm) generateKeys() {
 	for i := range f.genesis.Coordinators {
-		receivers = append(receivers, seals[f.genesis.Coordinators[i].ID].PublicKey())
+		f.must(f.dealing(i))
 	}
 	for i := range f.genesis.Coordinators {
-		dealing, err := beacon.NewDealing(seeded{f.rng}, c, uint32(i+1))
-		check(f.t, err)
-		d, err := dealing.Deal(receivers)
-		check(f.t, err)
-		f.must(f.command(f.genesis.Coordinators[i].Key, build.TypeDeal, &build.Deal{Deal: wire.Encode(d)}))
-	}
-	for i := range f.genesis.Coordinators {
-		m := &f.genesis.Coordinators[i]
-		if !s.KeyDuty(m.ID).Check {
-			f.t.Fatal("nobody is asked to check the deals")
-		}
-		for _, raw := range s.KeyDuty(m.ID).Deals {
-			var d beacon.Deal
-			check(f.t, wire.Decode(raw, &d))
-			_, err := beacon.OpenShare(c, &d, uint32(i+1), seals[m.ID])
-			check(f.t, err)
-		}
-		f.must(f.command(m.Key, build.TypeComplain, &build.Complain{}))
+		f.must(f.answer(i))
 	}
 	if !f.state().Ready() {
 		f.t.Fatal("key generation did not finish")
 	}
+}
+
+// dealing is a coordinator's deal in the key generation under way.
+func (f *farm) dealing(i int) build.Command {
+	var receivers []hpke.PublicKey
+	for i := range f.genesis.Coordinators {
+		receivers = append(receivers, f.seals[f.genesis.Coordinators[i].ID].PublicKey())
+	}
+	dealing, err := beacon.NewDealing(seeded{f.rng}, f.state().NextCeremony(), uint32(i+1))
+	check(f.t, err)
+	d, err := dealing.Deal(receivers)
+	check(f.t, err)
+	return f.command(f.genesis.Coordinators[i].Key, build.TypeDeal, &build.Deal{Deal: wire.Encode(d)})
+}
+
+// answer is a coordinator's word that what it was dealt is right.
+func (f *farm) answer(i int) build.Command {
+	m := &f.genesis.Coordinators[i]
+	duty, c := f.state().NextKeyDuty(m.ID), f.state().NextCeremony()
+	if !duty.Check {
+		f.t.Fatal("nobody is asked to check the deals")
+	}
+	for _, raw := range duty.Deals {
+		if raw == nil {
+			continue
+		}
+		var d beacon.Deal
+		check(f.t, wire.Decode(raw, &d))
+		_, err := beacon.OpenShare(c, &d, uint32(i+1), f.seals[m.ID])
+		check(f.t, err)
+	}
+	return f.command(m.Key, build.TypeComplain, &build.Complain{Round: c.Round})
 }
 
 func (f *farm) state() *State { return f.replicas[0].state }
@@ -412,6 +426,11 @@ func (f *farm) coordinatorCommands() []build.Command {
 		m := &f.genesis.Coordinators[i]
 		for _, a := range s.AuctioneerDuties(m.ID) {
 			out = append(out, f.command(m.Key, build.TypeAuctioneer, &a))
+		}
+		if duty := s.NextKeyDuty(m.ID); duty.Deal {
+			out = append(out, f.dealing(i))
+		} else if duty.Check {
+			out = append(out, f.answer(i))
 		}
 	}
 	return out

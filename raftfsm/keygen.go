@@ -23,9 +23,13 @@ type KeyGeneration struct {
 	Answers  [][]uint32
 	// Justified holds canonical beacon.Justifications, in order of arrival.
 	Justified [][]byte
-	// Deadline is when accused dealers must have answered; 0 while none must.
+	// Deadline is when accused dealers must have answered; 0 while none must. Of a
+	// handover it is the end of each stage.
 	Deadline int64
-	Done     bool
+	// Closed and Muted say, of a handover, that nobody may deal or answer any more:
+	// who did not was away.
+	Closed, Muted bool
+	Done          bool
 	// Qualified are the dealers whose deals make the key, ascending.
 	Qualified []uint32
 	Group     beacon.Group
@@ -41,6 +45,8 @@ func (k *KeyGeneration) Code(c *wire.Coder) {
 	})
 	wire.List(c, &k.Justified, MaxCoordinators*MaxCoordinators, func(c *wire.Coder, b *[]byte) { c.Blob(b, 4096) })
 	c.I64(&k.Deadline)
+	c.Bool(&k.Closed)
+	c.Bool(&k.Muted)
 	c.Bool(&k.Done)
 	wire.List(c, &k.Qualified, MaxCoordinators, (*wire.Coder).U32)
 	if k.Done {
@@ -51,9 +57,20 @@ func (k *KeyGeneration) Code(c *wire.Coder) {
 // justifyMillis is how long an accused dealer has to answer.
 const justifyMillis = 30_000
 
-// Ceremony names the key generation of this cluster.
-func (s *State) Ceremony() beacon.Ceremony {
-	return beacon.Ceremony{Cluster: s.cluster, Round: s.keys.Round, Members: uint32(len(s.members))}
+// Ceremony names the key generation that made, or makes, the key in use.
+func (s *State) Ceremony() beacon.Ceremony { return s.ceremony(&s.keys) }
+
+// NextCeremony names that of a handover under way.
+func (s *State) NextCeremony() beacon.Ceremony { return s.ceremony(s.generating()) }
+
+func (s *State) ceremony(k *KeyGeneration) beacon.Ceremony {
+	return beacon.Ceremony{Cluster: s.cluster, Round: k.Round, Members: uint32(len(s.members))}
+}
+
+// touchKeys marks both records that a key generation may lie in.
+func (s *State) touchKeys() {
+	s.touch(kindKeys, ID{})
+	s.touch(kindSuccession, ID{})
 }
 
 // Threshold is t: how many coordinators make a signature or vouch together.
@@ -75,13 +92,16 @@ func (k *KeyGeneration) sized(n int) {
 
 func (s *State) deal(sender ID, m *build.Deal) build.Outcome {
 	i := int(s.ShareIndex(sender)) - 1
-	s.keys.sized(len(s.members))
-	s.touch(kindKeys, ID{})
-	if s.keys.Deals[i] != nil {
-		if bytes.Equal(s.keys.Deals[i], m.Deal) {
-			return build.Outcome{}
-		}
+	k := s.generating()
+	k.sized(len(s.members))
+	s.touchKeys()
+	switch {
+	case k.Deals[i] != nil && bytes.Equal(k.Deals[i], m.Deal):
+		return build.Outcome{}
+	case k.Deals[i] != nil:
 		return build.Refuse(build.CodeExists, "this coordinator has already dealt")
+	case k.Closed:
+		return build.Refuse(build.CodeStale, "the time to deal is over")
 	}
 	var d beacon.Deal
 	if err := wire.Decode(m.Deal, &d); err != nil {
@@ -90,23 +110,23 @@ func (s *State) deal(sender ID, m *build.Deal) build.Outcome {
 	if int(d.Dealer) != i+1 {
 		return build.Refuse(build.CodeNotAllowed, "a deal of dealer %d from coordinator %d", d.Dealer, i+1)
 	}
-	if err := s.verify.deal(&d, s.Ceremony()); err != nil {
+	if err := s.verify.deal(&d, s.ceremony(k)); err != nil {
 		return build.Refuse(build.CodeMalformed, "%v", err)
 	}
-	s.keys.Deals[i] = m.Deal
-	s.touch(kindKeys, ID{})
+	k.Deals[i] = m.Deal
+	s.advanceHandover()
 	return build.Outcome{}
 }
 
-// dealt says that every member's deal is in.
+// dealt says that every member's deal is in, or that the time for that is over.
 func (k *KeyGeneration) dealt(n int) bool {
-	return len(k.Deals) == n && !slices.ContainsFunc(k.Deals, func(b []byte) bool { return b == nil })
+	return len(k.Deals) == n && (k.Closed || !slices.ContainsFunc(k.Deals, func(b []byte) bool { return b == nil }))
 }
 
 func (s *State) complain(sender ID, m *build.Complain) build.Outcome {
 	n := len(s.members)
 	i := int(s.ShareIndex(sender)) - 1
-	k := &s.keys
+	k := s.generating()
 	if m.Round != k.Round {
 		return build.Refuse(build.CodeStale, "this is round %d of key generation, not %d", k.Round, m.Round)
 	}
@@ -117,6 +137,9 @@ func (s *State) complain(sender ID, m *build.Complain) build.Outcome {
 		if dealer < 1 || int(dealer) > n || j > 0 && m.Dealers[j-1] >= dealer {
 			return build.Refuse(build.CodeMalformed, "complaints must name dealers 1 to %d, ascending", n)
 		}
+		if k.Deals[dealer-1] == nil {
+			return build.Refuse(build.CodeMalformed, "dealer %d has not dealt", dealer)
+		}
 	}
 	if k.Answered[i] {
 		if slices.Equal(k.Answers[i], m.Dealers) {
@@ -124,19 +147,22 @@ func (s *State) complain(sender ID, m *build.Complain) build.Outcome {
 		}
 		return build.Refuse(build.CodeExists, "this coordinator has already answered")
 	}
+	if k.Muted {
+		return build.Refuse(build.CodeStale, "the time to answer is over")
+	}
 	k.Answered[i], k.Answers[i] = true, slices.Clone(m.Dealers)
-	s.touch(kindKeys, ID{})
-	s.concludeKeys()
+	s.touchKeys()
+	s.proceedKeys(k)
 	return build.Outcome{}
 }
 
 func (s *State) justify(sender ID, m *build.Justify) build.Outcome {
-	k := &s.keys
+	k := s.generating()
 	var j beacon.Justification
 	if err := wire.Decode(m.Justification, &j); err != nil {
 		return build.Refuse(build.CodeMalformed, "%v", err)
 	}
-	if j.Dealer != s.ShareIndex(sender) || !s.accused(j.Dealer, j.Accuser) {
+	if j.Dealer != s.ShareIndex(sender) || !k.accused(j.Dealer, j.Accuser) {
 		return build.Refuse(build.CodeNotAllowed, "nobody complained of that")
 	}
 	for _, done := range k.Justified {
@@ -149,31 +175,39 @@ func (s *State) justify(sender ID, m *build.Justify) build.Outcome {
 	}
 	var d beacon.Deal
 	must(wire.Decode(k.Deals[j.Dealer-1], &d))
-	if err := s.verify.justification(&j, &d, s.Ceremony()); err != nil {
+	if err := s.verify.justification(&j, &d, s.ceremony(k)); err != nil {
 		return build.Refuse(build.CodeNoMatch, "%v", err)
 	}
 	k.Justified = append(k.Justified, m.Justification)
-	s.touch(kindKeys, ID{})
-	s.concludeKeys()
+	s.touchKeys()
+	s.proceedKeys(k)
 	return build.Outcome{}
 }
 
+// proceedKeys takes a key generation on.
+func (s *State) proceedKeys(k *KeyGeneration) {
+	if k == &s.keys {
+		s.concludeKeys(k)
+		return
+	}
+	s.advanceHandover()
+}
+
 // accused says whether accuser complained of dealer.
-func (s *State) accused(dealer, accuser uint32) bool {
-	k := &s.keys
+func (k *KeyGeneration) accused(dealer, accuser uint32) bool {
 	return accuser >= 1 && int(accuser) <= len(k.Answers) && slices.Contains(k.Answers[accuser-1], dealer)
 }
 
 // unanswered are the complaints (dealer, accuser) without a justification.
-func (s *State) unanswered() [][2]uint32 {
+func (k *KeyGeneration) unanswered() [][2]uint32 {
 	justified := map[[2]uint32]bool{}
-	for _, raw := range s.keys.Justified {
+	for _, raw := range k.Justified {
 		var j beacon.Justification
 		must(wire.Decode(raw, &j))
 		justified[[2]uint32{j.Dealer, j.Accuser}] = true
 	}
 	var out [][2]uint32
-	for i, dealers := range s.keys.Answers {
+	for i, dealers := range k.Answers {
 		for _, d := range dealers {
 			if c := [2]uint32{d, uint32(i) + 1}; !justified[c] {
 				out = append(out, c)
@@ -185,12 +219,11 @@ func (s *State) unanswered() [][2]uint32 {
 
 // concludeKeys makes the group key once every member has answered and every
 // complaint is justified, or the time for that is over.
-func (s *State) concludeKeys() {
-	k := &s.keys
-	if k.Done || !k.dealt(len(s.members)) || slices.Contains(k.Answered, false) {
+func (s *State) concludeKeys(k *KeyGeneration) {
+	if k.Done || !k.dealt(len(s.members)) || !k.Muted && slices.Contains(k.Answered, false) {
 		return
 	}
-	open := s.unanswered()
+	open := k.unanswered()
 	if len(open) > 0 && k.Deadline == 0 {
 		k.Deadline = s.now + justifyMillis
 		return
@@ -205,12 +238,16 @@ func (s *State) concludeKeys() {
 	k.Deadline = 0
 	k.Qualified = nil
 	for dealer := uint32(1); int(dealer) <= len(s.members); dealer++ {
-		if !out[dealer] {
+		if !out[dealer] && k.Deals[dealer-1] != nil {
 			k.Qualified = append(k.Qualified, dealer)
 		}
 	}
-	group, err := s.verify.assemble(s.Ceremony(), s.qualifiedDeals())
-	if err != nil {
+	group, err := s.verify.assemble(s.ceremony(k), k.qualifiedDeals())
+	switch {
+	case err != nil && k != &s.keys:
+		s.endHandover("too few coordinators dealt honestly")
+		return
+	case err != nil:
 		// Too few dealers were honest: the ceremony starts over.
 		s.keys = KeyGeneration{Round: k.Round + 1}
 		return
@@ -218,11 +255,11 @@ func (s *State) concludeKeys() {
 	k.Group, k.Done = *group, true
 }
 
-func (s *State) qualifiedDeals() []*beacon.Deal {
+func (k *KeyGeneration) qualifiedDeals() []*beacon.Deal {
 	var deals []*beacon.Deal
-	for _, dealer := range s.keys.Qualified {
+	for _, dealer := range k.Qualified {
 		d := new(beacon.Deal)
-		must(wire.Decode(s.keys.Deals[dealer-1], d))
+		must(wire.Decode(k.Deals[dealer-1], d))
 		deals = append(deals, d)
 	}
 	return deals
@@ -238,18 +275,23 @@ type KeyDuty struct {
 	Done      bool
 }
 
-// KeyDuty returns what key generation asks of a coordinator.
-func (s *State) KeyDuty(coordinator ID) KeyDuty {
-	k, n := &s.keys, len(s.members)
+// KeyDuty returns what the generation of the key in use asks of a coordinator.
+func (s *State) KeyDuty(coordinator ID) KeyDuty { return s.keyDuty(&s.keys, coordinator) }
+
+// NextKeyDuty returns what a handover under way asks of it.
+func (s *State) NextKeyDuty(coordinator ID) KeyDuty { return s.keyDuty(s.generating(), coordinator) }
+
+func (s *State) keyDuty(k *KeyGeneration, coordinator ID) KeyDuty {
+	n := len(s.members)
 	index := s.ShareIndex(coordinator)
 	d := KeyDuty{Deals: k.Deals, Qualified: k.Qualified, Done: k.Done}
 	if index == 0 || k.Done {
 		return d
 	}
-	d.Deal = len(k.Deals) < n || k.Deals[index-1] == nil
-	d.Check = k.dealt(n) && !k.Answered[index-1]
+	d.Deal = !k.Closed && (len(k.Deals) < n || k.Deals[index-1] == nil)
+	d.Check = k.dealt(n) && !k.Muted && !k.Answered[index-1]
 	if k.dealt(n) {
-		for _, c := range s.unanswered() {
+		for _, c := range k.unanswered() {
 			if c[0] == index {
 				d.Justify = append(d.Justify, c[1])
 			}

@@ -335,6 +335,9 @@ func (c *chaos) keyChange() build.Command {
 		}
 	}
 	id := build.AccountID(first)
+	if c.rng.IntN(4) == 0 {
+		return c.command(c.admin, build.TypeHandover, &build.Handover{GiveUp: c.rng.IntN(6) == 0})
+	}
 	fresh := key("fresh", c.rng.IntN(5000))
 	switch {
 	case c.state().KeyRevoked(id):

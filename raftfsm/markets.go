@@ -215,7 +215,20 @@ func (s *State) dispatch() {
 		return
 	}
 	for _, pool := range s.Pools() {
+		if s.draining() { // for a handover: what is under way ends, and nothing is begun
+			s.seal(pool)
+			continue
+		}
 		s.dispatchPool(pool)
+	}
+}
+
+// seal lets a batch pool's committed builds be drawn for.
+func (s *State) seal(pool *build.Pool) {
+	if q := s.queueOf(pool.Name); pool.Lane == build.LaneBatch && len(q.committed) > 0 {
+		e, done := s.env(pool)
+		e.Market.Seal(e, q.committed)
+		done()
 	}
 }
 

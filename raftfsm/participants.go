@@ -51,6 +51,8 @@ func (s *State) applyAdmin(m *build.Command) build.Outcome {
 		return decoded(m, s.admit)
 	case build.TypePool:
 		return decoded(m, s.makePool)
+	case build.TypeHandover:
+		return decoded(m, s.handOver)
 	case build.TypeCommunity:
 		return decoded(m, func(p *build.Lend) build.Outcome {
 			return s.onMarket(p.Pool, func(e *build.Env, k *build.Market) build.Outcome { return k.Lend(e, p) })

@@ -79,6 +79,9 @@ func randomFarm(t *testing.T, lane build.Lane, mixed bool, seed uint64, commands
 	c.same()
 	c.oracle()
 	t.Logf("seed %d, %v lane: %d commands, ends %v, placed %v, codes %v", seed, lane, c.applied, c.ends, c.placed, c.codes)
+	if commands > 10_000 && len(c.state().FormerKeys()) == 0 {
+		t.Error("no group key was ever handed over: the test does not reach it")
+	}
 	if mixed && commands > 10_000 {
 		for _, l := range []build.Lane{build.LaneBatch, build.LaneLease, build.LaneLottery} {
 			if c.placed[l] == 0 {

@@ -58,6 +58,8 @@ func (s *State) recordBytes(k recordKey) (raw []byte, ok bool) {
 		r, ok = &s.evidence, true
 	case kindKeyring:
 		r, ok = s.keyrings[k.id], s.keyrings[k.id] != nil
+	case kindSuccession:
+		r, ok = &s.succession, true
 	case kindWithdrawals:
 		r, ok = &s.withdrawals, true
 	case kindPool:
@@ -120,10 +122,11 @@ func (s *State) touchAll() {
 	s.touch(kindUnbonding, ID{})
 	s.touch(kindEvidence, ID{})
 	s.touch(kindWithdrawals, ID{})
+	s.touch(kindSuccession, ID{})
 }
 
 // snapshotVersion is the version of the snapshot's encoding.
-const snapshotVersion = 6
+const snapshotVersion = 7
 
 // snapshot is the whole state as one record.
 type snapshot struct{ s *State }
@@ -159,6 +162,7 @@ func (n snapshot) Code(c *wire.Coder) {
 	s.evidence.Code(c)
 	codeByID(c, &s.keyrings, MaxAccounts+1, func(k *Keyring) ID { return k.Account })
 	s.withdrawals.Code(c)
+	s.succession.Code(c)
 }
 
 func codePointer[T any, P interface {

@@ -71,14 +71,20 @@ func (r *Replay) Hash() ID { return r.state.hash }
 func (r *Replay) Chain() ID { return r.state.evidence.Chain }
 
 // Unproven is how many beacon signatures wait for Prove.
-func (r *Replay) Unproven() int { return len(r.proofs.msgs) }
+func (r *Replay) Unproven() (n int) {
+	for i := range r.proofs.open {
+		n += len(r.proofs.open[i].msgs)
+	}
+	return n
+}
 
 // Prove verifies the beacon signatures since the last call, two pairings for all
-// of them, and returns the messages and signatures of those that are forged.
+// of a group key's, and returns the messages and signatures of those that are forged.
 func (r *Replay) Prove() (forged []ForgedBeacon) {
-	p := r.proofs
-	p.find(p.key, p.msgs, p.sigs, &forged)
-	p.msgs, p.sigs = nil, nil
+	for _, o := range r.proofs.open {
+		r.proofs.find(o.key, o.msgs, o.sigs, &forged)
+	}
+	r.proofs.open = nil
 	return forged
 }
 
@@ -89,21 +95,36 @@ type ForgedBeacon struct {
 	Err       error
 }
 
-// deferred takes beacon signatures on credit. The group key is fixed once key
-// generation is done; a handover proves what is open under the old one first.
+// deferred takes beacon signatures on credit. A handover changes the group key, and
+// a challenge may show what was certified under a former one: each is proved under
+// its own.
 type deferred struct {
 	cryptography
-	key     beacon.GroupKey
-	msgs    [][]byte
-	sigs    []beacon.Signature
-	checked bool // nothing on credit
+	open    []onCredit // by group key, in the order they came
+	checked bool       // nothing on credit
+}
+
+// onCredit are signatures that wait to be proved under one group key.
+type onCredit struct {
+	key  beacon.GroupKey
+	msgs [][]byte
+	sigs []beacon.Signature
 }
 
 func (d *deferred) beacon(key beacon.GroupKey, msg []byte, sig beacon.Signature) error {
-	if d.checked || key != d.key && len(d.msgs) > 0 {
+	if d.checked {
 		return d.cryptography.beacon(key, msg, sig)
 	}
-	d.key, d.msgs, d.sigs = key, append(d.msgs, msg), append(d.sigs, sig)
+	i := len(d.open) - 1
+	for i >= 0 && d.open[i].key != key {
+		i--
+	}
+	if i < 0 {
+		d.open = append(d.open, onCredit{key: key})
+		i = len(d.open) - 1
+	}
+	o := &d.open[i]
+	o.msgs, o.sigs = append(o.msgs, msg), append(o.sigs, sig)
 	return nil
 }
 

@@ -82,6 +82,7 @@ type State struct {
 	pools       map[string]*build.Pool   // made after genesis
 	markets     map[string]*build.Market // by pool
 	keys        KeyGeneration
+	succession  succession
 	keyrings    map[ID]*Keyring // of keys that were changed
 	requests    map[ID]*request
 	unbonds     []unbonding // in order of At
@@ -332,6 +333,9 @@ func (s *State) NextDeadline() (at int64, ok bool) {
 	}
 	if d := s.keys.Deadline; d > 0 && (!ok || d < at) {
 		at, ok = d, true
+	}
+	if k := s.NextKeys(); k != nil && k.Deadline > 0 && (!ok || k.Deadline < at) {
+		at, ok = k.Deadline, true
 	}
 	if d, open := s.epochDeadline(); open && (!ok || d < at) {
 		at, ok = d, true

@@ -142,6 +142,7 @@ const (
 	kindEvidence    recordKind = 13
 	kindKeyring     recordKind = 14
 	kindWithdrawals recordKind = 15
+	kindSuccession  recordKind = 16
 )
 
 // recordKey names a record. A market has many: its parts have names.

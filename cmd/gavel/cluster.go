@@ -30,14 +30,17 @@ type clusterNodeReport struct {
 func clusterCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cluster",
-		Short: "look at the coordinators",
-		Long:  "Looks at the coordinators: see gavel cluster status.",
-		Args:  cobra.NoArgs,
+		Short: "look at the coordinators, and have them make a new group key",
+		Long: `Looks at the coordinators, and has them make a new group key.
+
+  gavel cluster status --farm farm
+  gavel cluster handover --farm farm       signed by the admin`,
+		Args: cobra.NoArgs,
 		RunE: action(func(context.Context, *cobra.Command, []string) error {
-			return usage("say status")
+			return usage("say status or handover")
 		}),
 	}
-	c.AddCommand(clusterStatusCommand())
+	c.AddCommand(clusterStatusCommand(), clusterHandoverCommand())
 	return c
 }
 

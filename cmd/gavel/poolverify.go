@@ -71,7 +71,7 @@ func (f *farm) verifyPool(ctx context.Context, name string) ([]poolCheck, error)
 	if err != nil {
 		return nil, err
 	}
-	key, cluster, err := groupOf(info)
+	keys, cluster, err := groupsOf(info)
 	if err != nil {
 		return nil, err
 	}
@@ -80,20 +80,24 @@ func (f *farm) verifyPool(ctx context.Context, name string) ([]poolCheck, error)
 		return nil, err
 	}
 	out := []poolCheck{}
-	for _, x := range market.Verify(cluster, key, &views[0].rules, &views[0].market) {
+	for _, x := range market.Verify(cluster, keys, &views[0].rules, &views[0].market) {
 		out = append(out, poolCheck{What: x.What, OK: x.OK, Detail: x.Detail})
 	}
 	return out, nil
 }
 
-// groupOf is the key that draws are checked against.
-func groupOf(info *gavelv1.InfoResponse) (key beacon.GroupKey, cluster build.ID, err error) {
-	if len(info.GroupKey) != len(key) || len(info.Cluster) != len(cluster) {
-		return key, cluster, errors.New("the farm shows no group key: its coordinators have not made one yet")
+// groupsOf are the keys that draws are checked against, the one in use first.
+func groupsOf(info *gavelv1.InfoResponse) (keys []beacon.GroupKey, cluster build.ID, err error) {
+	for _, raw := range append([][]byte{info.GroupKey}, info.FormerGroupKeys...) {
+		var key beacon.GroupKey
+		if len(raw) != len(key) || len(info.Cluster) != len(cluster) {
+			return nil, cluster, errors.New("the farm shows no group key: its coordinators have not made one yet")
+		}
+		copy(key[:], raw)
+		keys = append(keys, key)
 	}
-	copy(key[:], info.GroupKey)
 	copy(cluster[:], info.Cluster)
-	return key, cluster, nil
+	return keys, cluster, nil
 }
 
 func writeChecks(term *terminal, pool string, checks []poolCheck) {

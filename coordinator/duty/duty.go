@@ -121,7 +121,7 @@ func (d *Duties) Run(ctx context.Context) {
 		d.loops.Go(func() { d.archiveLoop(ctx) })
 	}
 	keys := newTasks[keyStep](ctx, &d.loops, d.keys.step)
-	beacons := newTasks[raftfsm.Demand](ctx, &d.loops, d.answerDemand)
+	beacons := newTasks[keyedDemand](ctx, &d.loops, d.answerDemand)
 	acts := newTasks[build.Auctioneer](ctx, &d.loops, d.act)
 	openings := newTasks[leaseKey](ctx, &d.loops, d.open)
 	for {
@@ -130,7 +130,7 @@ func (d *Duties) Run(ctx context.Context) {
 		d.farm.Store(look.FarmMillis)
 		d.revoked.Store(&look.Revoked)
 		keys.reconcile(d.keys.due(&look))
-		beacons.reconcile(wanted(look.Demands, func(x raftfsm.Demand) raftfsm.Demand { return x }))
+		beacons.reconcile(keyed(&look))
 		d.partials.demanded(look.Demands)
 		acts.reconcile(wanted(look.Acts, func(x build.Auctioneer) build.Auctioneer { return x }))
 		openings.reconcile(wanted(look.Openings, func(x raftfsm.OpeningDuty) leaseKey { return leaseKey{x.Build, x.Lease} }))

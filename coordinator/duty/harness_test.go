@@ -69,6 +69,7 @@ type bench struct {
 	members []*member
 	worker  []*signer
 	asker   *signer
+	admin   *signer
 	store   fakeStore
 	nonce   ID // what openings are lodged with instead of their own, if set
 
@@ -84,8 +85,8 @@ type bench struct {
 
 // newBench makes a cluster with a house pool of machines.
 func newBench(t *testing.T, coordinators, machines int) *bench {
-	b := &bench{t: t, counts: map[build.Type]int{}, silent: map[int]bool{}, liars: map[int]bool{}, asker: newSigner(t)}
-	admin := newSigner(t)
+	b := &bench{t: t, counts: map[build.Type]int{}, silent: map[int]bool{}, liars: map[int]bool{}, asker: newSigner(t), admin: newSigner(t)}
+	admin := b.admin
 	for range coordinators {
 		key, err := seal.GenerateKey()
 		if err != nil {

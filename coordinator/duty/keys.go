@@ -10,36 +10,62 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 )
 
-// keeper takes part in key generation and keeps this node's share.
+// keeper takes part in key generations and keeps this node's shares: of the key in
+// use, and during a handover of the next.
 type keeper struct {
-	d      *Duties
+	d  *Duties
+	mu sync.Mutex // guards held, and keeps writing shares to one at a time
+
+	held map[beacon.GroupKey]*heldShare
+}
+
+// heldShare is this node's share of one group key.
+type heldShare struct {
 	stored chan struct{} // closed once share and group are set and on disk
 	share  beacon.Share  // read only after stored is closed
 	group  *beacon.Group
 }
 
-func newKeeper(d *Duties) *keeper { return &keeper{d: d, stored: make(chan struct{})} }
+func newKeeper(d *Duties) *keeper {
+	return &keeper{d: d, held: make(map[beacon.GroupKey]*heldShare)}
+}
 
-// wait returns the share once it is on disk.
-func (k *keeper) wait(ctx context.Context) (beacon.Share, *beacon.Group, error) {
+// of is what is held of a key; the caller holds mu.
+func (k *keeper) of(key beacon.GroupKey) *heldShare {
+	h := k.held[key]
+	if h == nil {
+		h = &heldShare{stored: make(chan struct{})}
+		k.held[key] = h
+	}
+	return h
+}
+
+// wait returns the share of a group key once it is on disk.
+func (k *keeper) wait(ctx context.Context, key beacon.GroupKey) (beacon.Share, *beacon.Group, error) {
+	k.mu.Lock()
+	h := k.of(key)
+	k.mu.Unlock()
 	select {
-	case <-k.stored:
-		return k.share, k.group, nil
+	case <-h.stored:
+		return h.share, h.group, nil
 	case <-ctx.Done():
 		return beacon.Share{}, nil, ctx.Err()
 	}
 }
 
-// keyStep tells the steps of a key generation apart. Deals is a digest of the
-// deals it is about: should the ceremony start over, its steps are new ones.
+// keyStep tells the steps of key generations apart. Deals is a digest of the
+// deals it is about: should a ceremony start over, its steps are new ones.
 type keyStep struct {
 	kind    stepKind
+	next    bool   // of a handover's key
+	round   uint64 // of the ceremony
 	accuser uint32
 	deals   [32]byte
 }
@@ -56,28 +82,38 @@ const (
 // keyDuty is one step and what it needs to know.
 type keyDuty struct {
 	keyStep
-	look *Look
+	of *Generation
 }
 
 // due lists the steps that the state asks for now.
 func (k *keeper) due(look *Look) map[keyStep]keyDuty {
 	out := make(map[keyStep]keyDuty)
-	add := func(s keyStep) { out[s] = keyDuty{s, look} }
-	if look.Key.Done {
-		add(keyStep{kind: stepShare})
-		return out
-	}
-	deals := dealsDigest(look.Key.Deals)
-	if look.Key.Deal {
-		add(keyStep{kind: stepDeal})
-	}
-	if look.Key.Check {
-		add(keyStep{kind: stepCheck, deals: deals})
-	}
-	for _, accuser := range look.Key.Justify {
-		add(keyStep{kind: stepJustify, accuser: accuser, deals: deals})
+	k.dueFor(&look.Generation, false, out)
+	if look.Next != nil {
+		k.dueFor(look.Next, true, out)
 	}
 	return out
+}
+
+func (k *keeper) dueFor(g *Generation, next bool, out map[keyStep]keyDuty) {
+	add := func(s keyStep) {
+		s.next, s.round = next, g.Ceremony.Round
+		out[s] = keyDuty{s, g}
+	}
+	if g.Key.Done {
+		add(keyStep{kind: stepShare})
+		return
+	}
+	deals := dealsDigest(g.Key.Deals)
+	if g.Key.Deal {
+		add(keyStep{kind: stepDeal})
+	}
+	if g.Key.Check {
+		add(keyStep{kind: stepCheck, deals: deals})
+	}
+	for _, accuser := range g.Key.Justify {
+		add(keyStep{kind: stepJustify, accuser: accuser, deals: deals})
+	}
 }
 
 func dealsDigest(deals [][]byte) [32]byte {
@@ -95,27 +131,35 @@ func (k *keeper) step(ctx context.Context, duty keyDuty) {
 	var err error
 	switch duty.kind {
 	case stepDeal:
-		err = k.deal(ctx, duty.look)
+		err = k.deal(ctx, duty.of, duty.next)
 	case stepCheck:
-		err = k.check(ctx, duty.look)
+		err = k.check(ctx, duty.of)
 	case stepJustify:
-		err = k.justify(ctx, duty.accuser)
+		err = k.justify(ctx, duty.accuser, duty.next)
 	case stepShare:
-		err = k.settle(duty.look)
+		err = k.settle(duty.of, duty.next)
 	}
 	if err != nil && ctx.Err() == nil {
 		k.d.log.Error("key generation", "error", err)
 	}
 }
 
-func (k *keeper) dealingPath() string { return filepath.Join(k.d.config.Dir, "beacon-dealing.pem") }
-func (k *keeper) sharePath() string   { return filepath.Join(k.d.config.Dir, "beacon-share.pem") }
+// The files of a handover's key have names of their own, until it is in use.
+func (k *keeper) dealingPath(next bool) string { return k.path("beacon-dealing", next) }
+func (k *keeper) sharePath(next bool) string   { return k.path("beacon-share", next) }
+
+func (k *keeper) path(name string, next bool) string {
+	if next {
+		name += "-next"
+	}
+	return filepath.Join(k.d.config.Dir, name+".pem")
+}
 
 func (k *keeper) member() uint32 { return uint32(k.d.index) + 1 }
 
 // deal posts this node's deal. The polynomial is on disk first: a node that
 // crashed after posting must still be able to justify it.
-func (k *keeper) deal(ctx context.Context, look *Look) error {
+func (k *keeper) deal(ctx context.Context, of *Generation, next bool) error {
 	var receivers []hpke.PublicKey
 	for i := range k.d.members {
 		m := &k.d.members[i]
@@ -125,13 +169,13 @@ func (k *keeper) deal(ctx context.Context, look *Look) error {
 		}
 		receivers = append(receivers, key)
 	}
-	deal, err := k.storedDeal(look.Ceremony, receivers)
+	deal, err := k.storedDeal(k.dealingPath(next), of.Ceremony, receivers)
 	if err != nil {
-		dealing, err := beacon.NewDealing(rand.Reader, look.Ceremony, k.member())
+		dealing, err := beacon.NewDealing(rand.Reader, of.Ceremony, k.member())
 		if err != nil {
 			return err
 		}
-		if err := writeSecret(k.dealingPath(), dealing.Bytes()); err != nil {
+		if err := writeSecret(k.dealingPath(next), dealing.Bytes()); err != nil {
 			return err
 		}
 		if deal, err = dealing.Deal(receivers); err != nil {
@@ -143,8 +187,8 @@ func (k *keeper) deal(ctx context.Context, look *Look) error {
 }
 
 // storedDeal deals what an earlier run of this node began.
-func (k *keeper) storedDeal(c beacon.Ceremony, receivers []hpke.PublicKey) (*beacon.Deal, error) {
-	data, err := os.ReadFile(k.dealingPath())
+func (k *keeper) storedDeal(path string, c beacon.Ceremony, receivers []hpke.PublicKey) (*beacon.Deal, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -163,14 +207,17 @@ func (k *keeper) storedDeal(c beacon.Ceremony, receivers []hpke.PublicKey) (*bea
 }
 
 // check opens what the others dealt to this node, and confirms or complains.
-func (k *keeper) check(ctx context.Context, look *Look) error {
+func (k *keeper) check(ctx context.Context, of *Generation) error {
 	var bad []uint32
-	for i, raw := range look.Key.Deals {
+	for i, raw := range of.Key.Deals {
+		if raw == nil {
+			continue // it was away
+		}
 		var deal beacon.Deal
 		if err := wire.Decode(raw, &deal); err != nil {
 			return fmt.Errorf("reading the deal of %s: %w", k.d.members[i].Name, err)
 		}
-		switch _, err := beacon.OpenShare(look.Ceremony, &deal, k.member(), k.d.config.SealKey.HPKE()); {
+		switch _, err := beacon.OpenShare(of.Ceremony, &deal, k.member(), k.d.config.SealKey.HPKE()); {
 		case errors.Is(err, beacon.ErrBadShare):
 			k.d.log.Warn("complaining of a deal", "dealer", k.d.members[i].Name, "error", err)
 			bad = append(bad, deal.Dealer)
@@ -178,13 +225,13 @@ func (k *keeper) check(ctx context.Context, look *Look) error {
 			return fmt.Errorf("opening the share from %s: %w", k.d.members[i].Name, err)
 		}
 	}
-	k.d.insist(ctx, build.TypeComplain, &build.Complain{Round: look.Ceremony.Round, Dealers: bad})
+	k.d.insist(ctx, build.TypeComplain, &build.Complain{Round: of.Ceremony.Round, Dealers: bad})
 	return nil
 }
 
 // justify makes the share of a member that complained public.
-func (k *keeper) justify(ctx context.Context, accuser uint32) error {
-	data, err := os.ReadFile(k.dealingPath())
+func (k *keeper) justify(ctx context.Context, accuser uint32, next bool) error {
+	data, err := os.ReadFile(k.dealingPath(next))
 	if err != nil {
 		return fmt.Errorf("answering a complaint of %s: %w", k.d.members[accuser-1].Name, err)
 	}
@@ -203,33 +250,52 @@ func (k *keeper) justify(ctx context.Context, accuser uint32) error {
 // settle makes the share ready: from its file, or, where that is lacking or not
 // of this key, from the deals in the state. The file is written before anyone
 // may use the share; a crash in between computes it again. Then the polynomial
-// is no longer needed.
-func (k *keeper) settle(look *Look) error {
-	group := look.Group
-	share, err := k.readShare(look)
+// is no longer needed, and of a key that has come into use the former one's share.
+func (k *keeper) settle(of *Generation, next bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	share, err := k.stored(of, next)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			k.d.log.Warn("computing the beacon share again", "error", err)
 		}
-		if share, err = k.openShares(look); err != nil {
+		if share, err = k.openShares(of); err != nil {
 			return fmt.Errorf("computing the beacon share: %w; this node cannot sign draws", err)
 		}
-		file := beacon.ShareFile{Ceremony: look.Ceremony, Group: group.Key, Share: share}
-		if err := writeSecret(k.sharePath(), file.Bytes()); err != nil {
+		file := beacon.ShareFile{Ceremony: of.Ceremony, Group: of.Group.Key, Share: share}
+		if err := writeSecret(k.sharePath(next), file.Bytes()); err != nil {
 			return err
 		}
 	}
-	if err := os.Remove(k.dealingPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(k.dealingPath(next)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		k.d.log.Warn("removing the dealing of a finished key generation", "error", err)
 	}
-	k.share, k.group = share, &group
-	close(k.stored)
+	h := k.of(of.Group.Key)
+	if h.group == nil {
+		group := of.Group
+		h.share, h.group = share, &group
+		close(h.stored)
+	}
 	return nil
 }
 
-// readShare reads the share's file and checks that it belongs to the state's key.
-func (k *keeper) readShare(look *Look) (beacon.Share, error) {
-	data, err := os.ReadFile(k.sharePath())
+// stored is the share on disk. That of a key which has come into use may still lie
+// where a handover put it.
+func (k *keeper) stored(of *Generation, next bool) (beacon.Share, error) {
+	share, err := k.readShare(k.sharePath(next), of)
+	if err == nil || next {
+		return share, err
+	}
+	share, nextErr := k.readShare(k.sharePath(true), of)
+	if nextErr != nil {
+		return share, err
+	}
+	return share, os.Rename(k.sharePath(true), k.sharePath(false))
+}
+
+// readShare reads a share's file and checks that it belongs to the state's key.
+func (k *keeper) readShare(path string, of *Generation) (beacon.Share, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return beacon.Share{}, err
 	}
@@ -237,42 +303,42 @@ func (k *keeper) readShare(look *Look) (beacon.Share, error) {
 	if err != nil {
 		return beacon.Share{}, err
 	}
-	if f.Ceremony != look.Ceremony || f.Group != look.Group.Key || f.Share.Index != k.member() {
+	if f.Ceremony != of.Ceremony || f.Group != of.Group.Key || f.Share.Index != k.member() {
 		return beacon.Share{}, errors.New("the stored share belongs to another key")
 	}
-	return f.Share, f.Share.Check(look.Group.Shares[k.member()-1])
+	return f.Share, f.Share.Check(of.Group.Shares[k.member()-1])
 }
 
 // openShares adds up what the qualified dealers dealt to this node; where one
 // dealt wrongly and was made to justify itself, what it then said.
-func (k *keeper) openShares(look *Look) (beacon.Share, error) {
+func (k *keeper) openShares(of *Generation) (beacon.Share, error) {
 	var parts []beacon.Secret
-	for _, dealer := range look.Key.Qualified {
+	for _, dealer := range of.Key.Qualified {
 		var deal beacon.Deal
-		if err := wire.Decode(look.Key.Deals[dealer-1], &deal); err != nil {
+		if err := wire.Decode(of.Key.Deals[dealer-1], &deal); err != nil {
 			return beacon.Share{}, err
 		}
-		part, err := beacon.OpenShare(look.Ceremony, &deal, k.member(), k.d.config.SealKey.HPKE())
+		part, err := beacon.OpenShare(of.Ceremony, &deal, k.member(), k.d.config.SealKey.HPKE())
 		if errors.Is(err, beacon.ErrBadShare) {
-			part, err = k.justified(look, &deal, err)
+			part, err = k.justified(of, &deal, err)
 		}
 		if err != nil {
 			return beacon.Share{}, err
 		}
 		parts = append(parts, part)
 	}
-	return beacon.CombineShares(k.member(), parts, look.Group.Shares[k.member()-1])
+	return beacon.CombineShares(k.member(), parts, of.Group.Shares[k.member()-1])
 }
 
 // justified is the share that a dealer made public after this node complained.
-func (k *keeper) justified(look *Look, deal *beacon.Deal, why error) (beacon.Secret, error) {
-	for _, raw := range look.Justified {
+func (k *keeper) justified(of *Generation, deal *beacon.Deal, why error) (beacon.Secret, error) {
+	for _, raw := range of.Justified {
 		var j beacon.Justification
 		if err := wire.Decode(raw, &j); err != nil {
 			return beacon.Secret{}, err
 		}
 		if j.Dealer == deal.Dealer && j.Accuser == k.member() {
-			return j.Open(look.Ceremony, deal)
+			return j.Open(of.Ceremony, deal)
 		}
 	}
 	return beacon.Secret{}, why

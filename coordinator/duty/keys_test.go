@@ -2,6 +2,7 @@ package duty
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdh"
 	"crypto/hpke"
 	"crypto/rand"
@@ -28,12 +29,11 @@ func wantShares(t *testing.T, b *bench) {
 		t.Fatalf("no key; refused: %v", b.refused)
 	}
 	for i, m := range b.members {
-		select {
-		case <-m.duties.keys.stored:
-		default:
+		held := m.held(b)
+		if held == nil {
 			t.Fatalf("member %d has no share", i+1)
 		}
-		if err := m.duties.keys.share.Check(m.duties.keys.group.Shares[i]); err != nil {
+		if err := held.share.Check(held.group.Shares[i]); err != nil {
 			t.Error(err)
 		}
 		st, err := os.Stat(filepath.Join(m.dir, "beacon-share.pem"))
@@ -44,6 +44,18 @@ func wantShares(t *testing.T, b *bench) {
 			t.Errorf("the polynomial is still there: %v", err)
 		}
 	}
+}
+
+// held is a member's share of the key in use, nil where it has none.
+func (m *member) held(b *bench) *heldShare {
+	var key beacon.GroupKey
+	b.read(func(s *raftfsm.State) { key = s.Keys().Group.Key })
+	m.duties.keys.mu.Lock()
+	defer m.duties.keys.mu.Unlock()
+	if h := m.duties.keys.held[key]; h != nil && h.group != nil {
+		return h
+	}
+	return nil
 }
 
 func TestKeyGeneration(t *testing.T) {
@@ -213,4 +225,104 @@ func TestNewRefusesForeignKeys(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// handOver begins a handover, signed by the bench's admin.
+func (b *bench) handOver() {
+	b.t.Helper()
+	b.send(b.admin, build.TypeHandover, &build.Handover{Reason: "yearly"})
+}
+
+// A handover makes a new key beside the old one. Once it is in use every member has
+// its share of that alone, also after a restart at any moment of it.
+func TestHandoverOfTheGroupKey(t *testing.T) {
+	b := newBench(t, 3, 0)
+	synctest.Test(t, func(t *testing.T) {
+		stop := b.start()
+		pass(time.Second)
+		wantShares(t, b)
+		var old beacon.GroupKey
+		b.read(func(s *raftfsm.State) { old = s.Keys().Group.Key })
+		b.handOver()
+		pass(2 * time.Second)
+		b.read(func(s *raftfsm.State) {
+			stage, note := s.HandoverUnderWay()
+			if stage != 0 || s.Keys().Group.Key == old || len(s.FormerKeys()) != 1 {
+				t.Fatalf("the handover is %v (%s); refused: %v", stage, note, b.refused)
+			}
+		})
+		wantShares(t, b)
+		for _, m := range b.members {
+			for _, name := range []string{"beacon-share-next.pem", "beacon-dealing-next.pem"} {
+				if _, err := os.Stat(filepath.Join(m.dir, name)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is still there: %v", name, err)
+				}
+			}
+		}
+		stop()
+		for _, m := range b.members {
+			if err := os.Rename(filepath.Join(m.dir, "beacon-share.pem"), filepath.Join(m.dir, "beacon-share-next.pem")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop = b.start() // as one that stopped just after the key came into use
+		pass(time.Second)
+		wantShares(t, b)
+		b.handOver()
+		pass(2 * time.Second)
+		b.read(func(s *raftfsm.State) {
+			if len(s.FormerKeys()) != 2 {
+				t.Errorf("%d former keys", len(s.FormerKeys()))
+			}
+		})
+		wantShares(t, b)
+		stop()
+	})
+}
+
+// A member that is away when a key is made has its share of it when it comes back.
+func TestHandoverWithoutAMember(t *testing.T) {
+	b := newBench(t, 3, 0)
+	synctest.Test(t, func(t *testing.T) {
+		stop := b.start()
+		pass(time.Second)
+		b.members[2].stop()
+		b.handOver()
+		pass(time.Second)
+		b.tick(30_000)
+		pass(time.Second)
+		b.tick(30_000)
+		pass(5 * time.Second)
+		b.read(func(s *raftfsm.State) {
+			if len(s.FormerKeys()) != 1 || len(s.Keys().Qualified) != 2 {
+				stage, note := s.HandoverUnderWay()
+				t.Fatalf("the handover is %v (%s)", stage, note)
+			}
+		})
+		b.members[2].start()
+		pass(time.Second)
+		wantShares(t, b)
+		stop()
+	})
+}
+
+// Whose key was revoked is not asked to vouch: its word would not count.
+func TestRevokedMemberDoesNotVouch(t *testing.T) {
+	b := newBench(t, 3, 0)
+	synctest.Test(t, func(t *testing.T) {
+		defer b.start()()
+		pass(time.Second)
+		m := b.members[1]
+		b.send(b.admin, build.TypeRevoke, &build.Revoke{Account: m.id, Key: m.id})
+		pass(time.Second)
+		d := b.members[0].duties
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := d.collect(ctx, build.TypeStored, ID{1}, ID{2}, ID{3}, func(context.Context, ID, ID) ([]byte, error) {
+			return b.members[0].Sign(build.VouchBytes(build.TypeStored, d.cluster, ID{1}, ID{2}, ID{3}))
+		})
+		if !errors.Is(err, errRevoked) {
+			t.Errorf("collecting ends with %v", err)
+		}
+	})
 }

@@ -133,10 +133,36 @@ func (d *Duties) TakePartial(from ID, demand raftfsm.Demand, p beacon.Partial) e
 	return errors.New("partial signatures come from coordinators only")
 }
 
+// keyedDemand is a demand with the group key that answers it: one that outlasts a
+// handover is answered anew.
+type keyedDemand struct {
+	raftfsm.Demand
+	key  beacon.GroupKey
+	next beacon.GroupKey // of a handover: the key that is signed for
+}
+
+func keyed(look *Look) map[keyedDemand]keyedDemand {
+	out := make(map[keyedDemand]keyedDemand, len(look.Demands))
+	for _, d := range look.Demands {
+		k := keyedDemand{Demand: d, key: look.Group.Key}
+		if d.Purpose == build.PurposeHandover && look.Next != nil {
+			k.next = look.Next.Group.Key
+		}
+		out[k] = k
+	}
+	return out
+}
+
 // answerDemand makes this node's partial of a demanded signature, hands it to
-// every peer, and, in its turn, combines and proposes when t are there.
-func (d *Duties) answerDemand(ctx context.Context, demand raftfsm.Demand) {
-	share, group, err := d.keys.wait(ctx)
+// every peer, and, in its turn, combines and proposes when t are there. For a new
+// group key it signs only once its own share of that is on disk: t that have signed
+// are t that can go on.
+func (d *Duties) answerDemand(ctx context.Context, of keyedDemand) {
+	demand := of.Demand
+	share, group, err := d.keys.wait(ctx, of.key)
+	if err == nil && of.next != (beacon.GroupKey{}) {
+		_, _, err = d.keys.wait(ctx, of.next)
+	}
 	if err != nil {
 		return
 	}

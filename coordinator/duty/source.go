@@ -21,13 +21,19 @@ type Source interface {
 	Settled(limit int, known func(id ID, version uint64) bool) []*build.Build
 }
 
+// Generation is a key generation, done or under way.
+type Generation struct {
+	Ceremony  beacon.Ceremony
+	Key       raftfsm.KeyDuty
+	Justified [][]byte     // canonical beacon.Justifications
+	Group     beacon.Group // once Key.Done
+}
+
 // Look is what the applied state asks of a coordinator.
 type Look struct {
 	FarmMillis int64
-	Ceremony   beacon.Ceremony
-	Key        raftfsm.KeyDuty
-	Justified  [][]byte     // canonical beacon.Justifications
-	Group      beacon.Group // once Key.Done
+	Generation             // of the key in use
+	Next       *Generation // of a handover under way
 	Demands    []raftfsm.Demand
 	Acts       []build.Auctioneer
 	Openings   []raftfsm.OpeningDuty
@@ -48,21 +54,28 @@ func (s source) Changed() <-chan struct{} { return s.fsm.Changed() }
 func (s source) Look() (look Look) {
 	s.fsm.Read(func(st *raftfsm.State) {
 		look = Look{
-			FarmMillis: st.Now(), Ceremony: st.Ceremony(), Key: st.KeyDuty(s.self), Demands: st.Demands(),
+			FarmMillis: st.Now(), Generation: generation(st.Ceremony(), st.KeyDuty(s.self), st.Keys()), Demands: st.Demands(),
 			Acts: st.AuctioneerDuties(s.self), Openings: st.Openings(),
 		}
-		look.Key.Deals = slices.Clone(look.Key.Deals)
-		look.Key.Qualified = slices.Clone(look.Key.Qualified)
-		look.Justified = slices.Clone(st.Keys().Justified)
-		look.Group = st.Keys().Group
+		if next := st.NextKeys(); next != nil {
+			g := generation(st.NextCeremony(), st.NextKeyDuty(s.self), next)
+			look.Next = &g
+		}
 		for i := range st.Genesis().Coordinators {
 			if id := st.Genesis().Coordinators[i].ID; st.KeyRevoked(id) {
 				look.Revoked = append(look.Revoked, id)
 			}
 		}
-		look.Group.Shares = slices.Clone(look.Group.Shares)
 	})
 	return look
+}
+
+// generation copies a key generation.
+func generation(c beacon.Ceremony, duty raftfsm.KeyDuty, k *raftfsm.KeyGeneration) Generation {
+	g := Generation{Ceremony: c, Key: duty, Justified: slices.Clone(k.Justified), Group: k.Group}
+	g.Key.Deals, g.Key.Qualified = slices.Clone(duty.Deals), slices.Clone(duty.Qualified)
+	g.Group.Shares = slices.Clone(k.Group.Shares)
+	return g
 }
 
 func (s source) Build(id ID) (out *build.Build, ok bool) {

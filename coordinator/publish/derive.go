@@ -81,6 +81,9 @@ func (p *Publisher) derive(ctx context.Context, item *raftfsm.Item, clusterKey [
 	case item.Withdrawal != nil:
 		leaf, err := evidence.WithdrawalLeaf(item.Withdrawal)
 		return &derived{leaves: [][]byte{leaf}}, err
+	case item.Handover != nil:
+		leaf, err := evidence.HandoverLeaf(item.Handover)
+		return &derived{leaves: [][]byte{leaf}}, err
 	}
 	return nil, errors.New("deriving leaves: an item of no known kind")
 }

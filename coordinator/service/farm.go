@@ -29,6 +29,11 @@ func (s *Server) Info(context.Context, *gavelv1.InfoRequest) (*gavelv1.InfoRespo
 		info.ClusterPublicKey = slices.Clone(st.ClusterKey())
 		info.ChallengeBond = int64(g.Params.ChallengeBond)
 		if st.Ready() {
+			for _, f := range st.FormerKeys() {
+				info.FormerGroupKeys = append(info.FormerGroupKeys, f.Key[:])
+			}
+			stage, note := st.HandoverUnderWay()
+			info.Handover, info.LastHandover = stage.String(), note
 			key := st.Keys().Group.Key
 			info.GroupKey, info.Ready = key[:], leader != ""
 		}

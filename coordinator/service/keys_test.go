@@ -231,6 +231,7 @@ func TestChallengeNeedsInputs(t *testing.T) {
 
 // certified is a challenge of what this farm's group says of a claim.
 func (f *farm) certified(claim *build.Claim) *build.Challenge {
+	f.fsm.Read(func(s *raftfsm.State) { claim.GroupKey = s.Keys().Group.Key })
 	m := &build.Challenge{Claim: wire.Encode(claim)}
 	m.Certificate.Transcripts = []build.ID{m.Transcript()}
 	msg := beacon.Message(claim.Cluster, build.PurposeCertificate, build.CertificateSubject(m.Certificate.Transcripts), 0)

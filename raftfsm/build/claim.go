@@ -14,6 +14,7 @@ import (
 // shows both shows what the group has certified.
 type Claim struct {
 	Cluster   ID
+	GroupKey  [96]byte // under which it was certified, compressed, in G2
 	Build     ID
 	Requester ID // whose inputs they are
 	Pool      string
@@ -38,6 +39,7 @@ const MaxClaimBytes = 48 << 10
 // Code is the canonical encoding.
 func (m *Claim) Code(c *wire.Coder) {
 	c.Bytes32(&m.Cluster)
+	codeGroupKey(c, &m.GroupKey)
 	c.Bytes32(&m.Build)
 	c.Bytes32(&m.Requester)
 	c.String(&m.Pool, MaxNameBytes)
@@ -59,7 +61,7 @@ func (m *Claim) Code(c *wire.Coder) {
 func (t *Transcript) Claim() Claim {
 	b := &t.Build
 	m := Claim{
-		Cluster: t.Cluster, Build: b.ID, Requester: b.Inputs(), Pool: b.Terms.Pool, ActionDigest: b.Terms.ActionDigest, ActionBytes: b.Terms.ActionBytes,
+		Cluster: t.Cluster, GroupKey: t.GroupKey, Build: b.ID, Requester: b.Inputs(), Pool: b.Terms.Pool, ActionDigest: b.Terms.ActionDigest, ActionBytes: b.Terms.ActionBytes,
 		Platform: b.Terms.Platform, TimeoutMillis: b.Terms.TimeoutMillis, InputBytes: b.Terms.InputBytes, Validators: b.Terms.Validators,
 		Stake: b.Stake, Verdict: b.Verdict, Delivers: b.Delivers, Result: b.Delivered,
 	}

@@ -128,7 +128,7 @@ func FuzzPayloads(f *testing.F) {
 	f.Add(wire.Encode(&Commit{Lodged: wire.Encode(&Lodgement{Sealed: [][]byte{{1}, {2}}})}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, r := range []wire.Record{&Tick{}, &Deal{}, &Complain{}, &Justify{}, &Admit{}, &Money{}, &Open{}, &Register{}, &Update{}, &Stake{},
-			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}, &Revoke{}, &Rotate{}, &Challenge{}, &Claim{}} {
+			&Submit{}, &Cancel{}, &PlaceBid{}, &Reveal{}, &Auctioneer{}, &Beacon{}, &LeaseRef{}, &Commit{}, &Lodgement{}, &OpeningOf{}, &Vouched{}, &Revoke{}, &Rotate{}, &Challenge{}, &Claim{}, &Handover{}} {
 			roundTrip(t, raw, r)
 		}
 	})

@@ -50,6 +50,7 @@ const (
 	TypeRevoke     Type = 32 // signed, owner or admin: a key is out of use from now on
 	TypeRotate     Type = 33 // signed, owner, admin or a coordinator: a new key in the place of another
 	TypeChallenge  Type = 34 // signed, any account: asks for a fresh panel over an old result
+	TypeHandover   Type = 35 // signed, admin: the coordinators make a new group key
 )
 
 var typeNames = [...]string{
@@ -60,7 +61,7 @@ var typeNames = [...]string{
 	TypeHeartbeat: "heartbeat", TypeCommit: "commit", TypeAbandon: "abandon", TypeOpening: "opening",
 	TypeMismatch: "mismatch", TypeStored: "stored", TypePool: "pool", TypeAsk: "ask", TypeOpenAsk: "open ask",
 	TypeLeaseBid: "lease bid", TypeTickets: "tickets", TypeCommunity: "community lease",
-	TypeRevoke: "revoke", TypeRotate: "rotate", TypeChallenge: "challenge",
+	TypeRevoke: "revoke", TypeRotate: "rotate", TypeChallenge: "challenge", TypeHandover: "handover",
 }
 
 func (t Type) String() string {

@@ -73,5 +73,20 @@ func RotationBytes(cluster, account, oldKey, newKey ID) []byte {
 	return h[:]
 }
 
+// Handover asks the coordinators for a new group key. Sender is the admin.
+type Handover struct {
+	GiveUp bool // the one under way
+	Reason string
+}
+
+// Code is the canonical encoding.
+func (m *Handover) Code(c *wire.Coder) {
+	c.Bool(&m.GiveUp)
+	c.String(&m.Reason, MaxReasonBytes)
+}
+
+// PurposeHandover is what the old group signs a new group key under.
+const PurposeHandover = "handover"
+
 // ClusterKeyID names the cluster's own key, whichever it is: H("cluster-key" ‖ cluster).
 func ClusterKeyID(cluster ID) ID { return wire.NewHasher("cluster-key").Fixed(cluster).Sum() }

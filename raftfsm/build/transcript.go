@@ -76,17 +76,21 @@ func (t *Transcript) Code(c *wire.Coder) {
 func (t *Transcript) codeRest(c *wire.Coder) {
 	c.Bytes32(&t.Cluster)
 	c.Bool(&t.Simulated)
-	half := [2][48]byte{[48]byte(t.GroupKey[:48]), [48]byte(t.GroupKey[48:])}
-	wire.Fixed48(c, &half[0])
-	wire.Fixed48(c, &half[1])
-	copy(t.GroupKey[:48], half[0][:])
-	copy(t.GroupKey[48:], half[1][:])
+	codeGroupKey(c, &t.GroupKey)
 	c.I64(&t.WallMillis)
 	t.Params.Code(c)
 	t.Pool.Code(c)
 	wire.Records(c, &t.Coordinators, 64)
 	wire.Records(c, &t.Parties, MaxWorkers)
 	t.Build.Code(c)
+}
+
+func codeGroupKey(c *wire.Coder, key *[96]byte) {
+	half := [2][48]byte{[48]byte(key[:48]), [48]byte(key[48:])}
+	wire.Fixed48(c, &half[0])
+	wire.Fixed48(c, &half[1])
+	copy(key[:48], half[0][:])
+	copy(key[48:], half[1][:])
 }
 
 // Digest names the transcript: see ClaimedTranscript.

@@ -38,6 +38,8 @@ func keyOf(l *evidence.Leaf) [32]byte {
 		return wire.NewHasher("audit-key").Fixed(l.Key.Account).U64(l.Key.Index).Sum()
 	case l.Withdrawal != nil:
 		return wire.NewHasher("audit-withdrawal").Fixed(l.Withdrawal.Build).Sum()
+	case l.Handover != nil:
+		return wire.NewHasher("audit-handover").U64(l.Handover.Round).Sum()
 	}
 	return [32]byte{}
 }
@@ -63,6 +65,8 @@ func (a *auditor) describe(x *leaf) string {
 		return fmt.Sprintf("a change of the key of %x", x.of.Key.Account[:8])
 	case x.of.Withdrawal != nil:
 		return fmt.Sprintf("the withdrawal of build %x", x.of.Withdrawal.Build[:8])
+	case x.of.Handover != nil:
+		return fmt.Sprintf("handover %d of the group key", x.of.Handover.Round)
 	}
 	return "a leaf of another kind"
 }
@@ -84,6 +88,9 @@ func (a *auditor) slots(ctx context.Context, item *raftfsm.Item) ([]slot, error)
 	case item.Withdrawal != nil:
 		want, err := evidence.WithdrawalLeaf(item.Withdrawal)
 		return []slot{a.exact(fmt.Sprintf("the withdrawal of build %x", item.Withdrawal.Build[:8]), want, nil)}, err
+	case item.Handover != nil:
+		want, err := evidence.HandoverLeaf(item.Handover)
+		return []slot{a.exact(fmt.Sprintf("handover %d of the group key", item.Handover.Round), want, nil)}, err
 	case item.Certified != nil:
 		return a.certified(ctx, item.Certified)
 	}

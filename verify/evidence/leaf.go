@@ -8,6 +8,7 @@ import (
 	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 
 	"gavel/raftfsm"
+	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/build"
 )
 
@@ -21,6 +22,8 @@ const (
 	TypeKey   = "gavel.key/v1"   // a key was revoked or replaced
 	// TypeWithdrawal says that a challenge refuted an old result.
 	TypeWithdrawal = "gavel.withdrawal/v1"
+	// TypeHandover says that another group key is in use.
+	TypeHandover = "gavel.handover/v1"
 )
 
 // Epoch is the leaf of an epoch: entries First to Last of the replicated log,
@@ -121,6 +124,49 @@ func WithdrawalLeaf(i *raftfsm.WithdrawalItem) ([]byte, error) {
 		TypeWithdrawal, Hex(i.Build), Hex(i.Transcript), Hex(i.Result), Hex(i.Challenge), Hex(i.Found), Hex(i.Panel), i.Reason,
 		i.Number, Hex(i.Chain), i.Index, i.FarmMillis, i.WallMillis,
 	})
+}
+
+// Handover is the leaf of a new group key, which the old one has signed for: on
+// H("draw" ‖ cluster ‖ "handover" ‖ H("handover" ‖ cluster ‖ old ‖ new) ‖ round).
+type Handover struct {
+	Type       string    `json:"type"`
+	Old        HexString `json:"old"` // compressed, in G2
+	New        HexString `json:"new"`
+	Round      uint64    `json:"round,string"`
+	Signature  HexString `json:"signature"`
+	Reason     string    `json:"reason"`
+	Index      uint64    `json:"index,string"`
+	FarmMillis int64     `json:"farm_millis,string"`
+	WallMillis int64     `json:"wall_millis,string"`
+}
+
+// HandoverLeaf is a new group key as the log records it.
+func HandoverLeaf(i *raftfsm.HandoverItem) ([]byte, error) {
+	text := func(b []byte) HexString { return HexString(hex.EncodeToString(b)) }
+	return canonical(&Handover{
+		TypeHandover, text(i.Old[:]), text(i.New[:]), i.Round, text(i.Signature[:]), i.Reason, i.Index, i.FarmMillis, i.WallMillis,
+	})
+}
+
+// Check verifies the old key's signature, and returns both keys.
+func (h *Handover) Check(cluster ID) (before, after beacon.GroupKey, err error) {
+	var sig beacon.Signature
+	for _, x := range []struct {
+		into []byte
+		from HexString
+	}{{before[:], h.Old}, {after[:], h.New}, {sig[:], h.Signature}} {
+		if len(x.from) != 2*len(x.into) {
+			return before, after, fmt.Errorf("reading a handover: %d hex digits, want %d", len(x.from), 2*len(x.into))
+		}
+		if _, err := hex.Decode(x.into, []byte(x.from)); err != nil {
+			return before, after, fmt.Errorf("reading a handover: %w", err)
+		}
+	}
+	msg := beacon.Message(cluster, build.PurposeHandover, raftfsm.HandoverSubject(cluster, before, after), h.Round)
+	if err := beacon.Verify(before, msg, sig); err != nil {
+		return before, after, fmt.Errorf("the old group key has not signed for the new one: %w", err)
+	}
+	return before, after, nil
 }
 
 // Hex is 32 bytes in lower-case hex.

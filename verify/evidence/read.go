@@ -21,6 +21,7 @@ type Leaf struct {
 	Key   *Key
 	// Withdrawal takes an earlier summary back.
 	Withdrawal *Withdrawal
+	Handover   *Handover
 	// Record is a provenance's or a summary's.
 	Record *attest.Record
 }
@@ -61,6 +62,9 @@ func read(entry []byte) (*Leaf, error) {
 	case TypeWithdrawal:
 		l.Withdrawal = new(Withdrawal)
 		return l, exactly(entry, l.Withdrawal)
+	case TypeHandover:
+		l.Handover = new(Handover)
+		return l, exactly(entry, l.Handover)
 	}
 	return nil, fmt.Errorf("it is of type %q", head.Type)
 }

@@ -13,7 +13,7 @@ import (
 const TypeStatus = "gavel.status/v1"
 
 // Status is what the log up to a size says of results that were withdrawn and of
-// keys that were revoked or replaced: all such leaves, so that a reader with one
+// keys that were revoked or replaced, the group's too: all such leaves, so that a reader with one
 // bundle need not read the log. Coordinators sign it as they sign checkpoints,
 // and their signatures' times say as of when.
 type Status struct {
@@ -31,7 +31,7 @@ type Event struct {
 }
 
 // IsEvent says that a leaf belongs into status lists.
-func (l *Leaf) IsEvent() bool { return l.Key != nil || l.Withdrawal != nil }
+func (l *Leaf) IsEvent() bool { return l.Key != nil || l.Withdrawal != nil || l.Handover != nil }
 
 // Bytes are the list as it is signed: RFC 8785.
 func (s *Status) Bytes() ([]byte, error) { return canonical(s) }

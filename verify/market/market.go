@@ -8,6 +8,7 @@
 package market
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,16 +28,17 @@ type Check struct {
 // checker collects checks of one pool's market.
 type checker struct {
 	cluster build.ID
-	group   beacon.GroupKey
+	groups  []beacon.GroupKey
 	pool    *build.Pool
 	market  *build.Market
 	checks  []Check
 }
 
-// Verify recomputes a market under a pool's rules and a cluster's group key. A
-// market that has decided nothing yet has no checks.
-func Verify(cluster build.ID, group beacon.GroupKey, pool *build.Pool, m *build.Market) []Check {
-	c := &checker{cluster: cluster, group: group, pool: pool, market: m}
+// Verify recomputes a market under a pool's rules and a cluster's group keys: the
+// one in use, and those that it was handed over from. A market that has decided
+// nothing yet has no checks.
+func Verify(cluster build.ID, groups []beacon.GroupKey, pool *build.Pool, m *build.Market) []Check {
+	c := &checker{cluster: cluster, groups: groups, pool: pool, market: m}
 	if err := pool.Validate(); err != nil {
 		c.add("the pool's rules", err.Error(), "")
 		return c.checks
@@ -72,7 +74,13 @@ func (c *checker) identity() {
 // draw checks a signature on what a draw was about.
 func (c *checker) draw(what, purpose string, round uint64, sigma [48]byte) bool {
 	msg := beacon.Message(c.cluster, purpose, c.market.ID, round)
-	if err := beacon.Verify(c.group, msg, beacon.Signature(sigma)); err != nil {
+	err := errors.New("no group key is known")
+	for _, key := range c.groups {
+		if err = beacon.Verify(key, msg, beacon.Signature(sigma)); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		c.add(what+": the draw", fmt.Sprintf("the signature is not the coordinators' on %q, round %d: %v", purpose, round, err), "")
 		return false
 	}

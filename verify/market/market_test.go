@@ -115,7 +115,7 @@ func lottery(t *testing.T) (*build.Pool, *build.Market) {
 
 // wrong returns what is found wrong.
 func wrong(p *build.Pool, m *build.Market) (all int, bad []string) {
-	checks := Verify(cluster, group(), p, m)
+	checks := Verify(cluster, []beacon.GroupKey{group()}, p, m)
 	for _, c := range checks {
 		if !c.OK {
 			bad = append(bad, c.What+": "+c.Detail)
@@ -213,6 +213,6 @@ func FuzzVerify(f *testing.F) {
 			Name: "pool", Lane: build.Lane(lane), Domain: build.DomainOperator, Lease: build.LeaseRules{PeriodMillis: 1000, EndingMillis: 10, Samples: 3, Slots: 1},
 			Batch: build.BatchRules{EpochMillis: 100, Reserve: 1, Pricing: auction.PricingVCG}, Lottery: build.LotteryRules{Rule: auction.TicketAllPay, SlotMillis: 100},
 		}
-		Verify(cluster, group(), p, &m)
+		Verify(cluster, []beacon.GroupKey{group()}, p, &m)
 	})
 }

@@ -41,7 +41,7 @@ func (j *judge) claim(raw []byte) [32]byte {
 	}
 	t := &b.Terms
 	want := build.Claim{
-		Cluster: j.t.Cluster, Build: b.ID, Requester: requester, Pool: t.Pool, ActionDigest: t.ActionDigest, ActionBytes: t.ActionBytes, Platform: t.Platform,
+		GroupKey: j.t.GroupKey, Cluster: j.t.Cluster, Build: b.ID, Requester: requester, Pool: t.Pool, ActionDigest: t.ActionDigest, ActionBytes: t.ActionBytes, Platform: t.Platform,
 		TimeoutMillis: t.TimeoutMillis, InputBytes: t.InputBytes, Validators: t.Validators, Stake: b.Stake, Verdict: b.Verdict, Delivers: b.Delivers, Result: b.Delivered,
 	}
 	for i := range b.Attempts {

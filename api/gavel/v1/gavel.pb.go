@@ -462,6 +462,9 @@ type InfoResponse struct {
 	LogUrl           string                 `protobuf:"bytes,16,opt,name=log_url,json=logUrl,proto3" json:"log_url,omitempty"`                                 // where the node that answers serves the transparency log; empty where it does not
 	ClusterPublicKey []byte                 `protobuf:"bytes,15,opt,name=cluster_public_key,json=clusterPublicKey,proto3" json:"cluster_public_key,omitempty"` // PKIX DER, as it is now
 	ChallengeBond    int64                  `protobuf:"varint,31,opt,name=challenge_bond,json=challengeBond,proto3" json:"challenge_bond,omitempty"`           // micro-credits
+	FormerGroupKeys  [][]byte               `protobuf:"bytes,32,rep,name=former_group_keys,json=formerGroupKeys,proto3" json:"former_group_keys,omitempty"`    // which it was handed over from, oldest first
+	Handover         string                 `protobuf:"bytes,33,opt,name=handover,proto3" json:"handover,omitempty"`                                           // the stage of a handover of the group key; empty while there is none
+	LastHandover     string                 `protobuf:"bytes,34,opt,name=last_handover,json=lastHandover,proto3" json:"last_handover,omitempty"`               // how the last one ended, a sentence
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -613,6 +616,27 @@ func (x *InfoResponse) GetChallengeBond() int64 {
 		return x.ChallengeBond
 	}
 	return 0
+}
+
+func (x *InfoResponse) GetFormerGroupKeys() [][]byte {
+	if x != nil {
+		return x.FormerGroupKeys
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetHandover() string {
+	if x != nil {
+		return x.Handover
+	}
+	return ""
+}
+
+func (x *InfoResponse) GetLastHandover() string {
+	if x != nil {
+		return x.LastHandover
+	}
+	return ""
 }
 
 type Pool struct {
@@ -5491,7 +5515,7 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"!\n" +
 	"\vLogFilePart\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\r\n" +
-	"\vInfoRequest\"\xb6\x04\n" +
+	"\vInfoRequest\"\xa3\x05\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x1f\n" +
 	"\vfarm_millis\x18\x02 \x01(\x03R\n" +
@@ -5512,7 +5536,10 @@ const file_gavel_v1_gavel_proto_rawDesc = "" +
 	"upload_fee\x18\x0e \x01(\x03R\tuploadFee\x12\x17\n" +
 	"\alog_url\x18\x10 \x01(\tR\x06logUrl\x12,\n" +
 	"\x12cluster_public_key\x18\x0f \x01(\fR\x10clusterPublicKey\x12%\n" +
-	"\x0echallenge_bond\x18\x1f \x01(\x03R\rchallengeBond\"\xfa\x01\n" +
+	"\x0echallenge_bond\x18\x1f \x01(\x03R\rchallengeBond\x12*\n" +
+	"\x11former_group_keys\x18  \x03(\fR\x0fformerGroupKeys\x12\x1a\n" +
+	"\bhandover\x18! \x01(\tR\bhandover\x12#\n" +
+	"\rlast_handover\x18\" \x01(\tR\flastHandover\"\xfa\x01\n" +
 	"\x04Pool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x16\n" +
