@@ -61,6 +61,11 @@ type inquiry struct {
 	bundle  *attest.Report
 	summary *attest.Report
 	record  *transcript.Report
+	// bundleAt and summaryAt are where they stand in the log, nil where that is not proven.
+	bundleAt, summaryAt *Logged
+	// signed are the keys, by worker, whose provenance for the file was checked and
+	// is among the summary's inputs.
+	signed map[ID][]byte
 	// recomputed says that the record deviates in nothing, and that the summary says
 	// what it does.
 	recomputed bool
@@ -78,9 +83,13 @@ func Check(f *Files, t *Trust) (*Report, error) {
 		return nil, err
 	}
 	q.openSummary()
-	q.inLog("the bundle's statement", q.bundle)
+	q.bundleAt = q.inLog("the bundle's statement", q.bundle)
+	q.summaryAt = q.bundleAt
 	if q.summary != nil && q.summary != q.bundle {
-		q.inLog("the summary", q.summary)
+		q.summaryAt = q.inLog("the summary", q.summary)
+	}
+	if q.report.Log = q.bundleAt; q.report.Log == nil {
+		q.report.Log = q.summaryAt
 	}
 	q.judge()
 	q.statements()
@@ -253,17 +262,17 @@ func contains(list [][32]byte, x [32]byte) bool {
 }
 
 // inLog checks that a statement is in the log under a checkpoint that a majority
-// signed.
-func (q *inquiry) inLog(what string, r *attest.Report) {
+// signed, and says where; nil is nowhere that it could prove.
+func (q *inquiry) inLog(what string, r *attest.Report) *Logged {
 	switch {
 	case r == nil:
-		return
+		return nil
 	case r.Log == nil:
 		q.report.notProven("that %s is in the log: its bundle carries no log entry", what)
-		return
+		return nil
 	case q.trust.Genesis == nil:
 		q.report.notProven("that %s is in the log: the farm's genesis, which says whose checkpoints count, is not at hand", what)
-		return
+		return nil
 	}
 	e := r.Log
 	var opened *tlog.Opened
@@ -277,25 +286,23 @@ func (q *inquiry) inLog(what string, r *attest.Report) {
 	}
 	if err != nil {
 		q.report.fail("the checkpoint that goes with %s: %v", what, err)
-		return
+		return nil
 	}
 	if opened.Size != e.Size || opened.Root != e.Root {
 		q.report.fail("the log entry of %s is of a tree of %d leaves, its checkpoint of another", what, e.Size)
-		return
+		return nil
 	}
 	if err := tlog.VerifyInclusion(e.Index, e.Size, tlog.LeafHash(e.Body), e.Root, e.Proof); err != nil {
 		q.report.fail("the log's proof of %s: %v", what, err)
-		return
+		return nil
 	}
 	at := &Logged{Leaf: e.Index, Size: e.Size, Cosigners: opened.Cosigners, Witnesses: opened.Witnesses, CosignedUnix: latest(opened)}
 	q.report.proven("%s is leaf %d of %d of the log, under a checkpoint that %d of %d coordinators signed%s",
 		what, e.Index, e.Size, len(opened.Cosigners), len(q.trust.Genesis.Coordinators), witnessed(opened))
-	if r == q.bundle || q.report.Log == nil {
-		q.report.Log = at
-	}
 	if as := q.trust.AsOf; !as.IsZero() && at.CosignedUnix > as.Unix() {
 		q.report.notProven("that %s was in the log on %s: its checkpoint was signed on %s", what, date(as.Unix()), date(at.CosignedUnix))
 	}
+	return at
 }
 
 func witnessed(o *tlog.Opened) string {
@@ -410,16 +417,22 @@ func (q *inquiry) compareSummary(t *build.Transcript) {
 
 // statements checks the provenances that come along.
 func (q *inquiry) statements() {
-	if q.record == nil || q.summary == nil {
+	if q.summary == nil {
+		return
+	}
+	if b := q.bundle; b != nil && b != q.summary && len(q.report.Failures) == 0 { // openSummary found it among the inputs
+		q.signed = map[ID][]byte{keys.ID(b.PKIX): b.PKIX}
+	}
+	if q.record == nil {
 		return
 	}
 	t, s := q.record.Transcript, q.summary.Summary
-	signed := map[ID]bool{}
+	signed := map[ID][]byte{}
 	for _, raw := range append([][]byte{q.files.Bundle}, q.files.Provenances...) {
 		for _, i := range evidence.Agreeing(&t.Build) {
 			a := &t.Build.Attempts[i]
 			p, ok := t.Party(a.Worker)
-			if !ok || signed[a.Worker] {
+			if !ok || signed[a.Worker] != nil {
 				continue
 			}
 			pub, err := keys.ParsePKIX(p.Key)
@@ -432,10 +445,11 @@ func (q *inquiry) statements() {
 			}
 			envelope, err := attest.Envelope(r.Statement, r.Signature)
 			if err == nil && contains(s.Inputs, sha256.Sum256(envelope)) && bytes.Equal(r.Signature, a.Opening.Signature) {
-				signed[a.Worker] = true
+				signed[a.Worker] = p.Key
 			}
 		}
 	}
+	q.signed = signed
 	if len(signed) > 0 {
 		q.report.proven("%d of %d who built and got this result signed so themselves, with what they built from", len(signed), len(evidence.Agreeing(&t.Build)))
 	}

@@ -2,6 +2,7 @@ package dossier
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"gavel/verify/attest"
@@ -30,11 +31,15 @@ func (r *Report) Hold(p *policy.Policy, now time.Time) {
 // evidence is what the check found out, as a policy wants it.
 func (q *inquiry) evidence() policy.Evidence {
 	q.report.named = q.trust.Pinned || len(q.trust.Key) > 0
-	e := policy.Evidence{Simulated: q.report.Simulated, Recomputed: q.recomputed}
+	e := policy.Evidence{Simulated: q.report.Simulated}
 	// Who are coordinators is genesis' word: one that is taken as given shows nothing.
-	if at := q.report.Log; at != nil && q.trust.Pinned {
-		e.Logged, e.Cosigners, e.Witnesses = true, at.Cosigners, at.Witnesses
+	// A summary that is not in the log shows nothing either, even if what it counts is.
+	if b, s := q.bundleAt, q.summaryAt; b != nil && s != nil && q.trust.Pinned {
+		e.Logged, e.Cosigners, e.Witnesses = true, both(b.Cosigners, s.Cosigners), both(b.Witnesses, s.Witnesses)
 	}
+	// Whose the group key is says the reader, or a majority by cosigning the summary:
+	// whoever has the cluster's key alone can make a group and a transcript to it.
+	e.Recomputed = q.recomputed && (len(q.trust.GroupKeys) > 0 || e.Logged)
 	var statement *attest.Recipe
 	if q.bundle != nil && q.bundle.Summary == nil {
 		if r, err := attest.ReadRecipe(q.files.Bundle, nil); err == nil { // its signature was checked
@@ -52,7 +57,12 @@ func (q *inquiry) evidence() policy.Evidence {
 	e.Summarised, e.ClusterKey, e.Verdict, e.DomainKind = true, keys.ID(q.summary.PKIX), s.Verdict.String(), s.DomainKind.String()
 	e.Platform, e.WallMillis, e.Simulated = s.Platform, s.WallMillis, e.Simulated || s.Simulated
 	for _, a := range s.Agreed {
-		e.Agreed = append(e.Agreed, policy.Party{Domain: a.Domain, Operator: a.Operator, Key: a.Worker})
+		// Who agreed is the cluster's word; whose key it was, that of its own signature.
+		party := policy.Party{Domain: a.Domain, Operator: a.Operator}
+		if key := q.signed[a.Worker]; key != nil {
+			party.Key = keys.ID(key)
+		}
+		e.Agreed = append(e.Agreed, party)
 	}
 	e.Expected = len(s.Expected)
 	for _, x := range s.Expected {
@@ -62,6 +72,16 @@ func (q *inquiry) evidence() policy.Evidence {
 	}
 	e.Source = q.source(statement)
 	return e
+}
+
+// both are the names in both lists.
+func both(a, b []string) (out []string) {
+	for _, name := range a {
+		if slices.Contains(b, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // source is the commit that the build's provenance names: that of the bundle, or

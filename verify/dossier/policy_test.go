@@ -47,6 +47,18 @@ func TestPolicies(t *testing.T) {
 		{"no log", `"log_quorum":1`, func(f *dossier.Files, _ *dossier.Trust) { f.Bundle = unlogged(t, l, b) }, "the policy's log_quorum"},
 		{"a genesis taken as given", `"log_quorum":1,"clusters":["` + hex.EncodeToString(cluster[:]) + `"]`, func(_ *dossier.Files, t *dossier.Trust) { t.Pinned = false }, "the policy's log_quorum"},
 		{"a farm that nobody named", ``, func(_ *dossier.Files, t *dossier.Trust) { t.Pinned = false }, "the policy was held to whatever farm"},
+		{"a transcript to a group that nobody knows", `"transcript":true,"clusters":["` + hex.EncodeToString(cluster[:]) + `"]`, func(_ *dossier.Files, t *dossier.Trust) { t.Pinned, t.GroupKeys = false, nil }, "the policy's transcript"},
+		{"builders by the cluster's word", fmt.Sprintf(`"builders":["%x"]`, party), func(f *dossier.Files, t *dossier.Trust) {
+			f.Provenances, t.Pinned = nil, false
+		}, "the policy's builders"},
+		{"a provenance in the log, its summary not", `"log_quorum":1`, func(f *dossier.Files, _ *dossier.Trust) {
+			f.Summary, f.Bundle = unlogged(t, l, b), f.Provenances[0]
+		}, "the policy's log_quorum"},
+		{"a provenance first, without the rest", fmt.Sprintf(`"builders":["%x"]`, party), func(f *dossier.Files, t *dossier.Trust) {
+			f.Summary, f.Bundle, f.Provenances, f.Transcript = f.Bundle, f.Provenances[0], nil, nil
+			signer, _ := b.transcript.Party(party)
+			t.Key = signer.Key
+		}, ""},
 		{"a provenance first", full, func(f *dossier.Files, _ *dossier.Trust) { f.Summary, f.Bundle = f.Bundle, f.Provenances[0] }, ""},
 		{"a provenance alone", `"images":["host"],"min_operators":1`, func(f *dossier.Files, _ *dossier.Trust) {
 			*f = dossier.Files{Artifact: f.Artifact, Bundle: f.Provenances[0], Transcript: f.Transcript}

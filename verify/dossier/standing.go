@@ -2,6 +2,7 @@ package dossier
 
 import (
 	"encoding/hex"
+	"slices"
 
 	"gavel/verify/attest"
 	"gavel/verify/evidence"
@@ -14,10 +15,13 @@ func (q *inquiry) standing() {
 		return
 	}
 	when := q.asOf
-	until := latest(when)
+	until, dated := q.statusTime()
 	as := q.trust.AsOf
 	stands := func(wallMillis int64) bool { return as.IsZero() || wallMillis <= as.UnixMilli() }
-	if !as.IsZero() && as.Unix() > until {
+	switch {
+	case !dated:
+		q.report.notProven("as of when the status list is true: of those who signed it too few say at what time")
+	case !as.IsZero() && as.Unix() > until:
 		q.report.notProven("what became of it between %s, when the status list was signed, and %s", date(until), date(as.Unix()))
 	}
 	if q.summary != nil {
@@ -28,11 +32,31 @@ func (q *inquiry) standing() {
 			q.report.fail("the result was withdrawn on %s (leaf %d of the log): challenge %s found another result: %s", date(w.WallMillis/1000), leaf, w.Challenge, w.Reason)
 		case ok:
 			q.report.claimed("the result was withdrawn later, on %s (leaf %d of the log)", date(w.WallMillis/1000), leaf)
+		case !dated:
+			q.report.proven("no withdrawal is known in the first %d leaves of the log: %d coordinators signed the status list", q.status.Size, len(when.Cosigners))
 		default:
 			q.report.proven("no withdrawal is known as of %s: %d coordinators signed the status list of %d leaves", date(until), len(when.Cosigners), q.status.Size)
 		}
 	}
 	q.revocations(stands)
+}
+
+// statusTime is when the status list was true for certain: the time of whichever
+// coordinator completes a majority, counted from the latest. A list that is old
+// gets no younger by a few who sign it again, with whatever time they like.
+func (q *inquiry) statusTime() (unix int64, dated bool) {
+	var times []int64
+	for _, name := range q.asOf.Cosigners {
+		if at, says := q.asOf.Times[name]; says {
+			times = append(times, at)
+		}
+	}
+	quorum := evidence.Trust(q.trust.Genesis).Quorum
+	if len(times) < quorum {
+		return 0, false
+	}
+	slices.Sort(times)
+	return times[len(times)-quorum], true
 }
 
 // revocations looks for signers whose keys were revoked before what they signed

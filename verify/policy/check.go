@@ -12,7 +12,9 @@ import (
 type Party struct {
 	Domain   string // in which it counts as one party
 	Operator string
-	Key      [32]byte // SHA-256 of its key in PKIX DER
+	// Key is the SHA-256, in PKIX DER, of the key whose signature under the result
+	// was checked; zero where none was.
+	Key [32]byte
 }
 
 // Evidence is what was found out about one result. Whoever fills it has checked
@@ -38,7 +40,7 @@ type Evidence struct {
 	Logged               bool
 	Cosigners, Witnesses []string
 	// Recomputed says that draw and verdict were recomputed from a transcript that
-	// the group has certified.
+	// the farm's group has certified.
 	Recomputed bool
 
 	// Expected counts digests that somebody else published for outputs, Matched those
@@ -90,7 +92,7 @@ func (c *checker) count() {
 		}
 	}
 	if len(c.parties) == 0 {
-		c.violated("builders", "none of the %d that got this result has one of the %d keys allowed", len(c.evidence.Agreed), len(c.policy.Builders))
+		c.violated("builders", "none of the %d that got this result is known by its signature to have one of the %d keys allowed", len(c.evidence.Agreed), len(c.policy.Builders))
 	}
 }
 

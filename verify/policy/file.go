@@ -60,14 +60,16 @@ var knownVerdicts = []string{"agreed", "judged", "unsampled", "non-deterministic
 //	"domain_kind"     "operator" or "machine": what counts as one party
 //	"images"          the roots it may be built in: "sha256:…" or "host"
 //	"repositories"    URLs whose commits it may be built from (gavel submit --source)
-//	"builders"        keys, as "SHA256:…" or hex: parties with others do not count
+//	"builders"        keys, as "SHA256:…" or hex: only parties count that signed with
+//	                  one of them, and whose signature is at hand
 //	"clusters"        keys of which one must have signed the verification summary
 //	"max_age"         such as "30d" or "12h", by the clock of the cluster's leader
 //	"verdicts"        those allowed; "agreed" and "judged" unless given
 //	"simulated"       true allows farms whose machines are one machine's processes
 //	"log_quorum"      coordinators that must have cosigned the log's checkpoint
 //	"witnesses"       witnesses that must have
-//	"transcript"      true wants the draw and the verdict recomputed from the transcript
+//	"transcript"      true wants the draw and the verdict recomputed from the transcript,
+//	                  under a group key that is known, or by a summary that is logged
 //	"expected"        true wants the result to be what somebody else published
 //
 // Errors wrap ErrPolicy.
