@@ -106,54 +106,7 @@ func newLibrary() (*library, error) {
 	return l, err
 }
 
-// statusList signs a list with events as coordinators do.
-func (l *library) statusList(events ...evidence.Event) ([]byte, error) {
-	return l.statusListAt([]int64{signedUnix, signedUnix}, events...)
-}
-
-// statusListAt is statusList, signed by the first coordinators at these times.
-func (l *library) statusListAt(times []int64, events ...evidence.Event) ([]byte, error) {
-	w, origin := l.world, tlog.Origin(l.world.Cluster)
-	s := evidence.Status{Type: evidence.TypeStatus, Origin: origin, Size: l.log.Size(), Root: evidence.Hex(l.log.Root()), Events: append([]evidence.Event{}, events...)}
-	list, err := s.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	note, err := tlog.SignCheckpoint(evidence.StatusCheckpoint(origin, s.Size, list), w.ClusterKey.Sign, w.ClusterKey.PKIX)
-	if err != nil {
-		return nil, err
-	}
-	trust := evidence.StatusTrust(evidence.Trust(w.Genesis))
-	for i, c := range w.Coordinators[:len(times)] {
-		line, err := tlog.Cosign(note, trust.Cosigners[i].Name, times[i], c.Sign, c.PKIX)
-		if err != nil {
-			return nil, err
-		}
-		if note, err = tlog.AddSignatures(note, line); err != nil {
-			return nil, err
-		}
-	}
-	return evidence.SignedStatus(list, note)
-}
-
 const signedUnix = 1_800_000_000
-
-// One coordinator who signs an old list again, or with a time of his own choice,
-// makes it no younger.
-func TestAStatusListIsAsOldAsItsMajority(t *testing.T) {
-	l := books(t)
-	for _, times := range [][]int64{{signedUnix, signedUnix + 1e8}, {signedUnix + 1e8, signedUnix}, {signedUnix - 5, signedUnix + 1e8, signedUnix}} {
-		f := l.dossier(t, l.agreed(t))
-		var err error
-		f.Status, err = l.statusListAt(times)
-		check(t, err)
-		r, err := dossier.Check(f, l.trust())
-		check(t, err)
-		if !r.Verified() || !said(r, r.Proven, "no withdrawal is known as of 2027-01-15T08:00:00Z") {
-			t.Errorf("%v: %v\n%v", times, r.Failures, r.Proven)
-		}
-	}
-}
 
 // bundle is a statement's of a build with its log entry: of provenance i, or of
 // the summary.
