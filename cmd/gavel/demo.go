@@ -267,7 +267,11 @@ func (d *demonstration) conclude(ctx context.Context, builds []*demoBuild, out i
 	if err != nil {
 		return err
 	}
-	s := newDemoSummary(builds, ledger, time.Since(d.began))
+	audited, err := d.audit(ctx, len(builds))
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	s := newDemoSummary(builds, ledger, audited.Clean(), time.Since(d.began))
 	broken := s.broken(builds)
 	s.write(d.screen, builds, ledger, broken)
 	if asJSON {

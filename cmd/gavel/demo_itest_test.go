@@ -83,12 +83,13 @@ func demoJSON(line []byte) error {
 		}
 		Slashed    []string
 		Ledger_OK  bool
+		Audit_OK   bool
 		Elapsed_MS int64
 	}
 	if err := json.Unmarshal(line, &got); err != nil {
 		return fmt.Errorf("the last line is no JSON: %w", err)
 	}
-	if len(got.Builds) != 3 || !slices.Equal(got.Slashed, []string{"worker-8"}) || !got.Ledger_OK || got.Elapsed_MS < 1000 {
+	if len(got.Builds) != 3 || !slices.Equal(got.Slashed, []string{"worker-8"}) || !got.Ledger_OK || !got.Audit_OK || got.Elapsed_MS < 1000 {
 		return fmt.Errorf("%d builds, slashed %q, ledger %v, %d ms", len(got.Builds), got.Slashed, got.Ledger_OK, got.Elapsed_MS)
 	}
 	for i, want := range []struct {

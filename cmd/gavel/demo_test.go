@@ -90,7 +90,7 @@ func tellAll(t testing.TB, nth int, colour bool) string {
 		story.end(builds[i])
 	}
 	ledger := goodLedger()
-	sum := newDemoSummary(builds, ledger, 20*time.Second)
+	sum := newDemoSummary(builds, ledger, true, 20*time.Second)
 	sum.write(s, builds, ledger, sum.broken(builds))
 	return out.String()
 }
@@ -140,7 +140,10 @@ func TestDemoStoryShowsDigestsAfterTheVerdict(t *testing.T) {
 // Every promise, when broken, is found and named.
 func TestDemoFindsBrokenPromises(t *testing.T) {
 	good := doneBuilds(t)
-	if broken := newDemoSummary(good, goodLedger(), 0).broken(good); len(broken) > 0 {
+	if broken := newDemoSummary(good, goodLedger(), false, 0).broken(good); len(broken) != 1 || !strings.Contains(broken[0], "audit") {
+		t.Errorf("an audit that found something: %q", broken)
+	}
+	if broken := newDemoSummary(good, goodLedger(), true, 0).broken(good); len(broken) > 0 {
 		t.Fatalf("all was as promised, and yet: %q", broken)
 	}
 	for what, c := range map[string]struct {
@@ -176,7 +179,7 @@ func TestDemoFindsBrokenPromises(t *testing.T) {
 	} {
 		builds, ledger := doneBuilds(t), goodLedger()
 		c.change(builds[0], builds[1], builds[2], ledger)
-		broken := newDemoSummary(builds, ledger, 0).broken(builds)
+		broken := newDemoSummary(builds, ledger, true, 0).broken(builds)
 		if !strings.Contains(strings.Join(broken, "\n"), c.want) {
 			t.Errorf("%s: found %q, want one that says %q", what, broken, c.want)
 		}
@@ -186,7 +189,7 @@ func TestDemoFindsBrokenPromises(t *testing.T) {
 func TestDemoSummaryJSON(t *testing.T) {
 	builds := doneBuilds(t)
 	var out bytes.Buffer
-	if err := newDemoSummary(builds, goodLedger(), 20*time.Second).encode(&out); err != nil {
+	if err := newDemoSummary(builds, goodLedger(), true, 20*time.Second).encode(&out); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(out.String(), "\n") != 1 {
@@ -196,7 +199,7 @@ func TestDemoSummaryJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 4 || string(got["slashed"]) != `["worker-8"]` || string(got["ledger_ok"]) != "true" || string(got["elapsed_ms"]) != "20000" {
+	if len(got) != 5 || string(got["audit_ok"]) != "true" || string(got["slashed"]) != `["worker-8"]` || string(got["ledger_ok"]) != "true" || string(got["elapsed_ms"]) != "20000" {
 		t.Errorf("got %s", &out)
 	}
 	one, err := json.Marshal(builds[0].report)

@@ -119,7 +119,9 @@ func (b *demoBuild) attested(ctx context.Context, file string) {
 		if !slices.ContainsFunc(b.view.Attempts, agreed) {
 			continue
 		}
-		settings := verifySettings{key: filepath.Join(filepath.Dir(path), name+".pub")}
+		// Of a contested result a statement proves that its author made it, and no more.
+		contested := b.verdict != build.Agreed && b.verdict != build.Judged
+		settings := verifySettings{alone: contested, key: filepath.Join(filepath.Dir(path), name+".pub")}
 		report, err := settings.check(ctx, path, file)
 		if err == nil && !report.Verified() {
 			err = errors.New(report.Failures[0])

@@ -18,11 +18,12 @@ type demoSummary struct {
 	Builds    []*buildReport `json:"builds"`
 	Slashed   []string       `json:"slashed"`
 	LedgerOK  bool           `json:"ledger_ok"`
+	AuditOK   bool           `json:"audit_ok"` // nothing in the log deviates
 	ElapsedMS int64          `json:"elapsed_ms"`
 }
 
-func newDemoSummary(builds []*demoBuild, ledger *ledgerReport, elapsed time.Duration) *demoSummary {
-	s := &demoSummary{Builds: []*buildReport{}, Slashed: []string{}, LedgerOK: ledger.balanced() && !ledger.owes(), ElapsedMS: elapsed.Milliseconds()}
+func newDemoSummary(builds []*demoBuild, ledger *ledgerReport, audited bool, elapsed time.Duration) *demoSummary {
+	s := &demoSummary{Builds: []*buildReport{}, Slashed: []string{}, AuditOK: audited, LedgerOK: ledger.balanced() && !ledger.owes(), ElapsedMS: elapsed.Milliseconds()}
 	for _, b := range builds {
 		s.Builds = append(s.Builds, b.report)
 		s.Slashed = append(s.Slashed, b.report.slashed...)
@@ -60,6 +61,9 @@ func (s *demoSummary) broken(builds []*demoBuild) (broken []string) {
 	}
 	if !s.LedgerOK {
 		broken = append(broken, "the ledger does not balance, or something is still held")
+	}
+	if !s.AuditOK {
+		broken = append(broken, "the audit of the log found deviations")
 	}
 	return broken
 }
