@@ -73,4 +73,35 @@ func changeKeys(t *testing.T, f *testFarm) {
 	if r := f.submit(honest).report(exitDone); r.Winner != "worker-2" {
 		t.Errorf("%s built it, not the cheapest whose key is good", r.Winner)
 	}
+	comeBack(t, f, do)
+}
+
+// comeBack gives the revoked worker a key, the cluster another, and the group a third,
+// over a restart of everything.
+func comeBack(t *testing.T, f *testFarm, do func(code int, says string, args ...string)) {
+	t.Helper()
+	key := func(name string) string { return filepath.Join(f.dir, "keys", name) }
+	fresh := filepath.Join(t.TempDir(), "worker")
+	for _, path := range []string{fresh, key("cluster-next")} {
+		if code, _, stderr := call(t.Context(), "keys", "new", path); code != exitDone {
+			t.Fatal(stderr)
+		}
+	}
+	do(exitDone, "speaks for worker-1", "keys", "rotate", "worker-1", fresh)
+	f.stop()
+	if err := os.Rename(fresh, key("worker-1")); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	do(exitDone, "speaks for cluster", "keys", "rotate", "cluster", key("cluster-next"), "--key", key("cluster"))
+	var h handoverReport
+	f.ask(&h, "cluster", "handover", "--reason", "yearly")
+	if h.Old == h.New || len(h.New) != 192 {
+		t.Errorf("the handover: %+v", h)
+	}
+	r := f.submit(honest).report(exitDone)
+	if r.Winner != "worker-1" || len(r.Attestations) != 3 {
+		t.Errorf("with its new key worker-1 did not win, but %s; %d attestations", r.Winner, len(r.Attestations))
+	}
+	f.balanced()
 }
