@@ -85,7 +85,7 @@ func TestSourceAndWithheldCommand(t *testing.T) {
 		if code != exitDone {
 			t.Fatalf("%d: %s", code, stderr)
 		}
-		for _, says := range []string{`the withheld command is "sh" "build.sh" "hush-hush"`, `"GREETING=moin"`, "the tree of commit " + commit + ", made again from " + clone + " (3 files)"} {
+		for _, says := range []string{`the withheld command is "sh" "build.sh" "hush-hush"`, `"GREETING=moin"`, "the tree of commit " + commit + ", made again from " + clone + " (3 files)", "SHA-1 collisions can be made"} {
 			if !strings.Contains(stdout, says) {
 				t.Errorf("the report does not say %s:\n%s", says, stdout)
 			}

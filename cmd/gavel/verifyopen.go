@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"strconv"
@@ -94,6 +95,9 @@ func (f *further) checkSource(ctx context.Context, report *dossier.Report, recip
 		return refused(err)
 	}
 	report.Proven = append(report.Proven, fmt.Sprintf("the input root that it names is the tree of commit %s, made again from %s (%d files)", commit, f.source, root.Files))
+	if len(commit) == 2*sha1.Size {
+		report.NotProven = append(report.NotProven, "that no other tree has that commit's id: SHA-1 collisions can be made, and a repository with SHA-256 ids leaves no such doubt")
+	}
 	return nil
 }
 

@@ -28,7 +28,7 @@ func Envelope(statement, sig []byte) ([]byte, error) {
 	if len(statement) == 0 || len(sig) == 0 {
 		return nil, errors.New("making envelope: statement or signature is missing")
 	}
-	return canonical(rawEnvelope{statement, payloadType, []rawSignature{{Sig: sig}}})
+	return canonical(rawEnvelope{statement, payloadType, []rawSignature{{Sig: sig}}}, true)
 }
 
 // ReadEnvelope reads back what Envelope wrote, byte for byte, and refuses all

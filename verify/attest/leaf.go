@@ -113,7 +113,7 @@ func leafBody(details, algorithm string, r *Record) ([]byte, error) {
 			Data:      leafData{algorithm, r.Digest},
 			Signature: leafSignature{r.Signature, leafVerifier{details, leafPublicKey{r.PKIX}}},
 		}},
-	})
+	}, true)
 }
 
 // ReadLeaf reads back what Leaf wrote, byte for byte, and refuses all else. It

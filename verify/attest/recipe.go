@@ -151,7 +151,9 @@ func parseRecipe(payload []byte) (*Recipe, error) {
 
 func (r *Recipe) readExternal(x *externalParameters) error {
 	r.Argv, r.WorkingDirectory, r.Platform, r.Outputs = x.Arguments, x.WorkingDirectory, x.PlatformRoot, x.OutputPaths
-	r.TimeoutMillis, r.SourceDateEpoch, r.Network, r.Limits = x.TimeoutMillis, x.SourceDateEpoch, x.Network, Limits(x.Limits)
+	r.TimeoutMillis, r.SourceDateEpoch, r.Network = x.TimeoutMillis, x.SourceDateEpoch, x.Network
+	l := &x.Limits
+	r.Limits = Limits{MemoryBytes: l.MemoryBytes, CPUMillis: l.CPUMillis, Pids: l.Pids, DiskBytes: l.DiskBytes}
 	for _, name := range slices.Sorted(maps.Keys(x.Environment)) {
 		r.Env = append(r.Env, EnvVar{name, x.Environment[name]})
 	}

@@ -55,14 +55,14 @@ func ParseSource(source string) (repository, commit string, err error) {
 
 // dependency is one of resolvedDependencies: what the build consumed.
 type dependency struct {
+	Digest dependencyDigest `json:"digest,omitzero"`
 	Name   string           `json:"name"`
 	URI    string           `json:"uri,omitempty"`
-	Digest dependencyDigest `json:"digest,omitzero"`
 }
 
 type dependencyDigest struct {
-	SHA256    string `json:"sha256,omitempty"`
 	GitCommit string `json:"gitCommit,omitempty"`
+	SHA256    string `json:"sha256,omitempty"`
 }
 
 // hostURI names a machine's own root by the class that its worker declared: its

@@ -38,15 +38,15 @@ type digestSet struct {
 }
 
 type descriptor struct {
-	Name   string    `json:"name"`
 	Digest digestSet `json:"digest"`
+	Name   string    `json:"name"`
 }
 
 type statement struct {
 	Type          string       `json:"_type"`
-	Subject       []descriptor `json:"subject"`
-	PredicateType string       `json:"predicateType"`
 	Predicate     predicate    `json:"predicate"`
+	PredicateType string       `json:"predicateType"`
+	Subject       []descriptor `json:"subject"`
 }
 
 type predicate struct {
@@ -70,63 +70,63 @@ type blob struct {
 // needs to do the same.
 type externalParameters struct {
 	Action           blob              `json:"action"`
-	Command          blob              `json:"command,omitzero"`
-	InputRoot        blob              `json:"inputRoot"`
 	Arguments        []string          `json:"arguments,omitzero"`
+	Command          blob              `json:"command,omitzero"`
 	Environment      map[string]string `json:"environment,omitzero"`
+	InputRoot        blob              `json:"inputRoot"`
+	Limits           limits            `json:"limits"`
+	Network          bool              `json:"network"`
+	OutputPaths      []string          `json:"outputPaths"`
+	PlatformRoot     string            `json:"platformRoot"`
+	Source           *sourceOf         `json:"source,omitempty"`
+	SourceDateEpoch  int64             `json:"sourceDateEpoch,string"`
+	TimeoutMillis    int64             `json:"timeoutMillis,string"`
 	Withheld         string            `json:"withheld,omitempty"` // stands for command, arguments and environment
 	WorkingDirectory string            `json:"workingDirectory"`
-	PlatformRoot     string            `json:"platformRoot"`
-	OutputPaths      []string          `json:"outputPaths"`
-	TimeoutMillis    int64             `json:"timeoutMillis,string"`
-	SourceDateEpoch  int64             `json:"sourceDateEpoch,string"`
-	Network          bool              `json:"network"`
-	Limits           limits            `json:"limits"`
-	Source           *sourceOf         `json:"source,omitempty"`
 }
 
 // sourceOf says where the requester has the input root from, and by which rule it
 // is made of that.
 type sourceOf struct {
-	URI  string `json:"uri"`
 	Rule string `json:"rule"`
+	URI  string `json:"uri"`
 }
 
 type limits struct {
-	MemoryBytes int64 `json:"memoryBytes,string"`
 	CPUMillis   int64 `json:"cpuMillis,string"`
-	Pids        int64 `json:"pids,string"`
 	DiskBytes   int64 `json:"diskBytes,string"`
+	MemoryBytes int64 `json:"memoryBytes,string"`
+	Pids        int64 `json:"pids,string"`
 }
 
 // internalParameters is the farm's side: who built, as what, and what came out
 // besides files.
 type internalParameters struct {
 	Cluster   string `json:"cluster"`
+	Result    result `json:"result"`
 	Role      Role   `json:"role"`
 	Simulated bool   `json:"simulated"`
 	Worker    worker `json:"worker"`
-	Result    result `json:"result"`
 }
 
 type worker struct {
+	Class    string `json:"class"`
+	Key      string `json:"key"`
 	Name     string `json:"name"`
 	Operator string `json:"operator"`
-	Key      string `json:"key"`
-	Class    string `json:"class"`
 }
 
 type result struct {
-	Status   string `json:"status"`
+	Digest   string `json:"digest"` // what the commitment opens to
 	ExitCode uint32 `json:"exitCode"`
 	Signal   uint32 `json:"signal"`
-	Digest   string `json:"digest"` // what the commitment opens to
+	Status   string `json:"status"`
 }
 
 type runDetails struct {
 	Builder    builder      `json:"builder"`
-	Metadata   metadata     `json:"metadata"`
 	Byproducts []descriptor `json:"byproducts"`
+	Metadata   metadata     `json:"metadata"`
 }
 
 type builder struct {
@@ -134,9 +134,9 @@ type builder struct {
 }
 
 type metadata struct {
+	FinishedOn   string `json:"finishedOn"`
 	InvocationID string `json:"invocationId"`
 	StartedOn    string `json:"startedOn"`
-	FinishedOn   string `json:"finishedOn"`
 }
 
 // Statement is p as an in-toto Statement v1 in RFC 8785 JSON: what the author
@@ -148,7 +148,7 @@ func (p *Provenance) Statement() ([]byte, error) {
 	return canonical(statement{
 		Type: intoto.StatementTypeUri, Subject: described(SubjectsOf(p.Result)), PredicateType: PredicateSLSA,
 		Predicate: predicate{BuildDefinition: p.definition(), RunDetails: p.run()},
-	})
+	}, isPlain(p.Env))
 }
 
 func (p *Provenance) definition() buildDefinition {
@@ -156,7 +156,7 @@ func (p *Provenance) definition() buildDefinition {
 	external := externalParameters{
 		Action: p.Action.blob(), InputRoot: p.InputRoot.blob(), WorkingDirectory: p.WorkingDirectory,
 		PlatformRoot: p.Platform, OutputPaths: append([]string{}, p.Outputs...),
-		TimeoutMillis: p.TimeoutMillis, SourceDateEpoch: p.SourceDateEpoch, Network: p.Network, Limits: limits(p.Limits),
+		TimeoutMillis: p.TimeoutMillis, SourceDateEpoch: p.SourceDateEpoch, Network: p.Network, Limits: statedLimits(p.Limits),
 	}
 	if p.Withheld != nil {
 		external.Withheld = hexDigest(*p.Withheld)
@@ -167,7 +167,7 @@ func (p *Provenance) definition() buildDefinition {
 		}
 	}
 	if p.Source != "" {
-		external.Source = &sourceOf{p.Source, GitTreeRule}
+		external.Source = &sourceOf{URI: p.Source, Rule: GitTreeRule}
 	}
 	return buildDefinition{
 		BuildType: BuildType, ExternalParameters: external, ResolvedDependencies: p.dependencies(),
@@ -191,16 +191,20 @@ func (p *Provenance) run() runDetails {
 	}
 }
 
+func statedLimits(l Limits) limits {
+	return limits{MemoryBytes: l.MemoryBytes, CPUMillis: l.CPUMillis, Pids: l.Pids, DiskBytes: l.DiskBytes}
+}
+
 func described(list []Subject) []descriptor {
 	out := make([]descriptor, len(list))
 	for i, f := range list {
-		out[i] = descriptor{f.Name, digestSet{hexDigest(f.SHA256)}}
+		out[i] = descriptor{Name: f.Name, Digest: digestSet{hexDigest(f.SHA256)}}
 	}
 	return out
 }
 
 func manifest(m *build.Manifest) descriptor {
-	return descriptor{ManifestSubject, digestSet{hexDigest(m.Summarise().Content)}}
+	return descriptor{Name: ManifestSubject, Digest: digestSet{hexDigest(m.Summarise().Content)}}
 }
 
 func (d Digest) blob() blob { return blob{SHA256: hexDigest(d.SHA256), SizeBytes: d.SizeBytes} }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	intoto "github.com/in-toto/attestation/go/v1"
 
 	"gavel/raftfsm/beacon"
@@ -41,41 +40,41 @@ const slsaVersion = "1.1"
 
 type summaryStatement struct {
 	Type          string           `json:"_type"`
-	Subject       []descriptor     `json:"subject"`
-	PredicateType string           `json:"predicateType"`
 	Predicate     summaryPredicate `json:"predicate"`
+	PredicateType string           `json:"predicateType"`
+	Subject       []descriptor     `json:"subject"`
 }
 
 type resource struct {
-	URI    string    `json:"uri"`
 	Digest digestSet `json:"digest"`
+	URI    string    `json:"uri"`
 }
 
 // summaryPredicate is SLSA's, with extension fields of ours as its parsing rules
 // name them. 64-bit integers are decimal strings.
 type summaryPredicate struct {
-	Verifier           builder       `json:"verifier"`
-	TimeVerified       string        `json:"timeVerified"`
-	ResourceURI        string        `json:"resourceUri"`
-	Policy             resource      `json:"policy"`
-	InputAttestations  []resource    `json:"inputAttestations"`
-	VerificationResult string        `json:"verificationResult"`
-	VerifiedLevels     []string      `json:"verifiedLevels"`
-	SLSAVersion        string        `json:"slsaVersion"`
-	Verdict            string        `json:"gavel_verdict"`
-	Validators         uint32        `json:"gavel_validators"`
-	Domains            uint32        `json:"gavel_domains"`
-	DomainKind         string        `json:"gavel_domain_kind"`
 	Agreed             []agreement   `json:"gavel_agreed"`
+	Certificate        certificate   `json:"gavel_certificate"`
+	DomainKind         string        `json:"gavel_domain_kind"`
+	Domains            uint32        `json:"gavel_domains"`
+	Draws              []draw        `json:"gavel_draws"`
+	Expected           []expectation `json:"gavel_expected"`
+	GroupKey           string        `json:"gavel_group_key"`
 	LeftOut            []leftOut     `json:"gavel_left_out"`
 	Platform           string        `json:"gavel_platform"`
 	Result             outcome       `json:"gavel_result"`
-	GroupKey           string        `json:"gavel_group_key"`
-	Draws              []draw        `json:"gavel_draws"`
-	Transcript         string        `json:"gavel_transcript"`
-	Certificate        certificate   `json:"gavel_certificate"`
-	Expected           []expectation `json:"gavel_expected"`
 	Simulated          bool          `json:"gavel_simulated"`
+	Transcript         string        `json:"gavel_transcript"`
+	Validators         uint32        `json:"gavel_validators"`
+	Verdict            string        `json:"gavel_verdict"`
+	InputAttestations  []resource    `json:"inputAttestations"`
+	Policy             resource      `json:"policy"`
+	ResourceURI        string        `json:"resourceUri"`
+	SLSAVersion        string        `json:"slsaVersion"`
+	TimeVerified       string        `json:"timeVerified"`
+	VerificationResult string        `json:"verificationResult"`
+	VerifiedLevels     []string      `json:"verifiedLevels"`
+	Verifier           builder       `json:"verifier"`
 }
 
 type agreement struct {
@@ -85,32 +84,35 @@ type agreement struct {
 }
 
 type leftOut struct {
-	Worker string `json:"worker"`
 	Why    string `json:"why"`
+	Worker string `json:"worker"`
 }
 
 type outcome struct {
-	result
+	Digest   string `json:"digest"` // what commitments open to
+	ExitCode uint32 `json:"exitCode"`
 	Manifest string `json:"manifest"`
+	Signal   uint32 `json:"signal"`
+	Status   string `json:"status"`
 }
 
 type draw struct {
-	Purpose   string `json:"purpose"`
-	Subject   string `json:"subject"`
-	Round     uint64 `json:"round,string"`
 	Message   string `json:"message"`
+	Purpose   string `json:"purpose"`
+	Round     uint64 `json:"round,string"`
 	Signature string `json:"signature"`
+	Subject   string `json:"subject"`
 }
 
 type certificate struct {
-	Transcripts []string `json:"transcripts"`
 	Signature   string   `json:"signature"`
+	Transcripts []string `json:"transcripts"`
 }
 
 type expectation struct {
+	Match  bool   `json:"match"`
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
-	Match  bool   `json:"match"`
 }
 
 // Statement is s as an in-toto Statement v1 in RFC 8785 JSON: what the cluster's
@@ -122,55 +124,44 @@ func (s *Summary) Statement() ([]byte, error) {
 	}
 	return canonical(summaryStatement{
 		Type: intoto.StatementTypeUri, Subject: described(s.Subjects), PredicateType: PredicateVSA, Predicate: s.predicate(),
-	})
-}
-
-// canonical is a value in RFC 8785 JSON.
-func canonical(v any) ([]byte, error) {
-	plain, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encoding JSON: %w", err)
-	}
-	out, err := jsoncanonicalizer.Transform(plain)
-	if err != nil {
-		return nil, fmt.Errorf("encoding canonical JSON: %w", err)
-	}
-	return out, nil
+	}, true)
 }
 
 func (s *Summary) predicate() summaryPredicate {
 	p := summaryPredicate{
 		Verifier: builder{ID: VerifierIDPrefix + hexDigest(s.Cluster)}, TimeVerified: wallTime(s.WallMillis),
-		ResourceURI: buildURI + hexDigest(s.Build), Policy: resource{poolURI + s.Pool, digestSet{hexDigest(s.PolicySHA256)}},
+		ResourceURI: buildURI + hexDigest(s.Build), Policy: resource{URI: poolURI + s.Pool, Digest: digestSet{hexDigest(s.PolicySHA256)}},
 		InputAttestations: []resource{}, VerificationResult: resultPassed, VerifiedLevels: []string{s.Level()}, SLSAVersion: slsaVersion,
 		Verdict: s.Verdict.String(), Validators: s.Validators, Domains: s.Domains, DomainKind: s.DomainKind.String(),
 		Agreed: []agreement{}, LeftOut: []leftOut{}, Platform: s.Platform,
-		Result:   outcome{result{s.Status.String(), s.ExitCode, s.Signal, hexDigest(s.Result)}, hexDigest(s.Manifest)},
+		Result:   outcome{Status: s.Status.String(), ExitCode: s.ExitCode, Signal: s.Signal, Digest: hexDigest(s.Result), Manifest: hexDigest(s.Manifest)},
 		GroupKey: hex.EncodeToString(s.GroupKey[:]), Draws: []draw{}, Transcript: hexDigest(s.Transcript),
-		Certificate: certificate{[]string{}, hex.EncodeToString(s.Certificate.Signature[:])},
+		Certificate: certificate{Transcripts: []string{}, Signature: hex.EncodeToString(s.Certificate.Signature[:])},
 		Expected:    []expectation{}, Simulated: s.Simulated,
 	}
 	if !s.Passed() {
 		p.VerificationResult = resultFailed
 	}
 	for _, d := range s.Inputs {
-		p.InputAttestations = append(p.InputAttestations, resource{attestationURI + hexDigest(d), digestSet{hexDigest(d)}})
+		p.InputAttestations = append(p.InputAttestations, resource{URI: attestationURI + hexDigest(d), Digest: digestSet{hexDigest(d)}})
 	}
 	for _, a := range s.Agreed {
-		p.Agreed = append(p.Agreed, agreement{a.Domain, a.Operator, hexDigest(a.Worker)})
+		p.Agreed = append(p.Agreed, agreement{Domain: a.Domain, Operator: a.Operator, Worker: hexDigest(a.Worker)})
 	}
 	for _, l := range s.LeftOut {
-		p.LeftOut = append(p.LeftOut, leftOut{hexDigest(l.Worker), l.Why})
+		p.LeftOut = append(p.LeftOut, leftOut{Worker: hexDigest(l.Worker), Why: l.Why})
 	}
 	for _, d := range s.Draws {
 		message := beacon.Message(s.Cluster, d.Purpose, d.Subject, d.Round)
-		p.Draws = append(p.Draws, draw{d.Purpose, hexDigest(d.Subject), d.Round, hex.EncodeToString(message), hex.EncodeToString(d.Signature[:])})
+		p.Draws = append(p.Draws, draw{
+			Purpose: d.Purpose, Subject: hexDigest(d.Subject), Round: d.Round, Message: hex.EncodeToString(message), Signature: hex.EncodeToString(d.Signature[:]),
+		})
 	}
 	for _, t := range s.Certificate.Transcripts {
 		p.Certificate.Transcripts = append(p.Certificate.Transcripts, hexDigest(t))
 	}
 	for _, e := range s.Expected {
-		p.Expected = append(p.Expected, expectation{e.Path, hexDigest(e.SHA256), e.Match})
+		p.Expected = append(p.Expected, expectation{Path: e.Path, SHA256: hexDigest(e.SHA256), Match: e.Match})
 	}
 	return p
 }

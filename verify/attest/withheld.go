@@ -30,15 +30,15 @@ func (w *Withheld) Commitment() [32]byte {
 }
 
 type withheldFile struct {
-	Type       string `json:"type"`
+	Command    []byte `json:"command"` // base64
 	Commitment string `json:"commitment"`
 	Salt       string `json:"salt"`
-	Command    []byte `json:"command"` // base64
+	Type       string `json:"type"`
 }
 
 // File is w as RFC 8785 JSON, for the requester to keep.
 func (w *Withheld) File() ([]byte, error) {
-	return canonical(withheldFile{WithheldType, hexDigest(w.Commitment()), hex.EncodeToString(w.Salt[:]), w.Command})
+	return canonical(withheldFile{Type: WithheldType, Commitment: hexDigest(w.Commitment()), Salt: hex.EncodeToString(w.Salt[:]), Command: w.Command}, true)
 }
 
 // ReadWithheld reads back what File wrote. Errors wrap ErrWithheld.
