@@ -198,7 +198,7 @@ func (p *Publisher) copyBuild(ctx context.Context, b *LoggedBuild, from peerLog)
 	if t.Build.ID != b.Build {
 		return fmt.Errorf("its transcript is of build %x", t.Build.ID)
 	}
-	files := []file{{evidence.TranscriptPath(b.Place.Transcript), raw}}
+	files := []tlog.File{{Path: evidence.TranscriptPath(b.Place.Transcript), Content: raw}}
 	if b.Place.Summary {
 		envelope, err := from.Read(ctx, evidence.SummaryPath(b.Build), attest.MaxBundleBytes)
 		if err != nil {
@@ -209,7 +209,7 @@ func (p *Publisher) copyBuild(ctx context.Context, b *LoggedBuild, from peerLog)
 		if err != nil {
 			return err
 		}
-		files = append(files, file{evidence.SummaryPath(b.Build), envelope}, file{evidence.ManifestPath(content), manifest})
+		files = append(files, tlog.File{Path: evidence.SummaryPath(b.Build), Content: envelope}, tlog.File{Path: evidence.ManifestPath(content), Content: manifest})
 	}
-	return p.putFiles(files)
+	return p.log().PutFiles(files)
 }

@@ -12,6 +12,7 @@ import (
 	"gavel/raftfsm/wire"
 	"gavel/verify/attest"
 	"gavel/verify/evidence"
+	"gavel/verify/tlog"
 )
 
 // LoggedBuild is a build whose leaves a log has.
@@ -38,16 +39,10 @@ func (p *Place) Code(c *wire.Coder) {
 	c.Bytes32(&p.Transcript)
 }
 
-// file is what lies beside the log.
-type file struct {
-	path    string
-	content []byte
-}
-
 // derived is what an item comes to.
 type derived struct {
 	leaves [][]byte
-	files  []file
+	files  []tlog.File
 	build  ID     // of a certified build
 	place  *Place // First is yet to be set
 	// clusterKey is in use from now on; empty leaves it.
@@ -98,7 +93,7 @@ func (p *Publisher) deriveCertified(ctx context.Context, item *raftfsm.Certified
 		return nil, err
 	}
 	out := &derived{build: item.Build, place: &Place{Transcript: item.Transcript}}
-	out.files = []file{{evidence.TranscriptPath(item.Transcript), raw}}
+	out.files = []tlog.File{{Path: evidence.TranscriptPath(item.Transcript), Content: raw}}
 	content, size, delivered := evidence.DeliveredManifest(&t.Build)
 	if !delivered {
 		return out, out.undelivered(item, t)
@@ -132,7 +127,9 @@ func (p *Publisher) deriveCertified(ctx context.Context, item *raftfsm.Certified
 	for i := range leaves.Provenances {
 		out.place.Attempts = append(out.place.Attempts, uint32(leaves.Provenances[i].Attempt))
 	}
-	out.files = append(out.files, file{evidence.ManifestPath(content), m.Bytes()}, file{evidence.SummaryPath(item.Build), leaves.Envelope})
+	out.files = append(out.files,
+		tlog.File{Path: evidence.ManifestPath(content), Content: m.Bytes()},
+		tlog.File{Path: evidence.SummaryPath(item.Build), Content: leaves.Envelope})
 	return out, nil
 }
 

@@ -10,6 +10,10 @@ const (
 	lockTimeout = 2 * time.Second
 	// maxBatchItems bounds the items of one append: each may be a dozen leaves.
 	maxBatchItems = 64
+	// maxBatchFileBytes ends an append before that: what lies beside its leaves, some
+	// ten kilobytes of most builds and megabytes of few, is in memory until it is
+	// written, all at once.
+	maxBatchFileBytes = 16 << 20
 	// maxEpochBytes bounds an epoch's entries that a peer gives: one ends at 4 MiB
 	// and its last entry may be large.
 	maxEpochBytes = 96 << 20

@@ -110,10 +110,8 @@ func Open(c Config) (_ *Publisher, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range []file{{evidence.GenesisPath, wire.Encode(c.Genesis)}, {evidence.TrustedRootPath, root}} {
-		if err := p.log().PutFile(f.path, f.content); err != nil {
-			return nil, fmt.Errorf("writing %s beside the log: %w", f.path, err)
-		}
+	if err := p.log().PutFiles([]tlog.File{{Path: evidence.GenesisPath, Content: wire.Encode(c.Genesis)}, {Path: evidence.TrustedRootPath, Content: root}}); err != nil {
+		return nil, err
 	}
 	if p.journal, err = openJournal(filepath.Join(c.Dir, "evidence.db"), c.Genesis.ClusterKey); err != nil {
 		return nil, err
@@ -192,7 +190,9 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 	to := at
 	var leaves [][]byte
 	var builds []LoggedBuild
-	for items < maxBatchItems && to.Logged < at.Items {
+	var beside []tlog.File
+	besideBytes := 0
+	for items < maxBatchItems && besideBytes < maxBatchFileBytes && to.Logged < at.Items {
 		item, err := p.journal.item(to.Logged)
 		if err != nil {
 			return 0, err
@@ -211,8 +211,9 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 		if err != nil {
 			break // what comes before it is logged; then it is tried again
 		}
-		if err := p.putFiles(d.files); err != nil {
-			return 0, err
+		beside = append(beside, d.files...)
+		for _, f := range d.files {
+			besideBytes += len(f.Content)
 		}
 		if d.place != nil {
 			d.place.First = to.Leaves
@@ -225,20 +226,14 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 	if items == 0 {
 		return 0, nil
 	}
+	// What a leaf names is there before the leaf.
+	if err := p.log().PutFiles(beside); err != nil {
+		return 0, err
+	}
 	if err := p.log().AppendAt(at.Leaves, leaves); err != nil {
 		return 0, err
 	}
 	return items, p.advance(to, at.Leaves, leaves, builds)
-}
-
-// putFiles writes what lies beside the log.
-func (p *Publisher) putFiles(files []file) error {
-	for _, f := range files {
-		if err := p.log().PutFile(f.path, f.content); err != nil {
-			return fmt.Errorf("writing %s beside the log: %w", f.path, err)
-		}
-	}
-	return nil
 }
 
 // advance remembers how far the log has come and has a checkpoint made.

@@ -381,6 +381,23 @@ func TestPutFile(t *testing.T) {
 	if err := l.PutFile("status.json", []byte("two")); err != nil {
 		t.Error(err)
 	}
+	many := []File{{"epoch/1", []byte("a")}, {"epoch/2", []byte("b")}, {"vsa/1", []byte("c")}, {"epoch/1", []byte("a")}, {"genesis", []byte("one")}}
+	for range 2 {
+		if err := l.PutFiles(many); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range many {
+			if got, err := os.ReadFile(filepath.Join(dir, f.Path)); err != nil || !bytes.Equal(got, f.Content) {
+				t.Errorf("%s: %q, %v", f.Path, got, err)
+			}
+		}
+	}
+	if err := l.PutFiles([]File{{"epoch/3", []byte("a")}, {"epoch/3", []byte("b")}}); !errors.Is(err, ErrExists) {
+		t.Errorf("one file, two contents: %v", err)
+	}
+	if err := l.PutFiles(nil); err != nil {
+		t.Error(err)
+	}
 	for _, p := range []string{"", "checkpoint", "sealed", "tile/0/000", "transcript", "transcript/", "transcript/a/b", "transcript/..", "../x", "/genesis",
 		"vsa/.hidden", "vsa/a b", "other/x", "incoming/0", strings.Repeat("a", 300)} {
 		if err := l.PutFile(p, nil); !errors.Is(err, ErrMalformed) {

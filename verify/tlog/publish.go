@@ -70,33 +70,73 @@ func (l *Log) prune(before, size uint64) {
 	}
 }
 
-// PutFile puts a file beside the log (genesis, transcript/…, epoch/…, manifest/…,
-// vsa/…, trusted_root.json, status.json), durably and at once. What is there with
-// the same content stays; another content is refused with ErrExists, but for the
-// two JSON files of the top, which change.
-func (l *Log) PutFile(p string, content []byte) error {
-	if !isBeside(p) {
-		return fmt.Errorf("putting file %q: %w: files beside the log are %v", p, ErrMalformed, beside)
-	}
-	if len(content) > MaxFileBytes {
-		return fmt.Errorf("putting file %q: %d bytes, at most %d", p, len(content), MaxFileBytes)
-	}
+// File is a file of a log's directory.
+type File struct {
+	Path    string
+	Content []byte
+}
+
+// PutFile puts one file beside the log (see PutFiles).
+func (l *Log) PutFile(p string, content []byte) error { return l.PutFiles([]File{{p, content}}) }
+
+// PutFiles puts files beside the log (genesis, transcript/…, epoch/…, manifest/…,
+// vsa/…, trusted_root.json, status.json): on return all are on the disk; a crash
+// before leaves each whole or not at all. Many at once cost little more than one.
+// What is there with the same content stays; another content is refused with
+// ErrExists, but for the two JSON files of the top, which change.
+func (l *Log) PutFiles(files []File) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	old, err := os.ReadFile(l.dir.at(p))
-	switch {
-	case err == nil && bytes.Equal(old, content):
-		// A crash may have come after its name was seen and before it was durable.
-		if l.dir.durable[path.Dir(p)] {
-			return l.dir.fs.SyncDirs([]string{l.dir.at(path.Dir(p))})
+	var missing []stored
+	var sync []string
+	seen := map[string][]byte{}
+	for _, f := range files {
+		if twice, ok := seen[f.Path]; ok && bytes.Equal(twice, f.Content) {
+			continue
+		} else if ok {
+			return fmt.Errorf("putting file %q twice: %w", f.Path, ErrExists)
 		}
-	case err == nil && !slices.Contains(replaceable, p):
-		return fmt.Errorf("putting file %q: %w", p, ErrExists)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("putting file %q: %w", p, err)
+		seen[f.Path] = f.Content
+		there, err := l.hasFile(f)
+		if err != nil {
+			return fmt.Errorf("putting file %q: %w", f.Path, err)
+		}
+		if there && l.dir.durable[path.Dir(f.Path)] {
+			// It may be there by a try that failed before its name was durable.
+			sync = append(sync, l.dir.at(path.Dir(f.Path)))
+			continue
+		}
+		missing = append(missing, stored{f.Path, f.Content})
 	}
-	if err := l.dir.write([]stored{{p, content}}); err != nil {
-		return fmt.Errorf("putting file %q: %w", p, err)
+	if err := l.dir.write(missing); err != nil {
+		return fmt.Errorf("putting %d files beside the log: %w", len(missing), err)
+	}
+	slices.Sort(sync)
+	if err := l.dir.fs.SyncDirs(slices.Compact(sync)); err != nil {
+		return fmt.Errorf("putting files beside the log: %w", err)
 	}
 	return nil
+}
+
+// hasFile tells whether a file is there with this content, and whether it may be
+// put.
+func (l *Log) hasFile(f File) (bool, error) {
+	if !isBeside(f.Path) {
+		return false, fmt.Errorf("%w: files beside the log are %v", ErrMalformed, beside)
+	}
+	if len(f.Content) > MaxFileBytes {
+		return false, fmt.Errorf("%d bytes, at most %d", len(f.Content), MaxFileBytes)
+	}
+	old, err := os.ReadFile(l.dir.at(f.Path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case bytes.Equal(old, f.Content):
+		return true, nil
+	case !slices.Contains(replaceable, f.Path):
+		return false, ErrExists
+	}
+	return false, nil
 }
