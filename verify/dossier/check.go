@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gavel/raftfsm"
@@ -333,10 +334,7 @@ func (q *inquiry) judge() {
 		q.report.notProven("that the draw was fair and the verdict follows from what was committed to: the transcript %x is not at hand", s.Transcript)
 		return
 	}
-	trust := transcript.Trust{GroupKeys: q.trust.GroupKeys, Cluster: s.Cluster}
-	if len(trust.GroupKeys) == 0 {
-		trust.GroupKeys = [][96]byte{s.GroupKey}
-	}
+	trust := transcript.Trust{GroupKeys: q.groupKeys(), Cluster: s.Cluster}
 	if g := q.trust.Genesis; g != nil {
 		trust.Founding = &transcript.Founding{Simulated: g.Simulated, Params: g.Params, Coordinators: g.Coordinators, Pools: g.Pools}
 	}
@@ -362,6 +360,23 @@ func (q *inquiry) judge() {
 	q.report.Domains, q.report.Operators, q.report.DomainKind = f.Domains, f.Operators, f.DomainKind.String()
 	q.report.Validators, q.report.Eligible, q.report.WallMillis, q.report.Simulated = f.Validators, f.Eligible, f.WallMillis, f.Simulated
 	q.compareSummary(record.Transcript)
+}
+
+// groupKeys are the coordinators' group keys: those that the reader trusts and what
+// they were handed over to, or the summary's as given.
+func (q *inquiry) groupKeys() [][96]byte {
+	s := q.summary.Summary
+	switch {
+	case len(q.trust.GroupKeys) == 0:
+		return [][96]byte{s.GroupKey}
+	case q.status == nil:
+		return q.trust.GroupKeys
+	}
+	known := q.status.GroupKeys(s.Cluster, q.trust.GroupKeys...)
+	if slices.Contains(known, s.GroupKey) && !slices.Contains(q.trust.GroupKeys, s.GroupKey) {
+		q.report.proven("the group key %x… is what the trusted one was handed over to: each signed for the next", s.GroupKey[:8])
+	}
+	return known
 }
 
 // replacedKeys are the keys that took another's place, by account.

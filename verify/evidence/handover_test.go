@@ -91,3 +91,38 @@ func TestHandoverLeaf(t *testing.T) {
 		t.Error("another form of the same leaf is taken")
 	}
 }
+
+// Trust goes from one group key to the next and not back, and not over a gap.
+func TestGroupKeysAlongHandovers(t *testing.T) {
+	cluster := [32]byte{7}
+	var keys []beacon.GroupKey
+	var shares []beacon.Share
+	var groups []*beacon.Group
+	for round := range 4 {
+		g, share := group(t, cluster, uint64(round))
+		keys, shares, groups = append(keys, g.Key), append(shares, share), append(groups, g)
+	}
+	list := &evidence.Status{}
+	for round := 1; round < len(keys); round++ {
+		msg := beacon.Message(cluster, build.PurposeHandover, raftfsm.HandoverSubject(cluster, keys[round-1], keys[round]), uint64(round))
+		sig, err := groups[round-1].Combine(msg, []beacon.Partial{shares[round-1].Sign(msg)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := evidence.HandoverLeaf(&raftfsm.HandoverItem{Old: keys[round-1], New: keys[round], Round: uint64(round), Signature: sig})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.Events = append(list.Events, evidence.Event{Leaf: uint64(round), Entry: raw})
+	}
+	if got := list.GroupKeys(cluster, keys[1]); len(got) != 3 || got[1] != keys[2] || got[2] != keys[3] {
+		t.Errorf("from the second of four keys on there are %d", len(got))
+	}
+	if got := list.GroupKeys([32]byte{8}, keys[0]); len(got) != 1 {
+		t.Errorf("in another cluster there are %d", len(got))
+	}
+	list.Events = append(list.Events[:1], list.Events[2:]...)
+	if got := list.GroupKeys(cluster, keys[0]); len(got) != 2 {
+		t.Errorf("over a gap there are %d", len(got))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gavel/verify/tlog"
 )
@@ -121,6 +122,24 @@ func (s *Status) Withdrawn(id ID) (w *Withdrawal, leaf uint64, ok bool) {
 		}
 	}
 	return nil, 0, false
+}
+
+// GroupKeys are the trusted group keys of a cluster, and those that they were handed
+// over to, one after the other: each signed for the next, whoever signed the list.
+// One that was handed over from is not trusted for that.
+func (s *Status) GroupKeys(cluster ID, trusted ...[96]byte) [][96]byte {
+	out := slices.Clone(trusted)
+	for i := range s.Events {
+		l, err := Read(s.Events[i].Entry)
+		if err != nil || l.Handover == nil {
+			continue
+		}
+		before, after, err := l.Handover.Check(cluster)
+		if err == nil && slices.Contains(out, [96]byte(before)) && !slices.Contains(out, [96]byte(after)) {
+			out = append(out, after)
+		}
+	}
+	return out
 }
 
 // KeyEvents lists what became of an account's keys, oldest first, with their leaves.
