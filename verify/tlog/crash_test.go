@@ -337,8 +337,8 @@ func TestCrashAtEveryStepOfPublish(t *testing.T) {
 	}
 }
 
-func TestCrashAtEveryStepOfPutFile(t *testing.T) {
-	path, content := "transcript/"+strings.Repeat("a", 64), []byte("a long transcript")
+func TestCrashAtEveryStepOfPutFiles(t *testing.T) {
+	files := []File{{"transcript/" + strings.Repeat("a", 64), []byte("a long transcript")}, {"epoch/1", []byte("entries")}}
 	for how := range ways {
 		for _, cut := range powerCuts {
 			for step := 1; ; step++ {
@@ -346,13 +346,15 @@ func TestCrashAtEveryStepOfPutFile(t *testing.T) {
 				c := &crashing{at: step, how: how}
 				l, err := openLog(dir, c)
 				if err == nil {
-					err = l.PutFile(path, content)
+					err = l.PutFiles(files)
 				}
 				finished := c.steps < c.at
 				c.powerCut(t, cut.lost)
-				got, readErr := os.ReadFile(filepath.Join(dir, path))
-				if readErr == nil && !bytes.Equal(got, content) || err == nil && readErr != nil {
-					t.Fatalf("step %d: %q, %v, after %v", step, got, readErr, err)
+				for _, f := range files {
+					got, readErr := os.ReadFile(filepath.Join(dir, f.Path))
+					if readErr == nil && !bytes.Equal(got, f.Content) || err == nil && readErr != nil {
+						t.Fatalf("step %d: %q, %v, after %v", step, got, readErr, err)
+					}
 				}
 				// A second try in a process that has seen the first one's name must make it
 				// durable, not only find it.
@@ -362,7 +364,7 @@ func TestCrashAtEveryStepOfPutFile(t *testing.T) {
 				}
 				l, err = openLog(dir, again)
 				if err == nil {
-					err = l.PutFile(path, content)
+					err = l.PutFiles(files)
 				}
 				if err != nil {
 					t.Fatal(err)
