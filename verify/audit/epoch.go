@@ -84,7 +84,7 @@ func (a *auditor) replayEntry(at uint64, e *raftfsm.Entry) (items []raftfsm.Item
 		return nil, false
 	}
 	a.index = e.Index
-	a.take(at, e)
+	a.receipts.entry(a, at, e)
 	applied, err := a.apply(e)
 	if err != nil {
 		a.report.deviate(at, fmt.Sprintf("entry %d", e.Index), "one that the state machine takes", err.Error())
@@ -101,8 +101,10 @@ func (a *auditor) replayEntry(at uint64, e *raftfsm.Entry) (items []raftfsm.Item
 		if err := wire.Decode(applied.Record, &want); err == nil { // it was encoded a moment ago
 			(&differ{a: a, at: at, index: e.Index, left: maxFields}).entry(&want, e)
 		}
+		a.bookSpoiled = true // what follows from a false movement is false
 		return applied.Items, false
 	}
+	a.take(at, e)
 	return applied.Items, true
 }
 
@@ -119,8 +121,7 @@ func (a *auditor) apply(e *raftfsm.Entry) (out raftfsm.Applied, err error) {
 	return a.replay.Apply(e.Index, e.Data), nil
 }
 
-// take books an entry's movements and looks for receipts' commands: what needs no
-// replay.
+// take books an entry's movements, which needs no replay.
 func (a *auditor) take(at uint64, e *raftfsm.Entry) {
 	left := maxFields
 	a.book.record(e, func(field, want, got string) {
@@ -132,7 +133,6 @@ func (a *auditor) take(at uint64, e *raftfsm.Entry) {
 	if left < maxFields {
 		a.bookSpoiled = true // what follows from a false sum is false
 	}
-	a.receipts.entry(a, at, e)
 	a.report.Entries++
 	a.report.Transfers += uint64(len(e.Movements))
 }

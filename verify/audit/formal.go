@@ -61,8 +61,8 @@ func (a *auditor) formalEpoch(ctx context.Context, x *leaf) error {
 		return nil
 	}
 	a.publishedAfter()
-	if entries == nil {
-		return nil
+	if entries == nil || e.Number == a.epochs+1 && a.report.Stopped != "" {
+		return nil // what is wrong with it is reported
 	}
 	if err := evidence.CheckEntries(entries, e.First, e.Last, e.Entries, raftfsm.ID(e.Before), raftfsm.ID(e.Chain)); err != nil {
 		a.report.deviate(x.index, evidence.EpochPath(e.Number), "the entries of its leaf", err.Error())
@@ -71,6 +71,7 @@ func (a *auditor) formalEpoch(ctx context.Context, x *leaf) error {
 	for i := range entries {
 		if entries[i].Index > a.index {
 			a.index = entries[i].Index
+			a.receipts.entry(a, x.index, &entries[i])
 			a.take(x.index, &entries[i])
 		}
 	}

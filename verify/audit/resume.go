@@ -241,6 +241,10 @@ func (a *auditor) resumeFrom(ctx context.Context, r *resumeState, marks []uint64
 			return fmt.Errorf("receipt %s is for an earlier entry", x.Name)
 		}
 	}
+	trusted := auditor{trust: a.trust, clusterKeys: r.Keys}
+	if _, err := trusted.signatures(r.Note); err != nil {
+		return err
+	}
 	replay, err := raftfsm.ResumeReplay(a.genesis, r.Snapshot)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 
 // small is a world with each kind of build, made once.
 var small = sync.OnceValue(func() *audittest.Served {
-	return must(must(audittest.New(audittest.Options{Seed: 2, Builds: 70})).Serve())
+	return must(must(audittest.New(audittest.Options{Seed: 2})).Serve())
 })
 
 // attack is a farm under change. Its leaf is where the deviation must be named,

@@ -206,3 +206,14 @@ func (w *World) tick(millis int64) {
 	w.clock += millis
 	w.send(w.command(nil, build.TypeTick, &build.Tick{ElapsedMillis: millis, WallMillis: w.clock}))
 }
+
+// GroupKey is the beacon's public key.
+func (w *World) GroupKey() beacon.GroupKey { return w.state().Keys().Group.Key }
+
+// Key is the public key of a participant, PKIX DER; nil for nobody.
+func (w *World) Key(id raftfsm.ID) []byte {
+	if p := w.byID[id]; p != nil {
+		return p.PKIX
+	}
+	return nil
+}
