@@ -48,7 +48,7 @@ race: ## the packages with concurrency, under the race detector (needs a C compi
 	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m $(CONCURRENT)
 
 # Package, pattern and runs; a few minutes in all. What is not listed promises nothing.
-BENCHES = raftfsm:Apply:5x raftfsm:Batch:3x raftfsm/auction:Standing:50x raftfsm/draw:Domains:2000x raftfsm/beacon:.:0.3s verify/attest:Bundle:0.3s verify/tlog:Append:100x cas/disk:Put:0.3s cas/inputs:Warm:10x \
+BENCHES = raftfsm:Apply:5x raftfsm:Batch:3x raftfsm/auction:Standing:50x raftfsm/draw:Domains:2000x raftfsm/beacon:.:0.3s verify/attest:Bundle:0.3s verify/audit:Audit:3x verify/tlog:Append:100x cas/disk:Put:0.3s cas/inputs:Warm:10x \
 	sandbox/native:Start:150x sandbox/docker:Start:10x sandbox/oci:Start:20x sandbox/clock:.:10x cmd/gavel:IdleFarm:20x cmd/gavel:Submits:1x
 
 bench: build ## each promised figure, as a ratio to a limit measured in the same run
