@@ -20,6 +20,7 @@ func (p *Publisher) signCheckpoints(ctx context.Context) {
 		wait := checkpointPause
 		if err != nil && ctx.Err() == nil {
 			p.config.Log.Warn("the checkpoint waits", "error", err)
+			p.reopen(err)
 			wait = retryPause
 		}
 		if !pause(ctx, wait) {
@@ -92,6 +93,9 @@ func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) (
 			asked++
 			go func() {
 				line, err := p.config.Peers.Cosign(ctx, m.ID, note)
+				if err == nil { // one that is none must not take the place of another's
+					err = checkLine(&trust.Cosigners[i], note, line)
+				}
 				if err != nil {
 					err = fmt.Errorf("%s: %w", m.Name, err)
 				}
@@ -115,6 +119,14 @@ func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) (
 		return nil, errors.Join(fmt.Errorf("cosigning the checkpoint: %w", err), errors.Join(errs...))
 	}
 	return signed, nil
+}
+
+// checkLine says whether a line is the one signature of a cosigner under a note.
+func checkLine(by *tlog.Cosigner, note, line []byte) error {
+	if _, err := tlog.AddSignatures(note, line); err != nil {
+		return err
+	}
+	return by.Verify(note, line)
 }
 
 // witnessed adds the signatures of those witnesses that give one in time. A
@@ -220,13 +232,14 @@ func (p *Publisher) openOwn(origin string, note []byte) (opened *tlog.Opened, by
 	return nil, nil, err
 }
 
-// await waits until this node's log has as many leaves as a checkpoint.
+// await waits until this node's log has as many leaves as a checkpoint, and its
+// journal what they say.
 func (p *Publisher) await(ctx context.Context, size uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
 	defer cancel()
-	for p.log().Size() < size {
+	for p.journal.position().Leaves < size {
 		if !pause(ctx, awaitPause) {
-			return fmt.Errorf("cosigning: the checkpoint has %d leaves, this coordinator's log %d: it is behind", size, p.log().Size())
+			return fmt.Errorf("cosigning: the checkpoint has %d leaves, this coordinator's log %d: it is behind", size, p.journal.position().Leaves)
 		}
 	}
 	return nil

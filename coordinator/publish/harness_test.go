@@ -113,6 +113,8 @@ type farm struct {
 	nodes map[ID]*node
 	// witnesses are those of the nodes started next.
 	witnesses []*tlog.WitnessClient
+	// lies, if set, is what the others are to the nodes started next.
+	lies Peers
 }
 
 type node struct {
@@ -159,19 +161,30 @@ func (f *farm) LoggedBuilds(_ context.Context, at ID, from, to uint64) ([]Logged
 	return n.Publisher.LoggedBuilds(from, to)
 }
 
-// start opens coordinator i on dir, with the state machine as after a restart.
-func (f *farm) start(i int, dir string) *node {
+// open opens coordinator i on dir and leaves it at that.
+func (f *farm) open(i int, dir string) *node {
 	f.t.Helper()
 	fsm, err := raftfsm.New(f.world.Genesis)
 	check(f.t, err)
 	party := f.world.Coordinators[i]
+	var peers Peers = f
+	if f.lies != nil {
+		peers = f.lies
+	}
 	p, err := Open(Config{
 		Genesis: f.world.Genesis, Self: party.ID, Dir: dir, Cluster: []*keys.Signer{signerOf(f.world.ClusterKey)}, Signer: signerOf(party),
-		State: fsm, Blobs: f.blobs, Peers: f, Witnesses: f.witnesses, Log: slog.New(slog.DiscardHandler),
+		State: fsm, Blobs: f.blobs, Peers: peers, Witnesses: f.witnesses, Log: slog.New(slog.DiscardHandler),
 	})
 	check(f.t, err)
 	fsm.Observe(p.Take)
-	n := &node{Publisher: p, fsm: fsm}
+	return &node{Publisher: p, fsm: fsm}
+}
+
+// start opens coordinator i on dir, with the state machine as after a restart.
+func (f *farm) start(i int, dir string) *node {
+	f.t.Helper()
+	n := f.open(i, dir)
+	party, p := f.world.Coordinators[i], n.Publisher
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { p.Run(ctx) })

@@ -28,6 +28,10 @@ const (
 	// directory while both are stopped.
 	maxCatchUpLeaves = 1 << 20
 
+	// maxAppended is how many of them one append has: with the largest leaves so many
+	// stay below tlog.MaxBatchBytes.
+	maxAppended = 4096
+
 	// peerTimeout bounds one question to a peer.
 	peerTimeout = 5 * time.Second
 	// witnessTimeout is how long the log waits for its witnesses.

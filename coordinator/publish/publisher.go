@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"gavel/api/action"
@@ -65,7 +64,7 @@ type Publisher struct {
 	config  Config
 	self    *build.Coordinator
 	journal *journal
-	opened  atomic.Pointer[tlog.Log]
+	tiles   *tlog.Log
 	origin  string
 	grown   chan struct{} // room for one: the log has leaves without a checkpoint
 	shown   chan struct{} // room for one: there is a new checkpoint
@@ -103,7 +102,7 @@ func Open(c Config) (_ *Publisher, err error) {
 	if p.self == nil {
 		return nil, errors.New("opening the log: this node is no coordinator of the genesis")
 	}
-	if err := p.open(); err != nil {
+	if p.tiles, err = tlog.OpenLog(LogDir(c.Dir)); err != nil {
 		return nil, err
 	}
 	root, err := attest.TrustedRoot(p.origin, c.Genesis.ClusterKey, c.Genesis.CreatedWallMillis)
@@ -123,16 +122,16 @@ func Open(c Config) (_ *Publisher, err error) {
 }
 
 // log is this node's log.
-func (p *Publisher) log() *tlog.Log { return p.opened.Load() }
+func (p *Publisher) log() *tlog.Log { return p.tiles }
 
-// open opens the log, or opens it again after a write to it has failed.
-func (p *Publisher) open() error {
-	l, err := tlog.OpenLog(LogDir(p.config.Dir))
-	if err != nil {
-		return err
+// reopen reads the log anew where an error says that a write to it has failed.
+func (p *Publisher) reopen(err error) {
+	if !errors.Is(err, tlog.ErrReopen) {
+		return
 	}
-	p.opened.Store(l)
-	return nil
+	if err := p.log().Reopen(); err != nil {
+		p.config.Log.Error("opening the log again", "error", err)
+	}
 }
 
 // Take keeps what one applied entry leaves. It is called in order, under the
@@ -165,11 +164,7 @@ func (p *Publisher) logItems(ctx context.Context) {
 			return
 		case err != nil:
 			p.config.Log.Warn("logging waits", "error", err)
-			if errors.Is(err, tlog.ErrReopen) {
-				if err := p.open(); err != nil {
-					p.config.Log.Error("opening the log again", "error", err)
-				}
-			}
+			p.reopen(err)
 			if !pause(ctx, retryPause) {
 				return
 			}

@@ -47,7 +47,7 @@ func (p *Publisher) status(ctx context.Context) error {
 	if size == 0 {
 		return nil
 	}
-	list, err := p.statusList(size)
+	list, _, err := p.statusList(size)
 	if err != nil {
 		return err
 	}
@@ -70,27 +70,35 @@ func (p *Publisher) status(ctx context.Context) error {
 	return p.log().PutFile(evidence.StatusPath, raw)
 }
 
-// statusList is the list of a log of size leaves.
-func (p *Publisher) statusList(size uint64) ([]byte, error) {
+// statusList is the list of a log of size leaves. It is outdated if this node's log
+// has an event beyond them.
+func (p *Publisher) statusList(size uint64) (list []byte, outdated bool, err error) {
 	root, err := p.log().RootAt(size)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s := evidence.Status{Type: evidence.TypeStatus, Origin: p.origin, Size: size, Root: evidence.Hex(root), Events: []evidence.Event{}}
 	err = p.journal.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketEvents).Cursor()
-		for k, entry := c.First(); k != nil && binary.BigEndian.Uint64(k) < size; k, entry = c.Next() {
+		for k, entry := c.First(); k != nil; k, entry = c.Next() {
+			if binary.BigEndian.Uint64(k) >= size {
+				outdated = true
+				return nil
+			}
 			s.Events = append(s.Events, evidence.Event{Leaf: binary.BigEndian.Uint64(k), Entry: json.RawMessage(bytes.Clone(entry))})
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the journal of evidence: %w", err)
+		return nil, false, fmt.Errorf("reading the journal of evidence: %w", err)
 	}
-	return s.Bytes()
+	list, err = s.Bytes()
+	return list, outdated, err
 }
 
-// cosignStatus signs a status list if this node's own of that size is the same.
+// cosignStatus signs a status list if this node's own of that size is the same, and
+// nothing has happened since that it lacks: the signature's time is as of when no
+// more is known.
 func (p *Publisher) cosignStatus(ctx context.Context, note []byte) ([]byte, error) {
 	origin := evidence.StatusOrigin(p.origin)
 	opened, _, err := p.openOwn(origin, note)
@@ -100,9 +108,12 @@ func (p *Publisher) cosignStatus(ctx context.Context, note []byte) ([]byte, erro
 	if err := p.await(ctx, opened.Size); err != nil {
 		return nil, err
 	}
-	list, err := p.statusList(opened.Size)
+	list, outdated, err := p.statusList(opened.Size)
 	if err != nil {
 		return nil, err
+	}
+	if outdated {
+		return nil, fmt.Errorf("cosigning: a status list of %d leaves lacks what the log has had since: ask with a newer one", opened.Size)
 	}
 	if sha256.Sum256(list) != opened.Root {
 		return nil, fmt.Errorf("%w: of %d leaves it has another status list", ErrInconsistent, opened.Size)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 )
 
 // filesystem is what a Log and a Witness do to the disk, so that tests can let
@@ -99,12 +98,8 @@ type directory struct {
 }
 
 // incoming holds files that have no name yet; a crash leaves them there, and
-// opening removes them.
+// opening removes them. A try after one that failed writes over what that left.
 const incoming = "incoming"
-
-// unnamed counts files in incoming. It is the process', so that a log that was
-// opened again and one that still writes never mean the same file.
-var unnamed atomic.Uint64
 
 func openDirectory(root string, files filesystem) (*directory, error) {
 	if err := os.MkdirAll(filepath.Join(root, incoming), 0o755); err != nil {
@@ -139,7 +134,7 @@ func (d *directory) write(files []stored) error {
 			return err
 		}
 		sync = append(sync, created...)
-		temporary[i] = stored{d.at(incoming + "/" + strconv.FormatUint(unnamed.Add(1), 10)), f.content}
+		temporary[i] = stored{d.at(incoming + "/" + strconv.Itoa(i)), f.content}
 	}
 	// A crash here leaves nothing, or files in incoming.
 	if err := d.fs.Store(temporary); err != nil {

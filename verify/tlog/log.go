@@ -13,8 +13,8 @@ import (
 )
 
 // ErrReopen says that an Append or Publish failed while it wrote, so that what is
-// on the disk is not known: open the log again, which finds out, and repeat it
-// with AppendAt.
+// on the disk is not known: Reopen the log, which finds out, and repeat it with
+// AppendAt.
 var ErrReopen = errors.New("log must be opened again")
 
 // ErrDamaged says that a log's directory does not hold what was sealed: restore it
@@ -77,6 +77,23 @@ func openLog(root string, files filesystem) (*Log, error) {
 		return nil, fmt.Errorf("opening log in %s: %w", root, err)
 	}
 	return l, nil
+}
+
+// Reopen reads the log anew from its directory, as OpenLog does, after an error of
+// ErrReopen: what it says is then known again, and it can be appended to. Nobody
+// else may open the directory meanwhile.
+func (l *Log) Reopen() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	fresh, err := openLog(l.dir.root, l.dir.fs)
+	if err != nil {
+		return err
+	}
+	l.dir.durable, l.broken = fresh.dir.durable, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.published, l.edge, l.root = fresh.published, fresh.edge, fresh.root
+	return nil
 }
 
 func (l *Log) readSealed() (Checkpoint, error) {
