@@ -232,6 +232,10 @@ func (q *inquiry) openSummary() {
 	}
 	if q.summary == nil || q.summary.Summary == nil {
 		q.summary = nil
+		if q.bundle != nil && len(q.trust.Key) == 0 && !slices.ContainsFunc(q.clusterKeys(), func(key []byte) bool { return bytes.Equal(key, q.bundle.PKIX) }) {
+			// Its key is one that the transcript names, which anybody can write.
+			q.report.fail("nobody speaks for the key %s that signed the bundle: lay the cluster's summary beside it, or name the key with --key", keys.Fingerprint(keys.ID(q.bundle.PKIX)))
+		}
 		return
 	}
 	s := q.summary.Summary

@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"time"
@@ -30,7 +31,8 @@ func (r *Report) Hold(p *policy.Policy, now time.Time) {
 
 // evidence is what the check found out, as a policy wants it.
 func (q *inquiry) evidence() policy.Evidence {
-	q.report.named = q.trust.Pinned || len(q.trust.Key) > 0
+	// A builder whose key is named speaks for itself, and for no summary.
+	q.report.named = q.trust.Pinned || len(q.trust.Key) > 0 && (q.summary == nil || bytes.Equal(q.summary.PKIX, q.trust.Key))
 	e := policy.Evidence{Simulated: q.report.Simulated}
 	// Who are coordinators is genesis' word: one that is taken as given shows nothing.
 	// A summary that is not in the log shows nothing either, even if what it counts is.

@@ -25,6 +25,7 @@ func TestPolicies(t *testing.T) {
 	}
 	cluster, other := keys.ID(l.world.ClusterKey.PKIX), keys.ID(l.world.Admin.PKIX)
 	party := b.transcript.Build.Attempts[0].Worker
+	signer, _ := b.transcript.Party(party)
 	settled := time.UnixMilli(b.transcript.WallMillis)
 	all := func() (*dossier.Files, *dossier.Trust) { return l.dossier(t, b), l.trust() }
 	// One party's key counts, so that it alone got the result.
@@ -56,14 +57,19 @@ func TestPolicies(t *testing.T) {
 		}, "the policy's log_quorum"},
 		{"a provenance first, without the rest", fmt.Sprintf(`"builders":["%x"]`, party), func(f *dossier.Files, t *dossier.Trust) {
 			f.Summary, f.Bundle, f.Provenances, f.Transcript = f.Bundle, f.Provenances[0], nil, nil
-			signer, _ := b.transcript.Party(party)
 			t.Key = signer.Key
 		}, ""},
+		{"a builder's key that is to speak for a farm", `"min_validators":1`, func(f *dossier.Files, t *dossier.Trust) {
+			f.Summary, f.Bundle = f.Bundle, f.Provenances[0]
+			t.Key, t.Pinned = signer.Key, false
+		}, "the policy was held to whatever farm"},
 		{"a provenance first", full, func(f *dossier.Files, _ *dossier.Trust) { f.Summary, f.Bundle = f.Bundle, f.Provenances[0] }, ""},
-		{"a provenance alone", `"images":["host"],"min_operators":1`, func(f *dossier.Files, _ *dossier.Trust) {
+		{"a provenance alone", `"images":["host"],"min_operators":1`, func(f *dossier.Files, t *dossier.Trust) {
+			t.Key = signer.Key
 			*f = dossier.Files{Artifact: f.Artifact, Bundle: f.Provenances[0], Transcript: f.Transcript}
 		}, ""},
-		{"a provenance alone, many wanted", `"min_validators":1`, func(f *dossier.Files, _ *dossier.Trust) {
+		{"a provenance alone, many wanted", `"min_validators":1`, func(f *dossier.Files, t *dossier.Trust) {
+			t.Key = signer.Key
 			*f = dossier.Files{Artifact: f.Artifact, Bundle: f.Provenances[0], Transcript: f.Transcript}
 		}, "the policy's min_validators"},
 	} {

@@ -25,6 +25,19 @@ func TestAStatusListIsAsOldAsItsMajority(t *testing.T) {
 	}
 }
 
+// A transcript of anybody's making names whatever keys it likes: a provenance by
+// one of them shows nothing without the summary.
+func TestATranscriptAloneSpeaksForNoKey(t *testing.T) {
+	l := books(t)
+	f := l.dossier(t, l.agreed(t))
+	f.Bundle, f.Summary, f.Provenances = f.Provenances[0], nil, nil
+	r, err := dossier.Check(f, l.trust())
+	check(t, err)
+	if r.Verified() || !said(r, r.Failures, "nobody speaks for the key") {
+		t.Errorf("verified by the keys of a transcript that nobody certified: %v", r.Failures)
+	}
+}
+
 // statusList signs a list with events as coordinators do.
 func (l *library) statusList(events ...evidence.Event) ([]byte, error) {
 	return l.statusListAt([]int64{signedUnix, signedUnix}, events...)
