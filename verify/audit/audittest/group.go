@@ -36,11 +36,18 @@ func sealKey(p *Party) (hpke.PrivateKey, []byte, error) {
 	return key, private.PublicKey().Bytes(), err
 }
 
-// generateKeys runs the real ceremony through commands, and keeps what signs
-// for the group.
+// generateKeys runs the first ceremony, and keeps what signs for the group.
 func (w *World) generateKeys() error {
+	share, err := w.ceremony(func() *raftfsm.KeyGeneration { return w.state().Keys() })
+	w.group = share
+	return err
+}
+
+// ceremony runs a real key generation through commands, and returns what signs for
+// the group that it makes.
+func (w *World) ceremony(made func() *raftfsm.KeyGeneration) (share beacon.Share, err error) {
 	s := w.state()
-	c := s.Ceremony()
+	c := s.NextCeremony()
 	members := s.Genesis().Coordinators
 	var receivers []hpke.PublicKey
 	for i := range members {
@@ -49,35 +56,36 @@ func (w *World) generateKeys() error {
 	for i := range members {
 		dealing, err := beacon.NewDealing(seeded{w.rng}, c, uint32(i+1))
 		if err != nil {
-			return err
+			return share, err
 		}
 		d, err := dealing.Deal(receivers)
 		if err != nil {
-			return err
+			return share, err
 		}
 		w.send(w.command(w.byID[members[i].ID], build.TypeDeal, &build.Deal{Deal: wire.Encode(d)}))
 	}
 	shares := make([][]beacon.Secret, len(members))
 	for i := range members {
-		for _, raw := range s.KeyDuty(members[i].ID).Deals {
+		for _, raw := range s.NextKeyDuty(members[i].ID).Deals {
 			var d beacon.Deal
 			if err := wire.Decode(raw, &d); err != nil {
-				return err
+				return share, err
 			}
 			secret, err := beacon.OpenShare(c, &d, uint32(i+1), w.seals[members[i].ID])
 			if err != nil {
-				return err
+				return share, err
 			}
 			shares[i] = append(shares[i], secret)
 		}
 	}
 	for i := range members {
-		w.send(w.command(w.byID[members[i].ID], build.TypeComplain, &build.Complain{}))
+		w.send(w.command(w.byID[members[i].ID], build.TypeComplain, &build.Complain{Round: c.Round}))
 	}
-	if !s.Ready() {
-		return fmt.Errorf("key generation did not finish")
+	k := made()
+	if k == nil || !k.Done {
+		return share, fmt.Errorf("key generation did not finish")
 	}
-	return w.joinShares(c, shares)
+	return joinShares(c, k.Group, shares)
 }
 
 // groupOrder is the order of BLS12-381's groups.
@@ -86,15 +94,14 @@ var groupOrder, _ = new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bd
 // joinShares interpolates the group's private key, which a farm never has in
 // one place: one signature then costs a multiplication instead of the combining
 // and checking of partial ones, and is the same.
-func (w *World) joinShares(c beacon.Ceremony, parts [][]beacon.Secret) error {
-	group := w.state().Keys().Group
+func joinShares(c beacon.Ceremony, group beacon.Group, parts [][]beacon.Secret) (beacon.Share, error) {
 	t := beacon.Threshold(len(parts))
 	sum := new(big.Int)
 	var file []byte
 	for i := range t {
 		share, err := beacon.CombineShares(uint32(i+1), parts[i], group.Shares[i])
 		if err != nil {
-			return err
+			return beacon.Share{}, err
 		}
 		block, _ := pem.Decode(beacon.ShareFile{Ceremony: c, Group: group.Key, Share: share}.Bytes())
 		file = block.Bytes // ends with the share: 32 bytes, big-endian
@@ -110,11 +117,7 @@ func (w *World) joinShares(c beacon.Ceremony, parts [][]beacon.Secret) error {
 	}
 	sum.Mod(sum, groupOrder).FillBytes(file[len(file)-32:])
 	parsed, err := beacon.ParseShareFile(pem.EncodeToMemory(&pem.Block{Type: "GAVEL BEACON SHARE", Bytes: file}))
-	if err != nil {
-		return err
-	}
-	w.group = parsed.Share
-	return nil
+	return parsed.Share, err
 }
 
 // GroupSign is the group's signature.

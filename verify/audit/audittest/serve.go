@@ -119,6 +119,19 @@ func (s *Served) item(item *raftfsm.Item) ([][]byte, error) {
 	if item.Certified != nil {
 		return s.certified(item.Certified)
 	}
+	var leaf []byte
+	var err error
+	switch {
+	case item.Key != nil:
+		leaf, err = evidence.KeyLeaf(item.Key)
+	case item.Withdrawal != nil:
+		leaf, err = evidence.WithdrawalLeaf(item.Withdrawal)
+	case item.Handover != nil:
+		leaf, err = evidence.HandoverLeaf(item.Handover)
+	}
+	if leaf != nil || err != nil {
+		return [][]byte{leaf}, err
+	}
 	return nil, fmt.Errorf("audittest: an item of another kind")
 }
 
