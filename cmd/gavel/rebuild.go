@@ -195,6 +195,8 @@ Where an input byte has changed, nothing is built and the input is named. With
 A build in the machine's own root (--image host) depends on the tools of the machine;
 it says whether they are those of the worker's.
 
+rebuild deb and rebuild gotoolchain take what others published instead of a bundle.
+
 Exit status: 0 equal, 1 it differs, 2 bad usage, or inputs that are not the statement's.`,
 		Args: wants("BUNDLE"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
@@ -202,7 +204,7 @@ Exit status: 0 equal, 1 it differs, 2 bad usage, or inputs that are not the stat
 		}),
 	}
 	f.localFlags.add(c)
-	c.AddCommand(rebuildDebCommand())
+	c.AddCommand(rebuildDebCommand(), rebuildToolchainCommand())
 	flags := c.Flags()
 	flags.StringVar(&f.inputs, "inputs", "", "the `DIR` that gavel download --inputs wrote")
 	flags.StringVar(&f.image, "image", "", "another `SOURCE` of the image, as for gavel image add")

@@ -13,19 +13,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"gavel/raftfsm/build"
-	"gavel/sandbox"
 	"gavel/sandbox/image"
 	"gavel/sandbox/rootfs"
-	"gavel/verify/attest"
 	"gavel/verify/diff"
 	"gavel/worker/rebuild/deb"
 )
 
-// debFlags are the flags of rebuild deb: those of a submission, or of this machine.
+// debFlags are the flags of rebuild deb.
 type debFlags struct {
-	submitFlags
-	here      localFlags
-	local     bool
+	publishedFlags
 	saveImage string
 }
 
@@ -59,10 +55,8 @@ package. Of a farm: that of gavel submit, 5 where the farm's result is not the a
 			return rebuildDeb(ctx, newTerminal(c), f, args[0])
 		}),
 	}
-	f.addMarket(c)
-	f.here.add(c)
+	f.publishedFlags.add(c)
 	flags := c.Flags()
-	flags.BoolVar(&f.local, "local", false, "build on this machine, without a farm")
 	flags.StringVar(&f.image, "image", "", "the root to build in: with --local a `SOURCE` of gavel image add, else an image of the farm")
 	flags.StringVar(&f.saveImage, "save-image", "", "keep the root that was made in `DIR`, an OCI layout")
 	flags.DurationVar(&f.timeout, "timeout", time.Hour, "how long the build may run")
@@ -146,7 +140,7 @@ func (f *debFlags) buildHere(ctx context.Context, term *terminal, b *bench, apt 
 		return err
 	}
 	a := p.Action(img.Image.Root(), env)
-	if err := f.limit(&a.TimeoutMillis, &a.Limits); err != nil {
+	if err := f.limit(a); err != nil {
 		return err
 	}
 	r, err := b.publish(ctx, term, fmt.Sprintf("%s %s from its source", p.Name, p.Version), source, a, img, []build.Expected{p.Expected()})
@@ -179,29 +173,6 @@ func (f *debFlags) explain(ctx context.Context, term *terminal, b *bench, apt *d
 	return report
 }
 
-// limit applies the flags that bound a build.
-func (f *submitFlags) limit(timeoutMillis *int64, l *attest.Limits) (err error) {
-	*timeoutMillis = f.timeout.Milliseconds()
-	if f.memory != "" {
-		if l.MemoryBytes, err = parseBytes(f.memory); err != nil {
-			return usage("--memory %q: %v", f.memory, err)
-		}
-	}
-	if f.cpus != "" {
-		if l.CPUMillis, err = parseThousandths(f.cpus); err != nil {
-			return usage("--cpus %q: %v", f.cpus, err)
-		}
-	}
-	bounds := sandbox.Limits{MemoryBytes: l.MemoryBytes, CPUMillis: l.CPUMillis}
-	if err := bounds.Validate(); err != nil {
-		return usage("%v", err)
-	}
-	if *timeoutMillis <= 0 || *timeoutMillis > build.MaxTimeoutMillis {
-		return usage("--timeout %v: want more than 0 and at most 24h", f.timeout)
-	}
-	return nil
-}
-
 // buildThere has a farm build it, and says there what the archive published.
 func (f *debFlags) buildThere(ctx context.Context, term *terminal, apt *deb.Apt, p *deb.Package, source string) error {
 	farm, err := connectKey(ctx, f.farm, f.key)
@@ -214,15 +185,7 @@ func (f *debFlags) buildThere(ctx context.Context, term *terminal, apt *deb.Apt,
 			return err
 		}
 	}
-	a := p.Action(f.image, nil)
-	e := p.Expected()
-	f.outputs, f.expect = a.Outputs, []string{e.Path + "=sha256:" + hex.EncodeToString(e.Digest[:])}
-	order, err := f.order(source, a.Argv)
-	if err != nil {
-		return err
-	}
-	order.action.WorkDir = a.WorkDir
-	return f.carryOut(ctx, term, farm, order)
+	return f.submitPublished(ctx, term, farm, p.Action(f.image, nil), source, []build.Expected{p.Expected()})
 }
 
 // addRoot has the farm hold a root for the package, under a name that tells what

@@ -3,21 +3,80 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
 
 	reapi "gavel/api/action"
 	"gavel/cas"
 	"gavel/cas/layout"
 	"gavel/cas/tree"
 	"gavel/raftfsm/build"
+	"gavel/sandbox"
 	"gavel/sandbox/image"
 	"gavel/verify/diff"
 	"gavel/worker/rebuild"
 )
+
+// publishedFlags are the flags of rebuild deb and rebuild gotoolchain: those of a
+// submission, or of this machine.
+type publishedFlags struct {
+	submitFlags
+	here  localFlags
+	local bool
+}
+
+func (f *publishedFlags) add(c *cobra.Command) {
+	f.addMarket(c)
+	f.here.add(c)
+	c.Flags().BoolVar(&f.local, "local", false, "build on this machine, without a farm")
+}
+
+// limit applies the flags that bound a build.
+func (f *submitFlags) limit(a *reapi.Action) (err error) {
+	a.TimeoutMillis = f.timeout.Milliseconds()
+	l := &a.Limits
+	if f.memory != "" {
+		if l.MemoryBytes, err = parseBytes(f.memory); err != nil {
+			return usage("--memory %q: %v", f.memory, err)
+		}
+	}
+	if f.cpus != "" {
+		if l.CPUMillis, err = parseThousandths(f.cpus); err != nil {
+			return usage("--cpus %q: %v", f.cpus, err)
+		}
+	}
+	bounds := sandbox.Limits{MemoryBytes: l.MemoryBytes, CPUMillis: l.CPUMillis}
+	if err := bounds.Validate(); err != nil {
+		return usage("%v", err)
+	}
+	if a.TimeoutMillis <= 0 || a.TimeoutMillis > build.MaxTimeoutMillis {
+		return usage("--timeout %v: want more than 0 and at most 24h", f.timeout)
+	}
+	return nil
+}
+
+// submitPublished has a farm build a directory, and says there what was published.
+func (f *publishedFlags) submitPublished(ctx context.Context, term *terminal, farm *farm, a *reapi.Action, dir string, published []build.Expected) error {
+	f.outputs, f.expect = a.Outputs, nil
+	for _, e := range published {
+		f.expect = append(f.expect, e.Path+"=sha256:"+hex.EncodeToString(e.Digest[:]))
+	}
+	order, err := f.order(dir, a.Argv)
+	if err != nil {
+		return err
+	}
+	order.action.WorkDir = a.WorkDir
+	if order.action.Limits.MemoryBytes == 0 {
+		order.action.Limits.MemoryBytes = a.Limits.MemoryBytes
+	}
+	order.action.Limits.DiskBytes, order.action.Limits.Pids = a.Limits.DiskBytes, a.Limits.Pids
+	return f.carryOut(ctx, term, farm, order)
+}
 
 // publishedReport is what rebuild deb and rebuild gotoolchain print as JSON of a
 // build on this machine: a result beside an answer that somebody else published.
