@@ -245,10 +245,10 @@ func (a *auditor) walk(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.count(s)
 		if err := a.segment(ctx, s); err != nil {
 			return err
 		}
+		a.count(s) // now it is known which keys are the cluster's
 		a.tell()
 		if err := a.keep(ctx, s, false); err != nil {
 			return err

@@ -217,6 +217,7 @@ var tamperedFiles = []tampering{
 	{"a file that nothing calls for", func(x *attack) { x.Files["notes.txt"] = []byte("hello") }, "notes.txt", 0},
 	{"a transcript that nothing calls for", func(x *attack) { x.Files["transcript/"+strings.Repeat("ab", 32)] = []byte("hello") }, "transcript/abab", 0},
 	{"an epoch that nothing calls for", func(x *attack) { x.Files["epoch/999"] = []byte{0, 0, 0, 0} }, "epoch/999", 0},
+	{"a status list", func(x *attack) { x.flip(evidence.StatusPath) }, "status.json", 0},
 	{"a command that its sender has a receipt for", func(x *attack) {
 		x.o.Receipts = []*Receipt{x.receipt(true)}
 	}, "receipt", 0},

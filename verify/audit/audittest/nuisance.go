@@ -36,6 +36,8 @@ func (w *World) nuisances(round int) []build.Command {
 		newcomer := newParty("newcomer")
 		w.byID[newcomer.ID] = newcomer
 		return []build.Command{w.command(newcomer, build.TypeOpen, &build.Open{Key: newcomer.PKIX, Name: newcomer.Name})}
+	case w.changesKeys && round > 26 && round < 34:
+		return w.changeKeys(round)
 	case round == 25:
 		return []build.Command{w.command(w.Admin, build.TypePool, &build.MakePool{Pool: build.Pool{Name: "later", Lane: build.LaneSpot, Domain: build.DomainOperator, Shares: poolSpot}})}
 	}
@@ -50,6 +52,40 @@ func (w *World) forge() {
 		w.sendChecked(w.command(nil, build.TypeBeacon, forged), w.command(nil, build.TypeBeacon, &build.Beacon{Purpose: "nothing"}))
 		return
 	}
+}
+
+// changeKeys replaces a requester's key, then the cluster's, and revokes a
+// newcomer's, which the admin replaces.
+func (w *World) changeKeys(round int) []build.Command {
+	replace := func(account raftfsm.ID, old, next *Party) *build.Rotate {
+		msg := build.RotationBytes(w.Cluster, account, build.AccountID(old.PKIX), build.AccountID(next.PKIX))
+		return &build.Rotate{Account: account, OldKey: build.AccountID(old.PKIX), NewKey: next.PKIX, Possession: next.sign(msg), Old: old.sign(msg), Reason: "its time has come"}
+	}
+	switch round {
+	case 27:
+		old, next := w.Requesters[1], newParty("requester-2 again")
+		p := replace(old.ID, old, next)
+		p.Old = nil // the command is signed by it
+		out := w.send(w.command(old, build.TypeRotate, p))
+		if out[0].Code != build.Done {
+			panic("audittest: " + out[0].Detail)
+		}
+		old.PKIX, old.private = next.PKIX, next.private
+	case 29:
+		next := newParty("cluster again")
+		out := w.send(w.command(w.Admin, build.TypeRotate, replace(build.ClusterKeyID(w.Cluster), w.ClusterKey, next)))
+		if out[0].Code != build.Done {
+			panic("audittest: " + out[0].Detail)
+		}
+		w.ClusterKey = next
+		w.clusterKeys[string(next.PKIX)] = next
+	case 31:
+		id := newParty("newcomer").ID
+		return []build.Command{w.command(w.Admin, build.TypeRevoke, &build.Revoke{Account: id, Key: id, Reason: "lost"})}
+	case 33: // refused: it is revoked
+		return []build.Command{w.command(w.byID[newParty("newcomer").ID], build.TypeRevoke, &build.Revoke{Account: w.Requesters[0].ID, Key: w.Requesters[0].ID})}
+	}
+	return nil
 }
 
 // refusals are requests that the farm does not carry out.

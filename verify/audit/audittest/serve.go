@@ -1,6 +1,7 @@
 package audittest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -34,6 +35,8 @@ type Served struct {
 	Files  map[string][]byte
 	// Of says to which item a leaf belongs.
 	Of []int
+
+	signer *Party // the cluster's key where Derive stands
 }
 
 // Serve takes a world apart.
@@ -91,6 +94,7 @@ func (s *Served) Derive() error {
 		return err
 	}
 	s.Files[evidence.TrustedRootPath] = root
+	s.signer = s.World.clusterKeys[string(s.Genesis.ClusterKey)]
 	for i := range s.Items {
 		leaves, err := s.item(&s.Items[i])
 		if err != nil {
@@ -102,6 +106,27 @@ func (s *Served) Derive() error {
 		s.Leaves = append(s.Leaves, leaves...)
 	}
 	return nil
+}
+
+// status is the list of all changes of keys and withdrawals, signed as a
+// checkpoint is.
+func (s *Served) status(size uint64, root [32]byte) ([]byte, error) {
+	origin := tlog.Origin(s.Genesis.Digest())
+	list := evidence.Status{Type: evidence.TypeStatus, Origin: origin, Size: size, Root: root, Events: []evidence.Event{}}
+	for i, leaf := range s.Leaves {
+		if of, err := evidence.Read(leaf); err == nil && of.IsEvent() {
+			list.Events = append(list.Events, evidence.Event{Leaf: uint64(i), Entry: leaf})
+		}
+	}
+	raw, err := list.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	note, err := s.note(evidence.StatusCheckpoint(origin, size, raw))
+	if err != nil {
+		return nil, err
+	}
+	return evidence.SignedStatus(raw, note)
 }
 
 func (s *Served) item(item *raftfsm.Item) ([][]byte, error) {
@@ -116,23 +141,23 @@ func (s *Served) item(item *raftfsm.Item) ([][]byte, error) {
 		leaf, err := evidence.EpochLeaf(e)
 		return [][]byte{leaf}, err
 	}
-	if item.Certified != nil {
-		return s.certified(item.Certified)
-	}
-	var leaf []byte
-	var err error
 	switch {
-	case item.Key != nil:
-		leaf, err = evidence.KeyLeaf(item.Key)
+	case item.Certified != nil:
+		return s.certified(item.Certified)
 	case item.Withdrawal != nil:
-		leaf, err = evidence.WithdrawalLeaf(item.Withdrawal)
+		leaf, err := evidence.WithdrawalLeaf(item.Withdrawal)
+		return [][]byte{leaf}, err
+	case item.Key != nil:
+		if item.Key.Role == raftfsm.RoleCluster && len(item.Key.NewKey) > 0 {
+			s.signer = s.World.clusterKeys[string(item.Key.NewKey)]
+		}
+		leaf, err := evidence.KeyLeaf(item.Key)
+		return [][]byte{leaf}, err
 	case item.Handover != nil:
-		leaf, err = evidence.HandoverLeaf(item.Handover)
-	}
-	if leaf != nil || err != nil {
+		leaf, err := evidence.HandoverLeaf(item.Handover)
 		return [][]byte{leaf}, err
 	}
-	return nil, fmt.Errorf("audittest: an item of another kind")
+	return nil, errors.New("an item of a kind that this version does not know")
 }
 
 func (s *Served) certified(item *raftfsm.CertifiedItem) ([][]byte, error) {
@@ -152,10 +177,10 @@ func (s *Served) certified(item *raftfsm.CertifiedItem) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sign := func(statement []byte) ([]byte, error) { return s.World.ClusterKey.Sign(attest.Payload(statement)) }
+	sign := func(statement []byte) ([]byte, error) { return s.signer.Sign(attest.Payload(statement)) }
 	leaves, err := c.Leaves(func(attempt int) ([]byte, error) {
 		return s.World.Provenance(&t.Build, &t.Build.Attempts[attempt]).Statement()
-	}, sign, s.World.ClusterKey.PKIX)
+	}, sign, s.signer.PKIX)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +207,7 @@ func (s *Served) resummarise(c *evidence.Certified, l *evidence.Leaves, sign fun
 	if l.Envelope, err = attest.Envelope(l.Summary, l.Signature); err != nil {
 		return err
 	}
-	l.SummaryLeaf, err = attest.Leaf(l.Summary, l.Signature, s.World.ClusterKey.PKIX)
+	l.SummaryLeaf, err = attest.Leaf(l.Summary, l.Signature, s.signer.PKIX)
 	return err
 }
 
@@ -209,13 +234,16 @@ func (s *Served) Copy() *Served {
 
 // Checkpoint is signed by the cluster's key and cosigned by all coordinators.
 func (s *Served) Checkpoint(size uint64, root [32]byte) ([]byte, error) {
-	origin := tlog.Origin(s.Genesis.Digest())
-	note, err := tlog.SignCheckpoint(tlog.Checkpoint{Origin: origin, Size: size, Root: root}, s.World.ClusterKey.Sign, s.World.ClusterKey.PKIX)
+	return s.note(tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
+}
+
+func (s *Served) note(c tlog.Checkpoint) ([]byte, error) {
+	note, err := tlog.SignCheckpoint(c, s.World.ClusterKey.Sign, s.World.ClusterKey.PKIX)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range s.World.Coordinators {
-		line, err := tlog.Cosign(note, tlog.CosignerName(origin, c.Name), s.World.clock/1000, c.Sign, c.PKIX)
+	for _, p := range s.World.Coordinators {
+		line, err := tlog.Cosign(note, tlog.CosignerName(c.Origin, p.Name), s.World.clock/1000, p.Sign, p.PKIX)
 		if err != nil {
 			return nil, err
 		}
@@ -244,6 +272,12 @@ func (s *Served) Write(dir string) error {
 	}
 	if err := l.Publish(note); err != nil {
 		return err
+	}
+	if s.Files[evidence.StatusPath] == nil {
+		if s.Files[evidence.StatusPath], err = s.status(l.Size(), l.Root()); err != nil {
+			return err
+		}
+		defer delete(s.Files, evidence.StatusPath)
 	}
 	if err := os.Remove(filepath.Join(dir, "sealed")); err != nil { // not served
 		return err

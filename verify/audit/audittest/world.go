@@ -20,6 +20,7 @@ type Options struct {
 	Builds int    // at least as many are submitted and settled; 0 is one of each kind
 	Seed   uint64 // of what is left to chance
 	Live   int    // builds under way at once; 0 is 24
+	Keys   bool   // keys are revoked and replaced on the way, the cluster's too
 }
 
 // Proposed is one Raft entry as it was proposed.
@@ -46,15 +47,18 @@ type World struct {
 	Ends map[build.Lane]map[build.State]int
 
 	workers []*worker
-	byID    map[raftfsm.ID]*Party
-	seals   map[raftfsm.ID]hpke.PrivateKey
-	group   beacon.Share
-	rng     *rand.Rand
-	replay  *raftfsm.Replay
-	clock   int64                // wall milliseconds
-	plans   map[raftfsm.ID]*plan // of builds that have not settled
-	orders  map[raftfsm.ID]int   // of submission, by build
-	nonces  map[raftfsm.ID]build.Reveal
+	// clusterKeys are all that the cluster ever had, by their PKIX DER.
+	clusterKeys map[string]*Party
+	changesKeys bool
+	byID        map[raftfsm.ID]*Party
+	seals       map[raftfsm.ID]hpke.PrivateKey
+	group       beacon.Share
+	rng         *rand.Rand
+	replay      *raftfsm.Replay
+	clock       int64                // wall milliseconds
+	plans       map[raftfsm.ID]*plan // of builds that have not settled
+	orders      map[raftfsm.ID]int   // of submission, by build
+	nonces      map[raftfsm.ID]build.Reveal
 }
 
 const credit = escrow.One
@@ -95,6 +99,7 @@ func New(o Options) (*World, error) {
 		byID: map[raftfsm.ID]*Party{}, seals: map[raftfsm.ID]hpke.PrivateKey{}, rng: rand.New(rand.NewPCG(o.Seed, 5)),
 		plans: map[raftfsm.ID]*plan{}, orders: map[raftfsm.ID]int{}, nonces: map[raftfsm.ID]build.Reveal{}, clock: 1_790_000_000_000,
 	}
+	w.clusterKeys, w.changesKeys = map[string]*Party{string(w.ClusterKey.PKIX): w.ClusterKey}, o.Keys
 	if err := w.found(); err != nil {
 		return nil, fmt.Errorf("founding a world: %w", err)
 	}
