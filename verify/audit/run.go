@@ -194,7 +194,7 @@ func (a *auditor) signed() error {
 	opened, err := a.signatures(a.note)
 	if err == nil {
 		a.report.Cosigners = append(a.report.Cosigners, opened.Cosigners...)
-		a.strangers(opened)
+		a.strangers(tlog.CheckpointPath, a.note, opened)
 	} else {
 		a.report.beside(tlog.CheckpointPath, fmt.Sprintf("signed by the log's key and %d of %d coordinators", a.trust.Quorum, len(a.trust.Cosigners)), err.Error())
 	}
@@ -207,17 +207,17 @@ func (a *auditor) signed() error {
 	return nil
 }
 
-// strangers reports signatures under the checkpoint by nobody whom the genesis
-// names, where every byte must be accounted for; elsewhere witnesses may sign.
-func (a *auditor) strangers(opened *tlog.Opened) {
-	_, lines, _ := bytes.Cut(a.note, []byte("\n\n"))
+// strangers reports signatures under a note by nobody whom the genesis names, where
+// every byte must be accounted for; elsewhere witnesses may sign.
+func (a *auditor) strangers(name string, note []byte, opened *tlog.Opened) {
+	_, lines, _ := bytes.Cut(note, []byte("\n\n"))
 	known, all := 1+len(opened.Cosigners)+len(opened.Witnesses), bytes.Count(lines, []byte("\n"))
 	switch {
 	case known == all:
 	case a.o.List == nil:
-		a.report.warn("the checkpoint has %d signatures by others than the cluster and its coordinators, which were not checked", all-known)
+		a.report.warn("%s has %d signatures by others than the cluster and its coordinators, which were not checked", name, all-known)
 	default:
-		a.report.beside(tlog.CheckpointPath+" signatures", fmt.Sprintf("%d, by the cluster and its coordinators", known), fmt.Sprint(all))
+		a.report.beside(name+" signatures", fmt.Sprintf("%d, by the cluster and its coordinators", known), fmt.Sprint(all))
 	}
 }
 

@@ -42,11 +42,18 @@ func (a *auditor) checkStatus() {
 		return
 	}
 	say := func(field, want, got string) { a.report.beside(evidence.StatusPath+" "+field, want, got) }
-	s, _, err := evidence.OpenStatus(a.status, a.trust)
+	s, opened, err := evidence.OpenStatus(a.status, a.trust)
+	var served struct {
+		Note string `json:"note"`
+	}
+	if err == nil {
+		err = json.Unmarshal(a.status, &served)
+	}
 	if err != nil {
 		say("signatures", "a list signed by the log's key and a majority of coordinators", err.Error())
 		return
 	}
+	a.strangers(evidence.StatusPath, []byte(served.Note), opened)
 	if root, ok := a.leaves.walk.RootAt(s.Size); ok && root != s.Root {
 		say("root", hexOf(root), s.Root.String())
 	}
