@@ -206,11 +206,13 @@ func (t *Toolchain) unpack(root *os.Root, f *zip.File, name string) error {
 	return errors.Join(err, out.Close())
 }
 
-// script builds the toolchain with the one that is in the sandbox. It has no
-// network, a cache of its own, and no compiler of C.
+// script builds the toolchain with the one that is in the sandbox. CGO_ENABLED must
+// not be set: what it is set to becomes the new toolchain's default and part of its
+// build ids. Programs of a release are built without cgo all the same (cmd/dist, toolenv).
 const script = `set -e
 export GOROOT_BOOTSTRAP="$(env GOTOOLCHAIN=local go env GOROOT)"
-export GOTOOLCHAIN=local CGO_ENABLED=0 GOOS="$1" GOARCH="$2" GOPROXY=off GOFLAGS=
+export GOTOOLCHAIN=local GOOS="$1" GOARCH="$2" GOPROXY=off GOFLAGS=
+unset CGO_ENABLED
 cd go/src
 exec bash make.bash
 `
