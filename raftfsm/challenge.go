@@ -158,8 +158,9 @@ func (s *State) CheckChallenge(sender ID, m *build.Challenge) (*build.Claim, bui
 		return nil, build.Refuse(build.CodeUnknownAccount, "the challenger has no account")
 	case pool.Lane == build.LaneHouse && s.operatorOf(sender) == "" && !account.Founder:
 		return nil, build.Refuse(build.CodeNotAllowed, "this pool is its owner's own: the admin must list the challenger under an operator (gavel account admit)")
-	case len(s.live) >= MaxLive:
-		return nil, build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))
+	}
+	if out := s.roomForBuild(); out.Code != build.Done {
+		return nil, out
 	}
 	if w, ok := s.Withdrawn(claim.Build); ok {
 		return nil, build.Refuse(build.CodeExists, "this result was withdrawn already, by challenge %x", w.Challenge)

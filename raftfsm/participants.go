@@ -21,10 +21,13 @@ func (s *State) openAccount(id ID, key []byte, name, operator string, role escro
 	if owner, ok := s.keyOwners[build.AccountID(key)]; ok {
 		return build.Refuse(build.CodeExists, "this key is or was the key of %s", s.keyName(owner))
 	}
+	if id == build.AccountID(s.genesis.ClusterKey) {
+		return build.Refuse(build.CodeExists, "this key is the cluster's") // the log tells summaries from provenances by it
+	}
 	if !ValidName(name) {
 		return build.Refuse(build.CodeMalformed, "the name %q: want 1 to 64 letters, digits, '.', '_', '-', beginning with none of the last three but '_'", name)
 	}
-	if name == "treasury" || name == "escrow" {
+	if name == "treasury" || name == "escrow" || name == RoleCluster {
 		return build.Refuse(build.CodeExists, "the name %q is the farm's own", name)
 	}
 	for _, a := range s.accounts { // any match refuses: the order does not matter

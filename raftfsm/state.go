@@ -14,7 +14,8 @@ const (
 	// MaxSettled is how many settled builds stay: long enough for every node to
 	// archive them, for a late client to read its result, and for evidence.
 	MaxSettled = 4096
-	// MaxLive bounds builds that have not settled; beyond it Submit answers CodeBusy.
+	// MaxLive bounds builds that have not settled, or are not certified; beyond it
+	// Submit answers CodeBusy.
 	MaxLive = 16384
 	// maxUnbonds bounds one account's withdrawals under way.
 	maxUnbonds = 16
@@ -371,8 +372,18 @@ func (s *State) CheckSubmit(requester ID, t *build.Terms) build.Outcome {
 	if _, hit := s.cached(requester, t); hit {
 		return build.Outcome{}
 	}
-	if len(s.live) >= MaxLive {
-		return build.Refuse(build.CodeBusy, "%d builds are under way: try again later", len(s.live))
+	if out := s.roomForBuild(); out.Code != build.Done {
+		return out
 	}
 	return build.Acceptable(s.reading(pool), requester, s.operatorOf(requester), t)
+}
+
+// roomForBuild refuses one more while too many are under way, or have settled and
+// wait for the group's certificate: if the group cannot sign, that must not grow
+// beyond what a record holds.
+func (s *State) roomForBuild() build.Outcome {
+	if n := len(s.live) + len(s.evidence.Waiting); n >= MaxLive {
+		return build.Refuse(build.CodeBusy, "%d builds are under way or wait for their certificate: try again later", n)
+	}
+	return build.Outcome{}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 
@@ -242,7 +241,7 @@ func (f *challengeFlags) source(ctx context.Context, farm *farm) (tlog.Source, e
 	case where == "":
 		return nil, nil
 	case strings.HasPrefix(where, "http://"), strings.HasPrefix(where, "https://"):
-		return tlog.HTTPSource(where, http.DefaultClient), nil
+		return tlog.HTTPSource(where, nil), nil
 	}
 	return tlog.DirSource(where), nil
 }

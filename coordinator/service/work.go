@@ -2,6 +2,7 @@ package service
 
 import (
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -27,7 +28,11 @@ func (s *Server) Work(_ *gavelv1.WorkRequest, stream grpc.ServerStreamingServer[
 	for {
 		changed := s.FSM.Changed()
 		var now *gavelv1.Assignments
-		s.FSM.Read(func(st *raftfsm.State) { now = assignments(st, worker) })
+		var revoked bool
+		s.FSM.Read(func(st *raftfsm.State) { now, revoked = assignments(st, worker), st.KeyRevoked(worker) })
+		if revoked {
+			return status.Error(codes.Unauthenticated, "the key of this worker was revoked")
+		}
 		if last == nil || !sameWork(last, now) {
 			if err := stream.Send(now); err != nil {
 				return err

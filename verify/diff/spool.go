@@ -81,6 +81,7 @@ func (s *spooled) Close() error {
 // from the start, so that a crash leaves nothing.
 func (s *session) spool(r io.Reader) (*spooled, error) {
 	limited := &io.LimitedReader{R: &contextReader{s.ctx, r}, N: s.bytes + 1}
+	defer func() { s.bytes = max(0, limited.N-1) }() // what ends in an error was decompressed all the same
 	var head bytes.Buffer
 	_, err := io.CopyN(&head, limited, spoolMemoryBytes)
 	out := &spooled{}
@@ -106,7 +107,6 @@ func (s *session) spool(r io.Reader) (*spooled, error) {
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	s.bytes = limited.N - 1
 	return out, nil
 }
 

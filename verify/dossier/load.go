@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/wire"
@@ -59,7 +58,7 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 	}
 	sort.Strings(bundles)
 	for _, name := range bundles[:min(len(bundles), maxProvenances)] {
-		if strings.HasSuffix(name, FileSummary) {
+		if filepath.Base(name) == FileSummary {
 			continue
 		}
 		raw, err := readPart(name)
