@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/coordinator/publish"
@@ -162,6 +164,21 @@ func (d farmDir) log(ctx context.Context, r *audit.Request) error {
 	}
 	if r.URL = info.LogUrl; r.URL == "" {
 		return refused(errors.New("the farm has no log on this machine and names no address of one: give --url"))
+	}
+	return nil
+}
+
+// keepReceipt writes a receipt as gavel audit reads it, if a file is named.
+func keepReceipt(path string, r *gavelv1.Receipt) error {
+	if path == "" {
+		return nil
+	}
+	raw, err := protojson.Marshal(r)
+	if err == nil {
+		err = os.WriteFile(path, append(raw, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("the farm has taken the build, and keeping its receipt failed: %w", err)
 	}
 	return nil
 }

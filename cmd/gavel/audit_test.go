@@ -8,8 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"gavel/api"
+	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
 	"gavel/verify/audit/audittest"
 )
+
+// coordinatorOf is a party of a made-up world as api wants a signer.
+type coordinatorOf struct{ *audittest.Party }
+
+func (c coordinatorOf) PublicPKIX() []byte { return c.PKIX }
 
 // A copy of a log is audited from the command line: good, with a byte changed, and
 // gone; and copied once more.
@@ -47,6 +55,34 @@ func TestAuditCommand(t *testing.T) {
 	gavel(2, "audit", "--dir", filepath.Join(dir, "missing"))
 	gavel(2, "audit", "--dir", dir, "--url", "http://127.0.0.1:1")
 	gavel(2, "audit", "--dir", dir, "--cluster", "12")
+
+	// A receipt as a coordinator signs it, and as gavel submit keeps it.
+	var batch build.Batch
+	for i := len(w.Entries) - 1; len(batch.Commands) == 0; i-- {
+		if wire.Decode(w.Entries[i].Data, &batch) != nil || len(batch.Commands) == 0 || !batch.Commands[0].Type.Signed() {
+			batch = build.Batch{}
+			continue
+		}
+		receipt, err := api.NewReceipt(w.Cluster, coordinatorOf{w.Coordinators[0]}, wire.Encode(&batch.Commands[0]), w.Entries[i].Index, w.Applied[i].Outcomes[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "receipt.json")
+		if err := keepReceipt(path, receipt); err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := gavel(0, "audit", "--fresh", "--dir", dir, "--receipt", path); !strings.Contains(text, "receipts: 1") {
+			t.Error(text)
+		}
+		receipt.Index--
+		if receipt.Signature, err = w.Coordinators[0].Sign([]byte("something else")); err != nil {
+			t.Fatal(err)
+		}
+		if err := keepReceipt(path, receipt); err != nil {
+			t.Fatal(err)
+		}
+		gavel(2, "audit", "--fresh", "--dir", dir, "--receipt", path)
+	}
 
 	name := filepath.Join(again, "epoch", "2")
 	raw, err := os.ReadFile(name)

@@ -48,6 +48,7 @@ type order struct {
 	priority    credits
 	vary        build.Dimensions
 	expect      []build.Expected
+	receipt     string // file that keeps the farm's receipt, empty for none
 }
 
 // order reads the flags. Its errors are of exit status 2.
@@ -56,7 +57,7 @@ func (f *submitFlags) order(dir string, command []string) (*order, error) {
 		return nil, err
 	}
 	o := &order{dir: dir, cached: f.cache, validators: f.validators, maxPrice: f.maxPrice, budget: f.budget, valueAtRisk: f.valueAtRisk,
-		pool: f.pool, priority: f.priority}
+		pool: f.pool, priority: f.priority, receipt: f.receipt}
 	if f.onUnverified != "fail" && f.onUnverified != "warn" {
 		return nil, usage("--on-unverified %q: want fail or warn", f.onUnverified)
 	}
@@ -252,7 +253,7 @@ func (o *order) send(ctx context.Context, f *farm, term *terminal) ([32]byte, er
 		return id, err
 	}
 	f.remind(ctx, term, pool)
-	return [32]byte(receipt.Subject), nil
+	return [32]byte(receipt.Subject), keepReceipt(o.receipt, receipt)
 }
 
 // choosePool is the pool of a name, or the farm's first.

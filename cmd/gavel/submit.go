@@ -31,6 +31,7 @@ type submitFlags struct {
 	validators   uint32
 	verify       string
 	onUnverified string
+	receipt      string
 	image        string
 	env          []string
 	outputs      []string
@@ -143,6 +144,7 @@ func (f *submitFlags) addMarket(c *cobra.Command) {
 	flags.Var(&f.valueAtRisk, "value-at-risk", "what a wrong result could be worth to somebody; raises the stakes")
 	flags.Uint32Var(&f.validators, "validators", 2, "how many others build it again")
 	flags.StringVar(&f.verify, "verify", "100%", "the chance that it is built again at all, such as 5%")
+	flags.StringVar(&f.receipt, "receipt", "", "keep the farm's signed receipt in `FILE`: gavel audit --receipt holds the log to it")
 	flags.StringVar(&f.onUnverified, "on-unverified", "fail", "fail (exit status 3) or warn (0) where the result is not verified")
 	flags.StringArrayVar(&f.env, "env", nil, "`K=V` adds a variable; repeat it for more")
 	flags.StringVar(&f.memory, "memory", "", "how much memory it may use, such as 4GiB (default 2GiB)")
