@@ -40,12 +40,13 @@ func TestRebuildWithoutFarm(t *testing.T) {
 	script := "mkdir -p out/sub\n{ cat data/a data/b; id; pwd; env; } > out/all\ncp data/a out/sub/a\nln -s all out/link\n"
 	r := f.submitFiles(script, map[string]string{"data/a": "first\n", "data/b": "second\n"}, "--image", "busybox", "--env", "WHO=world").report(exitDone)
 	dir := filepath.Join(t.TempDir(), "evidence")
-	f.cli(exitDone, "download", r.Build, "--inputs", dir)
+	outputs := filepath.Join(t.TempDir(), "outputs")
+	f.cli(exitDone, "download", r.Build, "--inputs", dir, "-o", outputs)
 	f.stop()
 	if err := os.RemoveAll(f.dir); err != nil {
 		t.Fatal(err)
 	}
-	bundles, err := filepath.Glob(filepath.Join(dir, "attestations", "*.sigstore.json"))
+	bundles, err := filepath.Glob(filepath.Join(dir, "attestations", "worker-*.sigstore.json"))
 	if err != nil || len(bundles) != 3 {
 		t.Fatalf("%v, %v", bundles, err)
 	}
@@ -76,12 +77,12 @@ func TestRebuildWithoutFarm(t *testing.T) {
 	if after := treeOf(t, dir); !slices.Equal(before, after) {
 		t.Errorf("a rebuild left %v where there was %v", after, before)
 	}
-	changedInput(t, dir, bundle)
+	changedInput(t, dir, bundle, outputs)
 	changedBlobs(t, dir, bundle)
 }
 
 // changedInput changes one byte of an input file.
-func changedInput(t *testing.T, dir, bundle string) {
+func changedInput(t *testing.T, dir, bundle, outputs string) {
 	t.Helper()
 	path := filepath.Join(dir, "blobs", "sha256", cas.Of([]byte("first\n")).Hash)
 	restore := flip(t, path)
@@ -89,7 +90,10 @@ func changedInput(t *testing.T, dir, bundle string) {
 	if _, why := rebuildJSON(t, exitUsage, bundle); !strings.Contains(why, `"data/a" has not its digest`) || !strings.Contains(why, "nothing was built") {
 		t.Errorf("a changed input: %s", why)
 	}
-	got, _ := rebuildJSON(t, exitFailed, bundle, "--allow-changed")
+	got, _ := rebuildJSON(t, exitFailed, bundle, "--allow-changed", "--outputs", outputs)
+	if got.Explained == nil || got.Explained.Same() {
+		t.Errorf("a changed input is not explained: %+v", got.Explained)
+	}
 	if got.Equal || len(got.ChangedInputs) != 1 || got.ChangedInputs[0].Path != "data/a" || got.InputRoot.Want == got.InputRoot.Got {
 		t.Errorf("a changed input, allowed: %+v", got)
 	}
