@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"gavel/raftfsm"
+	"gavel/verify/audit/audittest"
 	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
@@ -136,6 +137,24 @@ func swapAuthors(list []LoggedBuild) {
 			p[0], p[1] = p[1], p[0]
 			return
 		}
+	}
+}
+
+// What the store has let go of, the others' logs have.
+func TestANodeWithoutTheBlobsTakesOver(t *testing.T) {
+	f := newFarm(t)
+	w := f.world
+	nodes := []*node{f.start(0, t.TempDir()), f.start(1, t.TempDir())}
+	for _, n := range nodes {
+		n.apply(w, 0, len(w.Entries))
+	}
+	f.complete(nodes[0])
+	f.complete(nodes[1])
+	f.blobs = &blobs{world: &audittest.World{}}
+	late := f.start(2, t.TempDir())
+	late.apply(w, 0, len(w.Entries))
+	if got, want := f.complete(late), f.complete(nodes[0]); got != want {
+		t.Errorf("without blobs the log is %+v, with them %+v", got, want)
 	}
 }
 

@@ -200,6 +200,14 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 			break
 		}
 		d, err := p.derive(ctx, item, to.Key)
+		if errors.Is(err, cas.ErrNotFound) && items == 0 {
+			// This node was away for so long that the store has let go of what the leaves
+			// are made of: those who were there have them.
+			if missed := p.catchUp(ctx, at); missed != nil {
+				return 0, fmt.Errorf("item %d: %w", to.Logged, errors.Join(err, missed))
+			}
+			return 1, nil
+		}
 		if err != nil && items == 0 {
 			return 0, fmt.Errorf("item %d: %w", to.Logged, err)
 		}
