@@ -104,7 +104,7 @@ func parsePackage(stanza string) (*Package, error) {
 		if line == "" {
 			break // another stanza
 		}
-		if key, value, ok := strings.Cut(line, ": "); ok && key[0] != ' ' {
+		if key, value, ok := strings.Cut(line, ": "); ok && key != "" && key[0] != ' ' {
 			field[key] = value
 		}
 	}
