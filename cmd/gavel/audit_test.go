@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gavel/api"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
+	"gavel/verify/audit"
 	"gavel/verify/audit/audittest"
 )
 
@@ -106,5 +108,29 @@ func TestAuditCommand(t *testing.T) {
 	}
 	if report.Leaves == nil || report.Builds == nil || report.Auctions == nil || report.Draws == nil || report.Transfers == nil || len(report.Deviations) == 0 || report.Deviations[0].Leaf == nil || report.Deviations[0].Field == nil {
 		t.Errorf("the report is %s", text)
+	}
+}
+
+// checkAudit replays the log of a farm that runs, its coordinators' logs held
+// together, and a copy of it. What settled a moment ago is logged in a moment, and
+// its entries are shown when their epoch has ended.
+func checkAudit(t *testing.T, f *testFarm, builds uint64) {
+	t.Helper()
+	var report audit.Report
+	for deadline := time.Now().Add(30 * time.Second); (report.Builds < builds || report.Auctions < builds) && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
+		code, out, stderr := call(t.Context(), "audit", "--farm", f.dir, "--fresh", "--json")
+		if err := json.Unmarshal([]byte(out), &report); code != exitDone || err != nil {
+			t.Fatalf("audit: %d %v %s%s", code, err, out, stderr)
+		}
+	}
+	if report.Builds < builds || report.Auctions < builds || !report.Simulated || len(report.Cosigners) < 2 {
+		t.Errorf("the audit of %d builds reports %+v", builds, report)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if code, _, stderr := call(t.Context(), "audit", "export", "-o", copied, "--farm", f.dir); code != exitDone {
+		t.Fatalf("audit export: %d %s", code, stderr)
+	}
+	if code, out, stderr := call(t.Context(), "audit", "--dir", copied, "--fresh"); code != exitDone || !strings.Contains(out, "nothing deviates") {
+		t.Errorf("audit of the copy: %d %s%s", code, out, stderr)
 	}
 }

@@ -46,6 +46,7 @@ func TestFarmFromEndToEnd(t *testing.T) {
 	}
 	checkExpected(t, f, r)
 	f.balanced()
+	checkAudit(t, f, 4)
 }
 
 // checkExpected submits the same build with digests that somebody published.
