@@ -53,7 +53,7 @@ func (a *auditor) own(opened *tlog.Opened) []byte {
 			out = append(out, line...)
 		}
 	}
-	if again, err := a.trust.Open(out); err != nil || len(again.Cosigners) != len(opened.Cosigners) {
+	if again, err := a.signatures(out); err != nil || len(again.Cosigners) != len(opened.Cosigners) {
 		return a.note
 	}
 	return out

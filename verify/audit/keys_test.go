@@ -1,13 +1,16 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
 	"gavel/verify/audit/audittest"
 	"gavel/verify/evidence"
+	"gavel/verify/tlog"
 )
 
 // A log in which keys were revoked and replaced, the group's too, and in which a
@@ -70,5 +73,35 @@ func TestKeysAndChallengesAreAudited(t *testing.T) {
 				t.Log(r.Deviations[i].String())
 			}
 		})
+	}
+}
+
+// A checkpoint, or a status list, that an auditor kept from before the cluster's key was
+// replaced is held against the log by the key of its time, and makes no other file
+// suspect.
+func TestWhatTheFormerKeySignedStillCounts(t *testing.T) {
+	s := must(must(audittest.New(audittest.Options{Builds: 150, Seed: 5, Keys: true})).Serve())
+	changed := slices.IndexFunc(s.Leaves, func(raw []byte) bool {
+		l := must(evidence.Read(raw))
+		return l.Key != nil && l.Key.Role == raftfsm.RoleCluster
+	})
+	if changed < 0 {
+		t.Fatal("the cluster's key was never changed")
+	}
+	l := must(tlog.OpenLog(t.TempDir()))
+	must(l.Append(s.Leaves[:changed]))
+	before := must(s.FirstCheckpoint(l.Size(), l.Root()))
+	dir := t.TempDir()
+	check(t, s.Write(dir))
+	o := Options{Since: []Note{{"before", before}}}
+	if r := auditDir(t, dir, o); !r.Clean() {
+		t.Errorf("%+v", r.Deviations)
+	}
+	copied := t.TempDir()
+	if r := must(Export(t.Context(), tlog.DirSource(dir), copied, o)); !r.Clean() {
+		t.Errorf("%+v", r.Deviations)
+	}
+	if r := auditDir(t, copied, o); !r.Clean() {
+		t.Errorf("the copy: %+v", r.Deviations)
 	}
 }

@@ -180,9 +180,10 @@ var errOrigin = errors.New("its first line is the log's name")
 // signatures checks who signed a checkpoint: the log's key, as it was then, and a
 // majority of coordinators.
 func (a *auditor) signatures(note []byte) (opened *tlog.Opened, err error) {
+	trust := a.trust
 	for _, key := range slices.Backward(a.clusterKeys) {
-		a.trust.LogKey = key
-		if opened, err = a.trust.Open(note); err == nil {
+		trust.LogKey = key
+		if opened, err = trust.Open(note); err == nil {
 			return opened, nil
 		}
 	}

@@ -237,8 +237,15 @@ func (s *Served) Checkpoint(size uint64, root [32]byte) ([]byte, error) {
 	return s.note(tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
 }
 
-func (s *Served) note(c tlog.Checkpoint) ([]byte, error) {
-	note, err := tlog.SignCheckpoint(c, s.World.ClusterKey.Sign, s.World.ClusterKey.PKIX)
+// FirstCheckpoint is signed as Checkpoint's is, and by the key that the cluster had first.
+func (s *Served) FirstCheckpoint(size uint64, root [32]byte) ([]byte, error) {
+	return s.noteBy(s.World.clusterKeys[string(s.Genesis.ClusterKey)], tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
+}
+
+func (s *Served) note(c tlog.Checkpoint) ([]byte, error) { return s.noteBy(s.World.ClusterKey, c) }
+
+func (s *Served) noteBy(cluster *Party, c tlog.Checkpoint) ([]byte, error) {
+	note, err := tlog.SignCheckpoint(c, cluster.Sign, cluster.PKIX)
 	if err != nil {
 		return nil, err
 	}
