@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,7 +63,7 @@ func parseMember(text string) (build.Member, error) {
 	if err := checkMachine(machine); err != nil {
 		return build.Member{}, err
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := readSmall(path, maxPublicKeyBytes)
 	if err != nil {
 		return build.Member{}, usage("reading a public key: %v", err)
 	}

@@ -11,13 +11,17 @@ import (
 	"github.com/spf13/cobra"
 
 	gavelv1 "gavel/api/gavel/v1"
+	"gavel/coordinator"
 )
 
 // clusterReport is what cluster status prints as JSON.
 type clusterReport struct {
-	Leader string              `json:"leader"`
-	Term   uint64              `json:"term"`
-	Nodes  []clusterNodeReport `json:"nodes"`
+	Cluster string `json:"cluster"` // its id, the digest of its genesis, in hex
+	// GroupKey is the coordinators', 96 bytes in hex; empty until it is made.
+	GroupKey string              `json:"group_key"`
+	Leader   string              `json:"leader"`
+	Term     uint64              `json:"term"`
+	Nodes    []clusterNodeReport `json:"nodes"`
 }
 
 type clusterNodeReport struct {
@@ -49,9 +53,10 @@ func clusterStatusCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "show who leads and how far each coordinator is",
-		Long: `Shows who leads, and of each coordinator what it last applied and the hash of its
-state. Nodes at the same index must have the same hash.
+		Short: "show the cluster's id, who leads and how far each coordinator is",
+		Long: `Shows the cluster's id and its group key, which verifiers and auditors are given
+(--cluster, --group-key); who leads; and of each coordinator what it last applied and
+the hash of its state. Nodes at the same index must have the same hash.
 
   gavel cluster status --farm farm --json`,
 		Args: wants(),
@@ -65,7 +70,19 @@ state. Nodes at the same index must have the same hash.
 			if err != nil {
 				return fmt.Errorf("asking the coordinators: %w", plain(err))
 			}
-			r := clusterReport{Leader: answer.Leader, Term: answer.Term, Nodes: []clusterNodeReport{}}
+			info, err := f.Info(ctx)
+			if err != nil {
+				return fmt.Errorf("asking for the cluster's keys: %w", plain(err))
+			}
+			genesis, err := coordinator.LoadGenesis(f.dir.genesis()) // whose cluster answers: connect held it to that
+			if err != nil {
+				return err
+			}
+			id := genesis.Digest()
+			r := clusterReport{
+				Cluster: hex.EncodeToString(id[:]), GroupKey: hex.EncodeToString(info.GroupKey),
+				Leader: answer.Leader, Term: answer.Term, Nodes: []clusterNodeReport{},
+			}
 			for _, n := range answer.Nodes {
 				r.Nodes = append(r.Nodes, clusterNodeReport{Name: n.Name, State: n.State, Index: n.Index, StateHash: hex.EncodeToString(n.StateHash)})
 			}
@@ -84,6 +101,10 @@ func (r *clusterReport) write(out io.Writer) error {
 	leader := r.Leader
 	if leader == "" {
 		leader = "nobody"
+	}
+	fmt.Fprintf(out, "cluster %s\n", r.Cluster)
+	if r.GroupKey != "" {
+		fmt.Fprintf(out, "group key %s\n", r.GroupKey)
 	}
 	fmt.Fprintf(out, "%s leads in term %d\n", leader, r.Term)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -139,7 +138,7 @@ func keysShowCommand() *cobra.Command {
 gavel keys new, its .pub, or a KMS URI.`,
 		Args: wants("FILE"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			if raw, err := os.ReadFile(args[0]); err == nil {
+			if raw, err := readSmall(args[0], maxPublicKeyBytes); err == nil {
 				if public, err := keys.ParsePublic(raw); err == nil {
 					pkix, err := keys.PKIX(public)
 					if err != nil {

@@ -110,6 +110,9 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 		{[]string{"verify", "bundle"}, exitUsage, "FILE is missing"},
 		{[]string{"verify", file, file}, exitUsage, "--key"},
 		{[]string{"verify", file, file, "--key", "missing"}, exitUsage, "reading the key"},
+		{[]string{"verify", file, file, "--key", "/dev/zero"}, exitUsage, "larger than"},
+		{[]string{"verify", file, file, "--genesis", "/dev/zero"}, exitUsage, "larger than"},
+		{[]string{"verify", file, file, "--cluster", "abc"}, exitUsage, "64 hex digits"},
 		{[]string{"keys", "new", "k", "--algorithm", "rot13"}, exitUsage, "rot13"},
 	} {
 		code, _, stderr := call(t.Context(), c.args...)

@@ -290,7 +290,7 @@ func readRecipe(bundle, key string) (*attest.Recipe, error) {
 	}
 	var public crypto.PublicKey
 	if key != "" {
-		pem, err := os.ReadFile(key)
+		pem, err := readSmall(key, maxPublicKeyBytes)
 		if err != nil {
 			return nil, refused(fmt.Errorf("reading the key: %w", err))
 		}

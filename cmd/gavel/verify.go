@@ -20,6 +20,13 @@ import (
 	"gavel/verify/tlog"
 )
 
+// What a reader names is read no further than this: it may be the wrong file, or no
+// file at all.
+const (
+	maxPublicKeyBytes = 64 << 10
+	maxGenesisBytes   = 64 << 20
+)
+
 // verifySettings are the flags of gavel verify.
 type verifySettings struct {
 	key, genesis, cluster, groupKey, with, asOf, policy string
@@ -75,7 +82,7 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 	}
 	f := c.Flags()
 	f.StringVar(&s.key, "key", "", "the signer's public `KEY` in PEM, as in NAME.pub")
-	f.StringVar(&s.cluster, "cluster", "", "the farm's `ID` in hex, as gavel cluster shows it: the genesis must have it")
+	f.StringVar(&s.cluster, "cluster", "", "the farm's `ID` in hex, as gavel cluster status shows it: the genesis must have it")
 	f.StringVar(&s.genesis, "genesis", "", "the farm's genesis `FILE` (default: the one beside BUNDLE, taken as given)")
 	f.StringVar(&s.groupKey, "group-key", "", "the coordinators' group key in `HEX` (default: the one in the summary, taken as given)")
 	f.StringVar(&s.with, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
@@ -113,11 +120,14 @@ func (s *verifySettings) check(ctx context.Context, bundle, file string) (*dossi
 		trust.Genesis = beside
 	}
 	if s.cluster != "" {
+		if raw, err := hex.DecodeString(s.cluster); err != nil || len(raw) != 32 {
+			return nil, usage("--cluster %q: want the cluster's id of 64 hex digits, as gavel cluster status shows it", s.cluster)
+		}
 		if trust.Genesis == nil {
 			return nil, refused(errors.New("no genesis lies beside the bundle: name it with --genesis FILE"))
 		}
 		if got := trust.Genesis.Digest(); hex.EncodeToString(got[:]) != strings.ToLower(s.cluster) {
-			return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: the genesis is that of cluster %x, not of %s", got, s.cluster)}
+			return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: the genesis is that of cluster %x, not of %s: this is another farm's", got, s.cluster)}
 		}
 		trust.Pinned = true
 	}
@@ -169,7 +179,7 @@ func (s *verifySettings) trust() (*dossier.Trust, error) {
 		t.Key = pkix
 	}
 	if s.genesis != "" {
-		raw, err := os.ReadFile(s.genesis)
+		raw, err := readSmall(s.genesis, maxGenesisBytes)
 		if err != nil {
 			return nil, refused(fmt.Errorf("reading the genesis: %w", err))
 		}
@@ -181,7 +191,7 @@ func (s *verifySettings) trust() (*dossier.Trust, error) {
 	if s.groupKey != "" {
 		raw, err := hex.DecodeString(s.groupKey)
 		if err != nil || len(raw) != 96 {
-			return nil, usage("--group-key wants 192 hex digits, as gavel cluster shows them")
+			return nil, usage("--group-key wants 192 hex digits, as gavel cluster status shows them")
 		}
 		t.GroupKeys = [][96]byte{[96]byte(raw)}
 	}
@@ -210,7 +220,7 @@ func (s *verifySettings) trust() (*dossier.Trust, error) {
 }
 
 func readPublicKey(path string) ([]byte, error) {
-	pem, err := os.ReadFile(path)
+	pem, err := readSmall(path, maxPublicKeyBytes)
 	if err != nil {
 		return nil, refused(fmt.Errorf("reading the key: %w", err))
 	}

@@ -36,7 +36,7 @@ func (f *further) check(ctx context.Context, report *dossier.Report, bundle []by
 	}
 	recipe, err := attest.ReadRecipe(bundle, public)
 	if err != nil {
-		return usage("--open and --source are about a build's provenance: %v", err)
+		return usage("--open and --source are about a build's provenance, and BUNDLE is none: %v", err)
 	}
 	if f.open != "" {
 		if err := f.checkOpen(report, recipe); err != nil {

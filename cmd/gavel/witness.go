@@ -70,7 +70,7 @@ When a farm's cluster gets a new key (gavel keys history), start it again with t
 // watch has w watch one farm: its genesis, and keys that its cluster got since.
 func watch(w *tlog.Witness, farm string) error {
 	path, later, _ := strings.Cut(farm, ",")
-	raw, err := os.ReadFile(path)
+	raw, err := readSmall(path, maxGenesisBytes)
 	if err != nil {
 		return refused(fmt.Errorf("reading the genesis: %w", err))
 	}

@@ -79,6 +79,14 @@ func VerifyPartial(pub PublicShare, msg []byte, p Partial) error {
 	return nil
 }
 
+// Check says whether a key is one: a point of its group, and not the identity.
+func (k GroupKey) Check() error {
+	if _, err := decodeG2(k[:]); err != nil {
+		return fmt.Errorf("reading group key: %w", err)
+	}
+	return nil
+}
+
 func verify(key, msg []byte, sig Signature) error {
 	point, err := decodeG2(key)
 	if err != nil {

@@ -53,12 +53,29 @@ func ReadRecipe(raw []byte, pub crypto.PublicKey) (*Recipe, error) {
 		return nil, err
 	}
 	r, err := parseRecipe(payload)
+	if errors.Is(err, errSummary) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStatement, err)
 	}
 	r.Key = key
 	return r, nil
 }
+
+// errSummary says that a statement is the cluster's, which says what came out and
+// not how to make it.
+var errSummary error = isSummary{}
+
+type isSummary struct{}
+
+func (isSummary) Error() string {
+	return "it is the cluster's verification summary, which does not say how to build: take the provenance of a machine that built, such as worker-1" + bundleSuffix + " beside it"
+}
+
+func (isSummary) Unwrap() error { return ErrStatement }
+
+const bundleSuffix = ".sigstore.json"
 
 // dsseEnvelope is a raw DSSE envelope.
 type dsseEnvelope struct {
@@ -127,6 +144,8 @@ func parseRecipe(payload []byte) (*Recipe, error) {
 	}
 	definition := &st.Predicate.BuildDefinition
 	switch {
+	case st.PredicateType == PredicateVSA:
+		return nil, errSummary
 	case st.Type != intoto.StatementTypeUri || st.PredicateType != PredicateSLSA:
 		return nil, fmt.Errorf("it is a statement %s with a predicate %s, want %s with %s", shown(st.Type), shown(st.PredicateType), intoto.StatementTypeUri, PredicateSLSA)
 	case definition.BuildType != BuildType:

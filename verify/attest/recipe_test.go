@@ -111,3 +111,11 @@ func FuzzReadRecipe(f *testing.F) {
 		}
 	})
 }
+
+// Who gives the cluster's summary is told what to give instead, not that it is none.
+func TestNoRecipeInASummary(t *testing.T) {
+	_, err := attest.ReadRecipe([]byte(`{"payloadType":"application/vnd.in-toto+json","payload":"eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGVUeXBlIjoiaHR0cHM6Ly9zbHNhLmRldi92ZXJpZmljYXRpb25fc3VtbWFyeS92MSJ9","signatures":[{"sig":"AA=="}]}`), nil)
+	if !errors.Is(err, attest.ErrStatement) || !strings.Contains(err.Error(), "take the provenance of a machine") || strings.Contains(err.Error(), "neither") {
+		t.Errorf("got %v", err)
+	}
+}

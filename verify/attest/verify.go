@@ -114,6 +114,9 @@ func parseBundle(raw []byte) (*bundlepb.Bundle, error) {
 	}
 	b := new(bundlepb.Bundle)
 	if err := protojson.Unmarshal(raw, b); err != nil {
+		if _, _, envelopeErr := ReadEnvelope(raw); envelopeErr == nil {
+			return nil, errors.New("it is a raw DSSE envelope, which does not carry the log's proof: take the " + bundleSuffix + " beside it")
+		}
 		return nil, fmt.Errorf("reading its JSON: %w", err)
 	}
 	if b.MediaType != mediaType {

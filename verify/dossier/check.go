@@ -30,23 +30,6 @@ type Files struct {
 	Status      []byte   // a status list, as the log serves it
 }
 
-// Trust is what the reader knows without the dossier.
-type Trust struct {
-	// Genesis says whose word counts; nil where only Key is known. Pinned says that
-	// the reader knows it to be the farm's, as by its digest.
-	Genesis *raftfsm.Genesis
-	Pinned  bool
-	// Key is that of the bundle's signer, PKIX DER; empty takes the genesis' for a
-	// summary, the transcript's for a provenance.
-	Key []byte
-	// GroupKeys are the beacon's, compressed; empty takes the summary's as given.
-	GroupKeys     [][96]byte
-	Witnesses     []tlog.Cosigner
-	WitnessQuorum int
-	// AsOf asks what was true at a time; zero is now, as far as the files tell.
-	AsOf time.Time
-}
-
 // ErrUnusable says that there is nothing to check: the bundle is none, or nobody
 // is named whose word should count.
 var ErrUnusable = errors.New("not a usable dossier")
@@ -78,6 +61,9 @@ func Check(f *Files, t *Trust) (*Report, error) {
 	q := &inquiry{files: f, trust: t, report: &Report{SHA256: hex.EncodeToString(f.Artifact[:]), Failures: []string{}}}
 	if t.Genesis == nil && len(t.Key) == 0 {
 		return nil, fmt.Errorf("%w: whose word counts? name the farm's genesis, or the signer's key", ErrUnusable)
+	}
+	if err := t.usable(); err != nil {
+		return nil, err
 	}
 	q.openStatus()
 	if err := q.openBundle(); err != nil {
@@ -161,6 +147,10 @@ func (q *inquiry) openBundle() error {
 	switch {
 	case errors.Is(err, attest.ErrBundle):
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	case errors.Is(err, attest.ErrSignature) && len(q.trust.Key) == 0:
+		q.bundle = nil
+		q.report.fail("the bundle is signed by none of the %d keys that genesis and transcript name for it, or its payload or signature were changed", len(candidates))
+		return nil
 	case err != nil:
 		q.bundle = nil
 		q.report.fail("%v", err)
@@ -171,6 +161,9 @@ func (q *inquiry) openBundle() error {
 	q.report.Subjects, q.report.Simulated = b.Subjects, b.Simulated
 	q.report.Proven = append(q.report.Proven, b.Proven...)
 	q.report.Claimed = append(q.report.Claimed, b.Claimed...)
+	if as := q.trust.AsOf; !as.IsZero() && b.Summary != nil && b.Summary.WallMillis > as.UnixMilli() {
+		q.report.fail("on %s there was no such summary: by its own clock it was made on %s", date(as.Unix()), date(b.Summary.WallMillis/1000))
+	}
 	if b.Failed() {
 		q.report.fail("the summary is genuine and says FAILED: the farm delivered this file and does not stand by it")
 	}
@@ -304,6 +297,9 @@ func (q *inquiry) inLog(what string, r *attest.Report) *Logged {
 	at := &Logged{Leaf: e.Index, Size: e.Size, Cosigners: opened.Cosigners, Witnesses: opened.Witnesses, CosignedUnix: latest(opened)}
 	q.report.proven("%s is leaf %d of %d of the log, under a checkpoint that %d of %d coordinators signed%s",
 		what, e.Index, e.Size, len(opened.Cosigners), len(q.trust.Genesis.Coordinators), witnessed(opened))
+	if len(q.trust.Witnesses) > 0 && len(opened.Witnesses) == 0 {
+		q.report.notProven("that any witness saw the log with %s: none of the %d named cosigned its checkpoint, and no number of them was demanded", what, len(q.trust.Witnesses))
+	}
 	if as := q.trust.AsOf; !as.IsZero() && at.CosignedUnix > as.Unix() {
 		q.report.notProven("that %s was in the log on %s: its checkpoint was signed on %s", what, date(as.Unix()), date(at.CosignedUnix))
 	}

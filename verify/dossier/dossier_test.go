@@ -237,7 +237,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		"no log entry":         func(f *dossier.Files, _ *dossier.Trust) { f.Bundle = unlogged(t, l, l.agreed(t)) },
 		"genesis, which says":  func(_ *dossier.Files, t *dossier.Trust) { t.Genesis, t.Key = nil, l.world.ClusterKey.PKIX },
 		"between 2027-01-15T0": func(_ *dossier.Files, t *dossier.Trust) { t.AsOf = time.Unix(signedUnix+9, 0) },
-		"was in the log on":    func(_ *dossier.Files, t *dossier.Trust) { t.AsOf = time.Unix(1_000_000_000, 0) },
+		"was in the log on":    func(_ *dossier.Files, trust *dossier.Trust) { trust.AsOf = made(t, l) },
 	} {
 		f, trust := l.dossier(t, l.agreed(t)), l.trust()
 		take(f, trust)

@@ -63,6 +63,9 @@ func (r *Request) Check() (*Report, error) {
 	case t.Genesis == nil && len(t.Key) == 0:
 		return nil, fmt.Errorf("%w: whose attestation? No genesis lies beside the bundle: name one, or a key", ErrRequest)
 	case r.Cluster != "":
+		if raw, err := hex.DecodeString(r.Cluster); err != nil || len(raw) != 32 {
+			return nil, fmt.Errorf("%w: %q is no cluster's id: it has 64 hex digits", ErrRequest, r.Cluster)
+		}
 		if got := t.Genesis.Digest(); hex.EncodeToString(got[:]) != strings.ToLower(r.Cluster) {
 			report := &Report{}
 			report.fail("the genesis is that of cluster %x, not of %s", got, r.Cluster)
@@ -99,7 +102,7 @@ func (r *Request) trust() (*Trust, error) {
 		}
 	}
 	if r.Genesis != "" {
-		raw, err := os.ReadFile(r.Genesis)
+		raw, err := readPart(r.Genesis)
 		if err != nil {
 			return nil, fmt.Errorf("%w: reading the genesis: %w", ErrRequest, err)
 		}
@@ -139,7 +142,7 @@ func (r *Request) trust() (*Trust, error) {
 }
 
 func publicKey(path string) ([]byte, error) {
-	pem, err := os.ReadFile(path)
+	pem, err := readPart(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading the key: %w", ErrRequest, err)
 	}
@@ -155,7 +158,7 @@ func (r *Request) hold(report *Report, asOf time.Time) error {
 	if r.Policy == "" {
 		return nil
 	}
-	raw, err := os.ReadFile(r.Policy)
+	raw, err := readPart(r.Policy)
 	if err != nil {
 		return fmt.Errorf("%w: reading the policy: %w", ErrRequest, err)
 	}

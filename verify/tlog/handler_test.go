@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -164,6 +165,19 @@ func TestSources(t *testing.T) {
 	for _, base := range []string{"", "ftp://x", "file:///etc", "http://", "::"} {
 		if _, err := HTTPSource(base, nil).Read(t.Context(), "genesis", 100); err == nil {
 			t.Errorf("base %q was read", base)
+		}
+	}
+}
+
+// What is no file is read as none, and waits for nobody to write into it.
+func TestNoFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "checkpoint"), 0o600), os.Mkdir(filepath.Join(dir, "genesis"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"checkpoint", "genesis", "status.json"} {
+		if _, err := DirSource(dir).Read(t.Context(), p, 10); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", p, err)
 		}
 	}
 }

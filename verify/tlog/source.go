@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +49,12 @@ func (d dirSource) Read(ctx context.Context, path string, limit int64) ([]byte, 
 
 // openInside opens a regular file below dir.
 func openInside(dir, path string) (*os.File, error) {
-	f, err := os.OpenInRoot(dir, filepath.FromSlash(path))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(filepath.FromSlash(path), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a fifo would never open
+	err = errors.Join(err, root.Close())
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func New(ctx context.Context, a *action.Action, in *layout.Dir) (*Plan, error) {
 	p.Files, p.Bytes = int64(len(p.tree.Files())), p.tree.Totals.Bytes
 	findings, err := in.Check(ctx, p.tree.Files())
 	if err != nil {
-		return nil, err
+		return nil, unusable("the input files", err)
 	}
 	for _, f := range findings {
 		p.bad[f.Want] = f
