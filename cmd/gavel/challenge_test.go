@@ -87,6 +87,15 @@ func comeBack(t *testing.T, f *testFarm, do func(code int, says string, args ...
 			t.Fatal(stderr)
 		}
 	}
+	f.stop()
+	f.start() // a worker whose key is revoked does not keep the others from it
+	output := filepath.Join(f.dir, "worker-1", "output")
+	if words, err := os.ReadFile(output); err != nil || !strings.Contains(string(words), "the key of worker-1 was revoked") {
+		t.Errorf("worker-1 ended with %q (%v)", words, err)
+	}
+	if err := os.Truncate(output, 0); err != nil { // stop wants no last words
+		t.Fatal(err)
+	}
 	do(exitDone, "speaks for worker-1", "keys", "rotate", "worker-1", fresh)
 	f.stop()
 	if err := os.Rename(fresh, key("worker-1")); err != nil {

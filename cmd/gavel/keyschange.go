@@ -230,7 +230,8 @@ place of a revoked key the admin puts another, without --key.
   gavel keys rotate worker-3 w3-2 --farm farm             its key was revoked
 
 A worker must have no part in a build under way: drain it first. Then its "key" in
-worker.json is the new file. The cluster's key needs its own word and the admin's; every
+worker.json is the new file (a farm of gavel up: the new file, and its .pub, in the place
+of D/keys/worker-3), and it is started again. The cluster's key needs its own word and the admin's; every
 coordinator needs the new one first, as "next_cluster_key" in coordinator.json (a farm of
 gavel up: as D/keys/cluster-next, before it is started), and keeps the old one until all
 that it signed is in the log:

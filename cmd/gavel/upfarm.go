@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 type upFarm struct {
 	dir       farmDir
 	settings  *upSettings
+	made      bool         // there was a farm in dir already
+	gone      atomic.Int32 // workers that ended while it was starting
 	say       func(format string, args ...any)
 	lock      *os.File // held: nobody else runs `up` on dir
 	nodesLock *os.File // shared with the nodes: held until the last of them is gone
@@ -74,8 +77,8 @@ func openFarm(dir farmDir, want *upSettings, given func(flag string) bool, say f
 	if f.settings, err = readSettings(dir); err != nil {
 		return nil, err
 	}
-	made := f.settings != nil
-	if made {
+	f.made = f.settings != nil
+	if f.made {
 		err = f.settings.resume(dir, want, given)
 	} else {
 		f.settings = want
@@ -90,7 +93,7 @@ func openFarm(dir farmDir, want *upSettings, given func(flag string) bool, say f
 	if err := f.settings.checkPorts(portPatience); err != nil {
 		return nil, err
 	}
-	if !made {
+	if !f.made {
 		if err := createFarm(dir, f.settings); err != nil {
 			return nil, err
 		}
@@ -212,10 +215,17 @@ func (f *upFarm) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		select {
-		case p := <-f.deaths:
-			cancel(fmt.Errorf("%s ended while the farm was starting (%s). What was there before is safe in %s. Its last words:\n%s", p.Name, p.how(), f.dir, f.lastWords(p)))
-		case <-ctx.Done():
+		for {
+			select {
+			case p := <-f.deaths:
+				if !f.doesWithout(p) {
+					cancel(fmt.Errorf("%s ended while the farm was starting (%s). What was there before is safe in %s. Its last words:\n%s", p.Name, p.how(), f.dir, f.lastWords(p)))
+					return
+				}
+				f.say("%s ended (%s): the farm starts without it. Its last words:\n%s", p.Name, p.how(), f.lastWords(p))
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	err := f.pollReady(ctx)
@@ -223,6 +233,12 @@ func (f *upFarm) waitReady(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// doesWithout says whether a farm that was there before starts without a node that
+// ended: one whose key was revoked must not keep away the farm that gives it another.
+func (f *upFarm) doesWithout(p *nodeProcess) bool {
+	return f.made && p.Role == "worker" && int(f.gone.Add(1)) < f.settings.Workers
 }
 
 func (f *upFarm) pollReady(ctx context.Context) error {
@@ -256,10 +272,12 @@ func (f *upFarm) pollReady(ctx context.Context) error {
 	}
 }
 
-// allIn says whether every worker is in the pool that the farm was made with. The
-// admin may have made others since.
+// allIn says whether every worker that lives is in the pool that the farm was made
+// with. The admin may have made others since.
 func (f *upFarm) allIn(pools []*gavelv1.Pool) bool {
-	return slices.ContainsFunc(pools, func(p *gavelv1.Pool) bool { return p.Name == poolName && int(p.Workers) == f.settings.Workers })
+	return slices.ContainsFunc(pools, func(p *gavelv1.Pool) bool {
+		return p.Name == poolName && int(p.Workers) >= f.settings.Workers-int(f.gone.Load())
+	})
 }
 
 // watch tells of each node that dies, until ctx ends.
