@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gavel/raftfsm"
+	"gavel/raftfsm/beacon"
 	"gavel/raftfsm/wire"
 	"gavel/verify/evidence"
 	"gavel/verify/tlog"
@@ -58,7 +59,8 @@ type auditor struct {
 	book        *book
 	receipts    receipts
 	credit      []credited
-	clusterKeys [][]byte // the newest last
+	clusterKeys [][]byte          // the newest last
+	handedTo    []beacon.GroupKey // by handovers whose entries are not published, the newest last
 	// transcripts are of builds that settled and are not certified; waiting lists
 	// them in order.
 	transcripts map[raftfsm.ID][]byte
