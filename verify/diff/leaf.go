@@ -74,6 +74,11 @@ func (s *session) binary(d *Difference, fs *findings, a, b Blob, spans *spans) e
 	if max(spans.LengthA, spans.LengthB) > maxWordsBytes {
 		d.Notes = append(d.Notes, fmt.Sprintf("only the first %d bytes from the difference on were looked at", maxWordsBytes))
 	}
+	if apart := spans.LengthA != spans.LengthB || 2*spans.Differing > spans.LengthA; apart && dense(x) && dense(y) {
+		fs.add(s.unknownBytes(x, y, spans, max(0, spans.Offset-contextBytes)))
+		d.Notes = append(d.Notes, "its bytes are as compressed, encrypted or random data has them: no string was looked for in them")
+		return nil
+	}
 	wordsA, wordsB := words(x), words(y)
 	if moved(fs, wordsA, wordsB) && sameBytes(x, y) {
 		return nil

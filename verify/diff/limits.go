@@ -46,6 +46,10 @@ const (
 	// minWordBytes is the shortest run of printable characters taken for a string,
 	// as strings(1) does.
 	minWordBytes = 4
+	// minDenseBytes is how many bytes are needed to tell data that is compressed: as
+	// many random ones have some 7.8 bits a byte. denseBits is what counts as it.
+	minDenseBytes = 1 << 10
+	denseBits     = 7.5
 	// maxTextBytes is the longest file compared by lines.
 	maxTextBytes = 32 << 20
 	// maxLines is how many differing lines of each side are looked at.

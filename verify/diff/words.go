@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -24,6 +25,27 @@ func words(b []byte) []string {
 		}
 	}
 	return out
+}
+
+// dense tells whether bytes are as evenly spread as those of compressed or random
+// data, in which strings(1) finds paths and hosts that nobody wrote. Programs and
+// their tables have some six bits a byte.
+func dense(b []byte) bool {
+	if len(b) < minDenseBytes {
+		return false
+	}
+	var count [256]int
+	for _, c := range b {
+		count[c]++
+	}
+	bits := 0.0
+	for _, n := range count {
+		if n > 0 {
+			p := float64(n) / float64(len(b))
+			bits -= p * math.Log2(p)
+		}
+	}
+	return bits > denseBits
 }
 
 // withoutWords is what words leaves.
