@@ -91,11 +91,14 @@ func (c *certified) loadManifest(ctx context.Context) error {
 
 func (c *certified) loadSummary(ctx context.Context) error {
 	path := evidence.SummaryPath(c.item.Build)
-	if c.manifest != nil && c.unstatable() {
+	raw, err := c.a.read(ctx, path, maxFileBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if !c.unstatable() {
+			c.fault(path, "a file", "no such file")
+		}
 		return nil
-	}
-	raw, err := c.read(ctx, path)
-	if err != nil || raw == nil {
+	case err != nil:
 		return err
 	}
 	statement, sig, err := attest.ReadEnvelope(raw)

@@ -125,7 +125,7 @@ func (a *auditor) certified(ctx context.Context, item *raftfsm.CertifiedItem) ([
 	if err := c.load(ctx); err != nil {
 		return nil, err
 	}
-	if c.content == nil || c.unstatable() {
+	if c.content == nil || c.summary == nil && c.unstatable() {
 		want, err := evidence.BuildLeaf(item, t.Build.Verdict)
 		return []slot{a.exact(c.name+" without a result", want, c.beside)}, err
 	}
