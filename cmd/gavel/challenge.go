@@ -120,7 +120,7 @@ func (f *challengeFlags) run(ctx context.Context, term *terminal, path string) e
 	}
 	receipt, err := farm.Do(ctx, build.TypeChallenge, m)
 	if err != nil {
-		return refusedUnless(err)
+		return refusedAs("the challenge was not taken, and nothing is held", err)
 	}
 	id := [32]byte(receipt.Subject)
 	term.say("challenge %x: a bond of %s credits is held", id, escrow.Credits(farm.bond(ctx)))

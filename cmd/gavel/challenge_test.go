@@ -37,6 +37,13 @@ func TestChallengeAndKeysFromEndToEnd(t *testing.T) {
 		t.Errorf("with a provenance alone: %+v", c)
 	}
 	doubt(exitUsage, filepath.Join(f.dir, "farm.json"))
+	stranger := filepath.Join(t.TempDir(), "stranger")
+	if code, _, said := call(t.Context(), "keys", "new", stranger); code != exitDone {
+		t.Fatal(said)
+	}
+	if code, _, said := call(t.Context(), "challenge", r.Summary, "--farm", f.dir, "--key", stranger); code != exitUsage || !strings.Contains(said, "the challenge was not taken") {
+		t.Errorf("a stranger's challenge: exit status %d, %q", code, said)
+	}
 	doubt(exitUsage, r.Summary, "--reason", "two\nlines")
 	f.balanced()
 	changeKeys(t, f)

@@ -197,6 +197,11 @@ func (f *submitFlags) carryOut(ctx context.Context, term *terminal, farm *farm, 
 
 // refusedUnless is the exit of a build that was not taken: 2, unless the farm is away.
 func refusedUnless(err error) error {
+	return refusedAs("the build was not submitted, and nothing is owed", err)
+}
+
+// refusedAs is refusedUnless for whatever was not taken.
+func refusedAs(what string, err error) error {
 	var e *exit
 	switch {
 	case errors.As(err, &e):
@@ -206,7 +211,7 @@ func refusedUnless(err error) error {
 	case errors.Is(err, api.ErrNoCluster):
 		return err
 	}
-	return refused(fmt.Errorf("the build was not submitted, and nothing is owed: %w", plain(err)))
+	return refused(fmt.Errorf("%s: %w", what, plain(err)))
 }
 
 // undecided is the exit of somebody who did not learn how a build that was taken ended.
