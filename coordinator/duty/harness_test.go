@@ -96,7 +96,7 @@ func newBench(t *testing.T, coordinators, machines int) *bench {
 	}
 	slices.SortFunc(b.members, func(x, y *member) int { return wire.Compare32(x.id, y.id) })
 	g := &raftfsm.Genesis{
-		Name: "bench", Currency: "credits", Simulated: true, Params: build.DefaultParams(), AdminKey: admin.pkix, ClusterKey: admin.pkix,
+		Name: "bench", Currency: "credits", Simulated: true, Params: build.DefaultParams(), AdminKey: admin.pkix, ClusterKey: newSigner(t).pkix,
 		Pools:     []build.Pool{{Name: "pool", Lane: build.LaneHouse, Domain: build.DomainMachine}},
 		Founders:  []raftfsm.Founder{{Key: b.asker.pkix, Name: "asker", Role: escrow.Requester}},
 		Operators: []build.Admit{{Operator: "house"}},
