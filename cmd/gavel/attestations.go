@@ -75,9 +75,13 @@ func saveAttestationsTo(ctx, patience context.Context, f *farm, b *gavelv1.Build
 		if !raftfsm.ValidName(a.Name) { // it becomes a file's name
 			return nil, fmt.Errorf("saving the attestations: %q is no name of a worker", a.Name)
 		}
-		save(a.Name+".sigstore.json", a.Bundle)
-		save(a.Name+".pub", a.PublicKey)
-		out.bundles = append(out.bundles, filepath.Join(abs, a.Name+".sigstore.json"))
+		name := a.Name
+		if name+dossier.BundleSuffix == dossier.FileSummary || name+".pub" == dossier.FileClusterKey {
+			name += "-worker" // those two are the cluster's
+		}
+		save(name+dossier.BundleSuffix, a.Bundle)
+		save(name+".pub", a.PublicKey)
+		out.bundles = append(out.bundles, filepath.Join(abs, name+dossier.BundleSuffix))
 	}
 	for name, content := range map[string]string{ // order does not matter: each is a file
 		dossier.FileSummary: got.SummaryBundle, dossier.FileEnvelope: got.SummaryEnvelope, dossier.FileTranscript: string(got.Transcript),

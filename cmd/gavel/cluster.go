@@ -19,6 +19,7 @@ type clusterReport struct {
 	Cluster string `json:"cluster"` // its id, the digest of its genesis, in hex
 	// GroupKey is the coordinators', 96 bytes in hex; empty until it is made.
 	GroupKey string              `json:"group_key"`
+	LogURL   string              `json:"log_url"` // where the transparency log is served; empty where it is not
 	Leader   string              `json:"leader"`
 	Term     uint64              `json:"term"`
 	Nodes    []clusterNodeReport `json:"nodes"`
@@ -81,7 +82,7 @@ the hash of its state. Nodes at the same index must have the same hash.
 			id := genesis.Digest()
 			r := clusterReport{
 				Cluster: hex.EncodeToString(id[:]), GroupKey: hex.EncodeToString(info.GroupKey),
-				Leader: answer.Leader, Term: answer.Term, Nodes: []clusterNodeReport{},
+				LogURL: info.LogUrl, Leader: answer.Leader, Term: answer.Term, Nodes: []clusterNodeReport{},
 			}
 			for _, n := range answer.Nodes {
 				r.Nodes = append(r.Nodes, clusterNodeReport{Name: n.Name, State: n.State, Index: n.Index, StateHash: hex.EncodeToString(n.StateHash)})
@@ -105,6 +106,9 @@ func (r *clusterReport) write(out io.Writer) error {
 	fmt.Fprintf(out, "cluster %s\n", r.Cluster)
 	if r.GroupKey != "" {
 		fmt.Fprintf(out, "group key %s\n", r.GroupKey)
+	}
+	if r.LogURL != "" {
+		fmt.Fprintf(out, "log %s\n", r.LogURL)
 	}
 	fmt.Fprintf(out, "%s leads in term %d\n", leader, r.Term)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

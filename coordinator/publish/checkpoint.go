@@ -71,6 +71,10 @@ func (p *Publisher) checkpoint(ctx context.Context) error {
 
 // gather has a majority of coordinators cosign a checkpoint, this one first.
 func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) ([]byte, error) {
+	revoked := p.revoked()
+	if revoked[p.config.Self] {
+		return nil, errors.New("this coordinator's key was revoked: nobody counts what it signs; stop the node")
+	}
 	line, err := p.Cosign(ctx, note)
 	if err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func (p *Publisher) gather(ctx context.Context, note []byte, trust tlog.Trust) (
 		asked := 0
 		for i := range p.config.Genesis.Coordinators {
 			m := &p.config.Genesis.Coordinators[i]
-			if m.ID == p.config.Self {
+			if m.ID == p.config.Self || revoked[m.ID] {
 				continue
 			}
 			asked++

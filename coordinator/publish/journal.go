@@ -230,6 +230,9 @@ func keep(tx *bbolt.Tx, a *raftfsm.Applied, at *position) error {
 		return err
 	}
 	for i := range a.Transcripts {
+		if tx.Bucket(bucketBuilds).Get(a.Transcripts[i].Build[:]) != nil {
+			continue // the log has it, from a peer
+		}
 		if err := tx.Bucket(bucketTranscripts).Put(a.Transcripts[i].Digest[:], a.Transcripts[i].Bytes); err != nil {
 			return err
 		}

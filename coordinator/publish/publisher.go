@@ -90,6 +90,19 @@ func (p *Publisher) trust(clusterKey []byte) tlog.Trust {
 	return t
 }
 
+// revoked are the coordinators whose word counts no longer.
+func (p *Publisher) revoked() map[ID]bool {
+	out := map[ID]bool{}
+	p.config.State.Read(func(s *raftfsm.State) {
+		for i := range p.config.Genesis.Coordinators {
+			if id := p.config.Genesis.Coordinators[i].ID; s.KeyRevoked(id) {
+				out[id] = true
+			}
+		}
+	})
+	return out
+}
+
 // Open opens the journal and the log, and writes what never changes beside it.
 // Entries must be handed to Take from the first that the state machine applies.
 func Open(c Config) (_ *Publisher, err error) {

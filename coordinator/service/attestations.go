@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc/codes"
@@ -49,10 +50,6 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	if b.Verdict == 0 {
 		return out, nil
 	}
-	a, err := s.Blobs.Action(ctx, b.Inputs(), cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
-	if err != nil {
-		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)
-	}
 	logged, err := s.Evidence.Lookup(b.ID)
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "reading the log: %v", err)
@@ -61,6 +58,13 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 		if err := s.showLogged(out, logged); err != nil {
 			return nil, status.Errorf(codes.Internal, "reading the log: %v", err)
 		}
+	}
+	a, err := s.Blobs.Action(ctx, b.Inputs(), cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
+	if errors.Is(err, cas.ErrNotFound) && logged != nil {
+		return out, nil // its inputs are not kept any more: the log's part outlives them
+	}
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)
 	}
 	for i := range b.Attempts {
 		attempt := &b.Attempts[i]

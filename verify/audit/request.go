@@ -158,6 +158,9 @@ func (r *Request) Audit(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	if path := r.statePath(place); path != "" && !r.Fresh {
+		if r.State != "" && ResumeFile(path).foreign() {
+			return nil, fmt.Errorf("%w: %s is no state of an audit, and would be written over: name a file that is not there, or give --fresh", ErrUnusable, path)
+		}
 		o.Resume = ResumeFile(path)
 	}
 	bar := NewBar(r.Out, r.Live)

@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,13 +30,32 @@ type Resumer interface {
 // ResumeFile keeps the state in a file.
 type ResumeFile string
 
+// resumeMagic begins every file with a state.
+const resumeMagic = "gavel audit state\n"
+
 // Load reads the file.
 func (f ResumeFile) Load() ([]byte, error) {
 	raw, err := os.ReadFile(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return raw, err
+	state, ours := bytes.CutPrefix(raw, []byte(resumeMagic))
+	if err == nil && !ours {
+		return raw, nil // garbage, which the audit says
+	}
+	return state, err
+}
+
+// foreign says that there is a file that no audit wrote: Save would write over it.
+func (f ResumeFile) foreign() bool {
+	file, err := os.Open(string(f))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer func() { _ = file.Close() }()
+	head := make([]byte, len(resumeMagic))
+	_, err = io.ReadFull(file, head)
+	return err != nil || string(head) != resumeMagic
 }
 
 // Save replaces the file; a crash leaves the old one or the new one.
@@ -43,7 +64,7 @@ func (f ResumeFile) Save(state []byte) error {
 		return err
 	}
 	next := string(f) + ".new"
-	if err := os.WriteFile(next, state, 0o600); err != nil {
+	if err := os.WriteFile(next, append([]byte(resumeMagic), state...), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(next, string(f))

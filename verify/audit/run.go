@@ -182,7 +182,15 @@ var errOrigin = errors.New("its first line is the log's name")
 // signatures checks who signed a checkpoint: the log's key, as it was then, and a
 // majority of coordinators.
 func (a *auditor) signatures(note []byte) (opened *tlog.Opened, err error) {
-	trust := a.trust
+	c, err := tlog.ReadUnverified(note)
+	if err != nil {
+		return nil, err
+	}
+	var events []evidence.Event
+	for _, e := range a.events {
+		events = append(events, evidence.Event{Leaf: e.index, Entry: e.raw})
+	}
+	trust := evidence.Unrevoked(a.trust, c.Size, events)
 	for _, key := range slices.Backward(a.clusterKeys) {
 		trust.LogKey = key
 		if opened, err = trust.Open(note); err == nil {

@@ -69,6 +69,10 @@ func Check(f *Files, t *Trust) (*Report, error) {
 	if err := q.openBundle(); err != nil {
 		return nil, err
 	}
+	if q.bundle == nil { // nothing that lies beside it is about this file
+		q.remarks()
+		return q.report, nil
+	}
 	q.openSummary()
 	q.bundleAt = q.inLog("the bundle's statement", q.bundle)
 	q.summaryAt = q.bundleAt
@@ -277,6 +281,9 @@ func (q *inquiry) inLog(what string, r *attest.Report) *Logged {
 	var err error
 	for _, key := range q.clusterKeys() {
 		trust := evidence.Trust(q.trust.Genesis)
+		if q.status != nil {
+			trust = evidence.Unrevoked(trust, e.Size, q.status.Events)
+		}
 		trust.LogKey, trust.Witnesses, trust.WitnessQuorum = key, q.trust.Witnesses, q.trust.WitnessQuorum
 		if opened, err = trust.Open(e.Checkpoint); err == nil {
 			break

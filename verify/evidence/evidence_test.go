@@ -261,6 +261,28 @@ func TestStatusList(t *testing.T) {
 	}
 }
 
+// A coordinator whose key the list says is revoked is none of the majority.
+func TestRevokedCosignersDoNotCount(t *testing.T) {
+	w := theWorld(t)
+	trust := evidence.Trust(w.Genesis)
+	raw, err := evidence.KeyLeaf(&raftfsm.KeyItem{Account: w.Coordinators[0].ID, Role: "coordinator", KeyEvent: raftfsm.KeyEvent{OldKey: w.Coordinators[0].PKIX, Revoked: true}})
+	check(t, err)
+	s := evidence.Status{Type: evidence.TypeStatus, Origin: trust.Origin, Size: 30, Events: []evidence.Event{{Leaf: 9, Entry: raw}}}
+	list, err := s.Bytes()
+	check(t, err)
+	if _, _, err := evidence.OpenStatus(statusNote(t, w, list, 30, 2), trust); !errors.Is(err, tlog.ErrSignature) {
+		t.Errorf("a list signed by one coordinator and a revoked key: got %v, want %v", err, tlog.ErrSignature)
+	}
+	_, opened, err := evidence.OpenStatus(statusNote(t, w, list, 30, 3), trust)
+	check(t, err)
+	if len(opened.Cosigners) != 2 {
+		t.Errorf("%v are counted, want the two whose keys are good", opened.Cosigners)
+	}
+	if got := evidence.Unrevoked(trust, 9, s.Events); len(got.Cosigners) != 3 {
+		t.Error("what was signed before the revocation counts no longer")
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	for _, raw := range jsonLeaves(f) {
 		f.Add(raw)

@@ -111,7 +111,10 @@ func openStatus(raw []byte, t tlog.Trust) (*Status, *tlog.Opened, error) {
 			return nil, nil, fmt.Errorf("event %d of leaf %d is none, or out of order", i, e.Leaf)
 		}
 	}
-	return s, opened, nil
+	// The list itself may say that one of its signers is none any more.
+	trust = StatusTrust(Unrevoked(t, s.Size, s.Events))
+	opened, err = trust.Open([]byte(signed.Note))
+	return s, opened, err
 }
 
 // Withdrawn finds the withdrawal of a build's result, and its leaf.

@@ -1,9 +1,32 @@
 package evidence
 
 import (
+	"encoding/hex"
+	"slices"
+
 	"gavel/raftfsm"
 	"gavel/verify/tlog"
 )
+
+// Unrevoked is t without the cosigners whose keys were revoked by an event before
+// a note of size leaves: what such a key signs is anybody's. How many must sign
+// stays the same.
+func Unrevoked(t tlog.Trust, size uint64, events []Event) tlog.Trust {
+	out := t
+	for i := range events {
+		if events[i].Leaf >= size {
+			continue
+		}
+		l, err := Read(events[i].Entry)
+		if err != nil || l.Key == nil || !l.Key.Revoked {
+			continue
+		}
+		out.Cosigners = slices.DeleteFunc(slices.Clone(out.Cosigners), func(c tlog.Cosigner) bool {
+			return hex.EncodeToString(c.PKIX) == string(l.Key.OldKey)
+		})
+	}
+	return out
+}
 
 // Trust is whose word makes a checkpoint of a genesis' cluster good: the cluster's
 // key and a majority of the coordinators. Where keys were replaced since, the log
