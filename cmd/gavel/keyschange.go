@@ -250,6 +250,10 @@ of theirs.`,
 			if err := k.rotate(ctx, args[0], fresh, with); err != nil {
 				return err
 			}
+			if args[0] == clusterName {
+				newTerminal(c).say("%s speaks for cluster now. A coordinator that does not have it as next_cluster_key waits with its log until it is started again with it; nothing is lost meanwhile. Keep the old file until the log has what it signed", keys.Fingerprint(fresh.ID))
+				return nil
+			}
 			newTerminal(c).say("%s speaks for %s now: give --key %s from here on, or put it in the old one's place", keys.Fingerprint(fresh.ID), args[0], args[1])
 			return k.show(ctx, c, args[0])
 		}),
