@@ -340,7 +340,10 @@ func diffTrees(ctx context.Context, nameA, nameB, a, b string) (*diff.Report, er
 
 // openImage opens the image that a build runs in, nil for the machine's own root.
 func openImage(ctx context.Context, term *terminal, given, dir, root string) (*image.Source, error) {
-	if root == sandbox.HostRoot {
+	switch {
+	case root == sandbox.HostRoot && given != "" && given != sandbox.HostRoot:
+		return nil, usage("this build ran in its machine's own root, not in an image: leave --image out")
+	case root == sandbox.HostRoot:
 		return nil, nil
 	}
 	source := given
