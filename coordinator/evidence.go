@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"golang.org/x/net/netutil"
+
 	"gavel/cas/disk"
 	"gavel/cas/scope"
 	"gavel/coordinator/consensus"
@@ -92,7 +94,7 @@ func (n *node) openEvidence(ctx context.Context, g *raftfsm.Genesis, signer *key
 		IdleTimeout: idlePing, MaxHeaderBytes: maxHTTPHeaderBytes,
 	}
 	go func() {
-		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := web.Serve(netutil.LimitListener(listener, maxHTTPConnections)); !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- fmt.Errorf("serving the log: %w", err)
 		}
 	}()

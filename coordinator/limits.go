@@ -33,4 +33,6 @@ const (
 	httpHeaderTimeout  = 5 * time.Second
 	httpTimeout        = 5 * time.Minute
 	maxHTTPHeaderBytes = 16 << 10
+	// maxHTTPConnections bounds how many readers there are at once; the next waits.
+	maxHTTPConnections = 256
 )
