@@ -36,7 +36,7 @@ func Export(ctx context.Context, src tlog.Source, dir string, o Options) (*Repor
 			return nil, err
 		}
 	}
-	return a.report, nil
+	return a.report, writeSums(dir)
 }
 
 // own is the checkpoint with the signatures of the cluster and its coordinators

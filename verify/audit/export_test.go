@@ -3,7 +3,9 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -39,6 +41,8 @@ func TestExportIsWhatAnAuditNeeds(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	want := slices.DeleteFunc(must(ListDir(served)), func(p string) bool { return p == "sealed" })
+	want = append(want, sumsName)
+	slices.Sort(want)
 	if got := must(ListDir(copied)); !slices.Equal(got, want) {
 		t.Errorf("files %v\nwant %v", got, want)
 	}
@@ -87,6 +91,66 @@ func TestAnyChangedByteIsFound(t *testing.T) {
 		}
 		check(t, os.WriteFile(name, good, 0o644))
 	}
+}
+
+// A file that was taken out of an export is missed, at the log's end too, and the
+// list that says so cannot be changed unseen; without one the report says so.
+func TestWhatWasTakenOutIsMissed(t *testing.T) {
+	served, dir := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	check(t, small().Copy().Write(served))
+	genesis := filepath.Join(t.TempDir(), "genesis")
+	check(t, os.WriteFile(genesis, wire.Encode(small().Genesis), 0o644))
+	request := Request{Dir: served, Genesis: genesis, Out: io.Discard, Fresh: true}
+	must(request.Export(t.Context(), dir))
+	request.Dir = dir
+	if r := must(request.Audit(t.Context())); !r.Clean() || len(r.Warnings) > 0 {
+		t.Fatalf("%+v", r)
+	}
+	epochs := 0
+	for _, path := range must(ListDir(dir)) {
+		if strings.HasPrefix(path, "epoch/") {
+			epochs++
+		}
+	}
+	for _, path := range []string{"status.json", fmt.Sprintf("epoch/%d", epochs), "trusted_root.json", "tile/entries/000.p/" + lastWidth(t, dir)} {
+		name := filepath.Join(dir, filepath.FromSlash(path))
+		good, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // small worlds have no status list
+		}
+		check(t, err)
+		check(t, os.Remove(name))
+		r, err := request.Audit(t.Context())
+		if err == nil && !strings.Contains(r.String(), path) {
+			t.Errorf("%s is gone: %s", path, r)
+		}
+		if err == nil && r.Clean() {
+			t.Errorf("%s is gone, and nothing deviates", path)
+		}
+		check(t, os.WriteFile(name, good, 0o644))
+	}
+	name := filepath.Join(dir, sumsName)
+	good := must(os.ReadFile(name))
+	for _, at := range []int{0, 70, len(good) / 2, len(good) - 1} {
+		bad := bytes.Clone(good)
+		bad[at] ^= 2
+		check(t, os.WriteFile(name, bad, 0o644))
+		if r := must(request.Audit(t.Context())); r.Clean() {
+			t.Errorf("byte %d of %s was changed, and nothing deviates", at, sumsName)
+		}
+	}
+	check(t, os.Remove(name))
+	if r := must(request.Audit(t.Context())); !r.Clean() || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], sumsName) {
+		t.Errorf("without a list: %v, %v", r.Deviations, r.Warnings)
+	}
+}
+
+// lastWidth is the width of the only entry bundle of a small log.
+func lastWidth(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "tile", "entries", "000.p"))
+	check(t, err)
+	return entries[len(entries)-1].Name()
 }
 
 // What is no log at all is unusable, and says so; what a report shows of a

@@ -77,7 +77,7 @@ func (a *auditor) trustedRoot(ctx context.Context) error {
 }
 
 // unaccounted reports every file that nothing called for.
-func (a *auditor) unaccounted() error {
+func (a *auditor) unaccounted(ctx context.Context) error {
 	if a.o.List == nil {
 		return nil
 	}
@@ -86,6 +86,9 @@ func (a *auditor) unaccounted() error {
 	}
 	all, err := a.o.List()
 	if err != nil {
+		return err
+	}
+	if err := a.listed(ctx, all); err != nil {
 		return err
 	}
 	for _, path := range all {

@@ -62,6 +62,7 @@ func isDirectory(dir string) error {
 func (r *Request) options() (o Options, err error) {
 	if r.Dir != "" {
 		o.List = func() ([]string, error) { return ListDir(r.Dir) }
+		o.Sums = func() ([]byte, error) { return readSumsFile(r.Dir) }
 	}
 	if o.Cluster, err = r.cluster(); err != nil {
 		return o, err

@@ -27,6 +27,9 @@ type Options struct {
 	Receipts []*Receipt
 	// List lists the files that there are, where all must be accounted for.
 	List func() ([]string, error)
+	// Sums reads the list of files that an export has, or returns fs.ErrNotExist; nil
+	// where there is none to be expected.
+	Sums func() ([]byte, error)
 	// Progress, if set, is told now and then.
 	Progress func(Progress)
 	// Resume keeps the state of an interrupted audit; nil: none is kept.
@@ -368,7 +371,7 @@ func (a *auditor) finish(ctx context.Context) error {
 	a.receipts.rest(a)
 	a.report.Unpublished = uint64(len(a.withheld))
 	a.doubt()
-	return a.unaccounted()
+	return a.unaccounted(ctx)
 }
 
 // consistent says whether the log is the one that an earlier checkpoint was of.
