@@ -90,9 +90,9 @@ type masked struct {
 	taken []string // by the last mask
 }
 
-// placeholder stands for what was taken out; it occurs in no text that is judged
+// elided stands for what was taken out; it occurs in no text that is judged
 // as one, and no mask matches it.
-const placeholder = "\x00"
+const elided = "\x00"
 
 // take replaces every match, or what its group matches.
 func (m *masked) take(by *mask) {
@@ -110,7 +110,7 @@ func (m *masked) take(by *mask) {
 		}
 		m.taken = append(m.taken, found)
 		out.WriteString(m.text[last:from])
-		out.WriteString(placeholder)
+		out.WriteString(elided)
 		last = to
 	}
 	if last > 0 {
@@ -152,7 +152,7 @@ func (m *mask) finding(where string, x, y []string) (f Finding, ok bool) {
 
 // quoteAround shows the part of a that differs from b, with some of what is before.
 func quoteAround(a, b string) string {
-	a, b = strings.ReplaceAll(a, placeholder, "…"), strings.ReplaceAll(b, placeholder, "…")
+	a, b = strings.ReplaceAll(a, elided, "…"), strings.ReplaceAll(b, elided, "…")
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
