@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -192,6 +193,23 @@ func terminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
+// awaitSilence waits until a terminal shows nothing that is typed.
+func awaitSilence(t *testing.T, tty *os.File) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Lflag&unix.ECHO == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the terminal goes on showing what is typed")
+		}
+	}
+}
+
 func TestAskingOnATerminal(t *testing.T) {
 	for what, c := range map[string]struct {
 		typed  []string
@@ -225,6 +243,7 @@ func TestAskingOnATerminal(t *testing.T) {
 					shown = append(shown, buf[:n]...)
 				}
 				shown = append(shown, '|')
+				awaitSilence(t, program) // a person is slower than the line between prompt and silence
 				if _, err := person.WriteString(line + "\n"); err != nil {
 					t.Fatal(err)
 				}
