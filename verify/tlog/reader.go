@@ -118,23 +118,17 @@ func (r *Reader) readFile(ctx context.Context, t tile) (content []byte, whole bo
 
 // readTile reads the hashes of a tile, unchecked.
 func (r *Reader) readTile(ctx context.Context, t tile) ([][32]byte, error) {
-	content, whole, err := r.readFile(ctx, t)
-	if err != nil {
-		return nil, fileError(ctx, t, err)
-	}
-	width := t.width
-	if whole {
-		width = tileWidth
-	}
-	hashes, err := splitTile(content, width)
-	if err != nil {
-		return nil, fileError(ctx, t, err)
-	}
-	return hashes[:t.width], nil
+	return readSplit(ctx, r, t, splitTile)
 }
 
 // readBundle reads the entries of a bundle, unchecked.
 func (r *Reader) readBundle(ctx context.Context, t tile) ([][]byte, error) {
+	return readSplit(ctx, r, t, splitBundle)
+}
+
+// readSplit reads as much of a file as its tile is wide, the full one standing in
+// for a partial one that is gone.
+func readSplit[T any](ctx context.Context, r *Reader, t tile, split func(content []byte, width int) ([]T, error)) ([]T, error) {
 	content, whole, err := r.readFile(ctx, t)
 	if err != nil {
 		return nil, fileError(ctx, t, err)
@@ -143,11 +137,11 @@ func (r *Reader) readBundle(ctx context.Context, t tile) ([][]byte, error) {
 	if whole {
 		width = tileWidth
 	}
-	entries, err := splitBundle(content, width)
+	parts, err := split(content, width)
 	if err != nil {
 		return nil, fileError(ctx, t, err)
 	}
-	return entries[:t.width], nil
+	return parts[:t.width], nil
 }
 
 // hashes is a tile's hashes, checked up to the root.
