@@ -19,6 +19,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/testdata/projects"
+	"gavel/verify/dossier"
 )
 
 // demoPlace is where a demonstration keeps its files: a scratch directory with
@@ -121,8 +122,8 @@ func (b *demoBuild) attested(ctx context.Context, file string) {
 		}
 		// Of a contested result a statement proves that its author made it, and no more.
 		contested := b.verdict != build.Agreed && b.verdict != build.Judged
-		settings := verifySettings{alone: contested, key: filepath.Join(filepath.Dir(path), name+".pub")}
-		report, err := settings.check(ctx, path, file)
+		request := dossier.Request{Bundle: path, File: file, Alone: contested, Key: filepath.Join(filepath.Dir(path), name+".pub")}
+		report, err := request.Check()
 		if err == nil && !report.Verified() {
 			err = errors.New(report.Failures[0])
 		}

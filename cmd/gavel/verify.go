@@ -2,22 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"gavel/verify/attest"
 	"gavel/verify/dossier"
-	"gavel/verify/keys"
-	"gavel/verify/policy"
-	"gavel/verify/tlog"
 )
 
 // What a reader names is read no further than this: it may be the wrong file, or no
@@ -29,11 +20,9 @@ const (
 
 // verifySettings are the flags of gavel verify.
 type verifySettings struct {
-	key, genesis, cluster, groupKey, with, asOf, policy string
-	witnesses                                           []string
-	witnessQuorum                                       int
-	alone, asJSON                                       bool
-	further                                             further
+	request dossier.Request
+	further further
+	asJSON  bool
 }
 
 func verifyCommand() *cobra.Command {
@@ -63,7 +52,8 @@ file is JSON; docs/ATTESTATIONS.md lists its rules. Each that is broken is named
 Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 		Args: wants("BUNDLE", "FILE"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			report, err := s.check(ctx, args[0], args[1])
+			s.request.Bundle, s.request.File = args[0], args[1]
+			report, err := s.check(ctx)
 			if err != nil {
 				return err
 			}
@@ -81,16 +71,16 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 		}),
 	}
 	f := c.Flags()
-	f.StringVar(&s.key, "key", "", "the signer's public `KEY` in PEM, as in NAME.pub")
-	f.StringVar(&s.cluster, "cluster", "", "the farm's `ID` in hex, as gavel cluster status shows it: the genesis must have it")
-	f.StringVar(&s.genesis, "genesis", "", "the farm's genesis `FILE` (default: the one beside BUNDLE, taken as given)")
-	f.StringVar(&s.groupKey, "group-key", "", "the coordinators' group key in `HEX` (default: the one in the summary, taken as given)")
-	f.StringVar(&s.with, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
-	f.BoolVar(&s.alone, "alone", false, "look at BUNDLE and --key, and at nothing beside it")
-	f.StringVar(&s.policy, "policy", "", "a `FILE` of demands that must all be kept")
-	f.StringVar(&s.asOf, "as-of", "", "what stood on `DATE`: 2026-01-31, or RFC 3339")
-	f.StringArrayVar(&s.witnesses, "witness", nil, "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
-	f.IntVar(&s.witnessQuorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
+	f.StringVar(&s.request.Key, "key", "", "the signer's public `KEY` in PEM, as in NAME.pub")
+	f.StringVar(&s.request.Cluster, "cluster", "", "the farm's `ID` in hex, as gavel cluster status shows it: the genesis must have it")
+	f.StringVar(&s.request.Genesis, "genesis", "", "the farm's genesis `FILE` (default: the one beside BUNDLE, taken as given)")
+	f.StringVar(&s.request.GroupKey, "group-key", "", "the coordinators' group key in `HEX` (default: the one in the summary, taken as given)")
+	f.StringVar(&s.request.With, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
+	f.BoolVar(&s.request.Alone, "alone", false, "look at BUNDLE and --key, and at nothing beside it")
+	f.StringVar(&s.request.Policy, "policy", "", "a `FILE` of demands that must all be kept")
+	f.StringVar(&s.request.AsOf, "as-of", "", "what stood on `DATE`: 2026-01-31, or RFC 3339")
+	f.StringArrayVar(&s.request.Witnesses, "witness", nil, "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
+	f.IntVar(&s.request.Quorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
 	f.StringVar(&s.further.open, "open", "", "the requester's `FILE` withheld.json: proves which command was withheld")
 	f.StringVar(&s.further.source, "source", "", "a local `CLONE`: proves that the input root is the tree of the commit named, made again from its objects")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON")
@@ -98,144 +88,24 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 }
 
 // check reads the files and checks them; what cannot be read is bad usage.
-func (s *verifySettings) check(ctx context.Context, bundle, file string) (*dossier.Report, error) {
-	trust, err := s.trust()
+func (s *verifySettings) check(ctx context.Context) (*dossier.Report, error) {
+	report, err := s.request.Check()
+	if bad := new(dossier.BadRequest); errors.As(err, &bad) {
+		if bad.Malformed {
+			return nil, usage("%w", bad.Err)
+		}
+		return nil, refused(bad.Err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	dir := s.with
-	switch {
-	case s.alone && len(trust.Key) == 0:
-		return nil, usage("whose attestation? --alone needs --key KEY, a public key in PEM")
-	case s.alone:
-		dir = ""
-	case dir == "":
-		dir = filepath.Dir(bundle)
-	}
-	files, beside, err := dossier.Load(bundle, dir)
-	if err != nil {
-		return nil, refused(err)
-	}
-	if trust.Genesis == nil {
-		trust.Genesis = beside
-	}
-	if s.cluster != "" {
-		if raw, err := hex.DecodeString(s.cluster); err != nil || len(raw) != 32 {
-			return nil, usage("--cluster %q: want the cluster's id of 64 hex digits, as gavel cluster status shows it", s.cluster)
-		}
-		if trust.Genesis == nil {
-			return nil, refused(errors.New("no genesis lies beside the bundle: name it with --genesis FILE"))
-		}
-		if got := trust.Genesis.Digest(); hex.EncodeToString(got[:]) != strings.ToLower(s.cluster) {
-			return nil, &exit{code: exitFailed, err: fmt.Errorf("NOT verified: the genesis is that of cluster %x, not of %s: this is another farm's", got, s.cluster)}
-		}
-		trust.Pinned = true
-	}
-	if trust.Genesis == nil && len(trust.Key) == 0 {
-		return nil, usage("whose attestation? No genesis lies beside the bundle: give --genesis FILE, or --key KEY, a public key in PEM")
-	}
-	if files.Artifact, err = digestOfFile(file); err != nil {
-		return nil, refused(fmt.Errorf("reading the file: %w", err))
-	}
-	report, err := dossier.Check(files, trust)
-	if err != nil {
-		return nil, refused(err)
-	}
-	if err := s.hold(report, trust); err != nil {
-		return nil, err
-	}
-	return report, s.further.check(ctx, report, files.Bundle)
-}
-
-// hold applies the policy, if there is one, as of the time that is asked about.
-func (s *verifySettings) hold(report *dossier.Report, trust *dossier.Trust) error {
-	if s.policy == "" {
-		return nil
-	}
-	raw, err := readSmall(s.policy, policy.MaxFileBytes)
-	if err != nil {
-		return refused(fmt.Errorf("reading the policy: %w", err))
-	}
-	rules, err := policy.Parse(raw)
-	if err != nil {
-		return refused(fmt.Errorf("%s: %w", s.policy, err))
-	}
-	now := trust.AsOf
-	if now.IsZero() {
-		now = time.Now()
-	}
-	report.Hold(rules, now)
-	return nil
-}
-
-// trust reads whose word counts.
-func (s *verifySettings) trust() (*dossier.Trust, error) {
-	t := &dossier.Trust{WitnessQuorum: s.witnessQuorum}
-	if s.key != "" {
-		pkix, err := readPublicKey(s.key)
-		if err != nil {
-			return nil, err
-		}
-		t.Key = pkix
-	}
-	if s.genesis != "" {
-		raw, err := readSmall(s.genesis, maxGenesisBytes)
-		if err != nil {
-			return nil, refused(fmt.Errorf("reading the genesis: %w", err))
-		}
-		if t.Genesis, err = dossier.ReadGenesis(raw); err != nil {
-			return nil, refused(fmt.Errorf("%s: %w", s.genesis, err))
-		}
-		t.Pinned = true
-	}
-	if s.groupKey != "" {
-		raw, err := hex.DecodeString(s.groupKey)
-		if err != nil || len(raw) != 96 {
-			return nil, usage("--group-key wants 192 hex digits, as gavel cluster status shows them")
-		}
-		t.GroupKeys = [][96]byte{[96]byte(raw)}
-	}
-	for _, w := range s.witnesses {
-		name, path, ok := strings.Cut(w, "=")
-		if !ok {
-			return nil, usage("--witness %q: want NAME=KEY", w)
-		}
-		pkix, err := readPublicKey(path)
-		if err != nil {
-			return nil, err
-		}
-		t.Witnesses = append(t.Witnesses, tlog.Cosigner{Name: name, PKIX: pkix})
-	}
-	if s.asOf != "" {
-		var err error
-		if t.AsOf, err = time.Parse(time.RFC3339, s.asOf); err != nil {
-			day, dayErr := time.Parse(time.DateOnly, s.asOf)
-			if dayErr != nil {
-				return nil, usage("--as-of %q: want a date as 2026-01-31, or a time as 2026-01-31T12:00:00Z", s.asOf)
-			}
-			t.AsOf = day.Add(24*time.Hour - time.Second) // the end of that day
-		}
-	}
-	return t, nil
+	return report, s.further.check(ctx, report)
 }
 
 func readPublicKey(path string) ([]byte, error) {
-	pem, err := readSmall(path, maxPublicKeyBytes)
+	pkix, err := dossier.ReadPublicKey(path)
 	if err != nil {
-		return nil, refused(fmt.Errorf("reading the key: %w", err))
+		return nil, refused(err)
 	}
-	public, err := keys.ParsePublic(pem)
-	if err != nil {
-		return nil, refused(fmt.Errorf("%s: %w", path, err))
-	}
-	return keys.PKIX(public)
-}
-
-func digestOfFile(path string) ([32]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return [32]byte{}, err
-	}
-	digest, err := attest.DigestOf(f)
-	return digest, errors.Join(err, f.Close())
+	return pkix, nil
 }

@@ -23,7 +23,7 @@ type further struct {
 }
 
 // check does what was asked for, and has the report say so.
-func (f *further) check(ctx context.Context, report *dossier.Report, bundle []byte) error {
+func (f *further) check(ctx context.Context, report *dossier.Report) error {
 	if f.open == "" && f.source == "" {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (f *further) check(ctx context.Context, report *dossier.Report, bundle []by
 	if err != nil {
 		return notVerified(err)
 	}
-	recipe, err := attest.ReadRecipe(bundle, public)
+	recipe, err := attest.ReadRecipe(report.BundleBytes, public)
 	if err != nil {
 		return usage("--open and --source are about a build's provenance, and BUNDLE is none: %v", err)
 	}

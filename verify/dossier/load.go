@@ -39,7 +39,7 @@ const (
 func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 	f := &Files{}
 	var err error
-	if f.Bundle, err = readPart(path); err != nil {
+	if f.Bundle, err = readPart(path, maxPartBytes); err != nil {
 		return nil, nil, fmt.Errorf("reading the bundle: %w", err)
 	}
 	if dir == "" {
@@ -61,7 +61,7 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 		if filepath.Base(name) == FileSummary {
 			continue
 		}
-		raw, err := readPart(name)
+		raw, err := readPart(name, maxPartBytes)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading a bundle: %w", err)
 		}
@@ -88,7 +88,7 @@ func ReadGenesis(raw []byte) (*raftfsm.Genesis, error) {
 }
 
 func optionalPart(path string) ([]byte, error) {
-	raw, err := readPart(path)
+	raw, err := readPart(path, maxPartBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -98,15 +98,15 @@ func optionalPart(path string) ([]byte, error) {
 	return raw, nil
 }
 
-func readPart(path string) ([]byte, error) {
+func readPart(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, maxPartBytes+1))
-	if err == nil && len(raw) > maxPartBytes {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxPartBytes)
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
 	}
 	return raw, err
 }

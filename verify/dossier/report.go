@@ -28,6 +28,8 @@ type Report struct {
 	Log *Logged `json:"log,omitempty"`
 	// Bundle is what the bundle's own statement says; nil where its signature fails.
 	Bundle *attest.Report `json:"-"`
+	// BundleBytes are the bundle as a Request read it.
+	BundleBytes []byte `json:"-"`
 	// WallMillis is the leader's clock when the build settled; 0 where unknown.
 	WallMillis int64 `json:"wall_millis,string"`
 	// Violations are the rules of a policy that are broken; Hold fills them in.

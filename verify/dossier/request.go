@@ -15,9 +15,31 @@ import (
 	"gavel/verify/tlog"
 )
 
-// ErrRequest says that a request names something that cannot be read or meant:
-// nothing was checked.
-var ErrRequest = errors.New("nothing was checked")
+// BadRequest is what is wrong with a request: nothing was checked.
+type BadRequest struct {
+	// Malformed says that it is no request; else something that it names cannot be read.
+	Malformed bool
+	Err       error
+}
+
+func (b *BadRequest) Error() string { return b.Err.Error() }
+
+// Unwrap is the cause.
+func (b *BadRequest) Unwrap() error { return b.Err }
+
+func malformed(format string, args ...any) error {
+	return &BadRequest{true, fmt.Errorf(format, args...)}
+}
+
+func unreadable(format string, args ...any) error {
+	return &BadRequest{false, fmt.Errorf(format, args...)}
+}
+
+// Bounds of the small files that a request names.
+const (
+	maxKeyBytes     = 64 << 10
+	maxGenesisBytes = 64 << 20
+)
 
 // Request is a check as a command line asks for it. Paths are as given; what is
 // empty is not asked for.
@@ -44,7 +66,7 @@ func (r *Request) Check() (*Report, error) {
 	dir := r.With
 	switch {
 	case r.Alone && len(t.Key) == 0:
-		return nil, fmt.Errorf("%w: whose attestation? Alone it needs a key", ErrRequest)
+		return nil, malformed("whose attestation? --alone needs --key KEY, a public key in PEM")
 	case r.Alone:
 		dir = ""
 	case dir == "":
@@ -52,34 +74,36 @@ func (r *Request) Check() (*Report, error) {
 	}
 	files, beside, err := Load(r.Bundle, dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		return nil, unreadable("%w", err)
 	}
 	if t.Genesis == nil {
 		t.Genesis = beside
 	}
-	switch {
-	case r.Cluster != "" && t.Genesis == nil:
-		return nil, fmt.Errorf("%w: no genesis lies beside the bundle: name it", ErrRequest)
-	case t.Genesis == nil && len(t.Key) == 0:
-		return nil, fmt.Errorf("%w: whose attestation? No genesis lies beside the bundle: name one, or a key", ErrRequest)
-	case r.Cluster != "":
+	if r.Cluster != "" {
 		if raw, err := hex.DecodeString(r.Cluster); err != nil || len(raw) != 32 {
-			return nil, fmt.Errorf("%w: %q is no cluster's id: it has 64 hex digits", ErrRequest, r.Cluster)
+			return nil, malformed("--cluster %q: want the cluster's id of 64 hex digits, as gavel cluster status shows it", r.Cluster)
+		}
+		if t.Genesis == nil {
+			return nil, unreadable("no genesis lies beside the bundle: name it with --genesis FILE")
 		}
 		if got := t.Genesis.Digest(); hex.EncodeToString(got[:]) != strings.ToLower(r.Cluster) {
 			report := &Report{}
-			report.fail("the genesis is that of cluster %x, not of %s", got, r.Cluster)
+			report.fail("the genesis is that of cluster %x, not of %s: this is another farm's", got, r.Cluster)
 			return report, nil
 		}
 		t.Pinned = true
 	}
+	if t.Genesis == nil && len(t.Key) == 0 {
+		return nil, malformed("whose attestation? No genesis lies beside the bundle: give --genesis FILE, or --key KEY, a public key in PEM")
+	}
 	if files.Artifact, err = digestOfFile(r.File); err != nil {
-		return nil, fmt.Errorf("%w: reading the file: %w", ErrRequest, err)
+		return nil, unreadable("reading the file: %w", err)
 	}
 	report, err := Check(files, t)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		return nil, unreadable("%w", err)
 	}
+	report.BundleBytes = files.Bundle
 	return report, r.hold(report, t.AsOf)
 }
 
@@ -97,33 +121,33 @@ func (r *Request) trust() (*Trust, error) {
 	t := &Trust{WitnessQuorum: r.Quorum}
 	var err error
 	if r.Key != "" {
-		if t.Key, err = publicKey(r.Key); err != nil {
+		if t.Key, err = ReadPublicKey(r.Key); err != nil {
 			return nil, err
 		}
 	}
 	if r.Genesis != "" {
-		raw, err := readPart(r.Genesis)
+		raw, err := readPart(r.Genesis, maxGenesisBytes)
 		if err != nil {
-			return nil, fmt.Errorf("%w: reading the genesis: %w", ErrRequest, err)
+			return nil, unreadable("reading the genesis: %w", err)
 		}
 		if t.Genesis, err = ReadGenesis(raw); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrRequest, r.Genesis, err)
+			return nil, unreadable("%s: %w", r.Genesis, err)
 		}
 		t.Pinned = true
 	}
 	if r.GroupKey != "" {
 		raw, err := hex.DecodeString(r.GroupKey)
 		if err != nil || len(raw) != 96 {
-			return nil, fmt.Errorf("%w: a group key has 192 hex digits", ErrRequest)
+			return nil, malformed("--group-key wants 192 hex digits, as gavel cluster status shows them")
 		}
 		t.GroupKeys = [][96]byte{[96]byte(raw)}
 	}
 	for _, w := range r.Witnesses {
 		name, path, ok := strings.Cut(w, "=")
 		if !ok {
-			return nil, fmt.Errorf("%w: witness %q: want NAME=KEY", ErrRequest, w)
+			return nil, malformed("--witness %q: want NAME=KEY", w)
 		}
-		pkix, err := publicKey(path)
+		pkix, err := ReadPublicKey(path)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +157,7 @@ func (r *Request) trust() (*Trust, error) {
 		if t.AsOf, err = time.Parse(time.RFC3339, r.AsOf); err != nil {
 			day, err := time.Parse(time.DateOnly, r.AsOf)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %q is no date as 2026-01-31, and no time as 2026-01-31T12:00:00Z", ErrRequest, r.AsOf)
+				return nil, malformed("--as-of %q: want a date as 2026-01-31, or a time as 2026-01-31T12:00:00Z", r.AsOf)
 			}
 			t.AsOf = day.Add(24*time.Hour - time.Second) // the end of that day
 		}
@@ -141,14 +165,15 @@ func (r *Request) trust() (*Trust, error) {
 	return t, nil
 }
 
-func publicKey(path string) ([]byte, error) {
-	pem, err := readPart(path)
+// ReadPublicKey reads a public key in PEM, as PKIX DER.
+func ReadPublicKey(path string) ([]byte, error) {
+	pem, err := readPart(path, maxKeyBytes)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading the key: %w", ErrRequest, err)
+		return nil, unreadable("reading the key: %w", err)
 	}
 	public, err := keys.ParsePublic(pem)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrRequest, path, err)
+		return nil, unreadable("%s: %w", path, err)
 	}
 	return keys.PKIX(public)
 }
@@ -158,13 +183,13 @@ func (r *Request) hold(report *Report, asOf time.Time) error {
 	if r.Policy == "" {
 		return nil
 	}
-	raw, err := readPart(r.Policy)
+	raw, err := readPart(r.Policy, policy.MaxFileBytes)
 	if err != nil {
-		return fmt.Errorf("%w: reading the policy: %w", ErrRequest, err)
+		return unreadable("reading the policy: %w", err)
 	}
 	rules, err := policy.Parse(raw)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrRequest, r.Policy, err)
+		return unreadable("%s: %w", r.Policy, err)
 	}
 	if asOf.IsZero() {
 		asOf = time.Now()

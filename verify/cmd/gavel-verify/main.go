@@ -129,6 +129,9 @@ func bundle(args []string, stderr io.Writer) (fmt.Stringer, bool, bool, error) {
 	}
 	r.Bundle, r.File, r.Witnesses = f.Arg(0), f.Arg(1), witnesses
 	report, err := r.Check()
+	if bad := new(dossier.BadRequest); errors.As(err, &bad) {
+		err = fmt.Errorf("nothing was checked: %w", bad.Err)
+	}
 	if err != nil {
 		return nil, false, false, err
 	}
