@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -25,6 +26,7 @@ func (p *Publisher) showEpochs(ctx context.Context) {
 		}
 		select {
 		case <-changed:
+		case <-time.After(epochEvery): // the journal may have been behind the last change
 		case <-ctx.Done():
 			return
 		}

@@ -45,6 +45,8 @@ const (
 	statusPause = time.Second
 	// epochPause lies between two looks for epochs that may be shown.
 	epochPause = 200 * time.Millisecond
+	// epochEvery is how long an epoch may wait at the end of all activity.
+	epochEvery = time.Second
 	// awaitTimeout is how long a cosigner that is behind waits for its own log, and
 	// awaitPause how often it looks.
 	awaitTimeout = 2 * time.Second
