@@ -328,6 +328,20 @@ type Author struct {
 	StartedWallMillis, FinishedWallMillis int64
 }
 
+// AuthorOf is the author of an opened attempt at a build: the worker as it was when
+// it committed, in the role that its seat has.
+func AuthorOf(cluster, of build.ID, a *build.Attempt, worker build.Worker, simulated bool) Author {
+	worker.Class = a.Class
+	by := Author{
+		Cluster: cluster, Build: of, Worker: &worker, Role: attest.RoleValidator, Simulated: simulated,
+		StartedWallMillis: a.Opening.StartedWallMillis, FinishedWallMillis: a.Opening.FinishedWallMillis,
+	}
+	if a.Round == build.RoundFirst && a.Seat == 0 {
+		by.Role = attest.RoleBuilder
+	}
+	return by
+}
+
 // Provenance is what the author states about a result of this action, which was
 // encoded or decoded. Worker and coordinators derive the same from the same bytes;
 // what is withheld is so by the action itself.

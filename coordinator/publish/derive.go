@@ -147,13 +147,7 @@ func Statement(t *build.Transcript, attempt int, a *action.Action, m *build.Mani
 	if !ok {
 		return nil, fmt.Errorf("%w: worker %x is not a party of the build", attest.ErrProvenance, of.Worker)
 	}
-	by := action.Author{
-		Cluster: t.Cluster, Build: t.Build.ID, Role: attest.RoleValidator, Simulated: t.Simulated,
-		Worker:            &build.Worker{ID: of.Worker, Name: party.Name, Operator: party.Operator, Class: of.Class},
-		StartedWallMillis: of.Opening.StartedWallMillis, FinishedWallMillis: of.Opening.FinishedWallMillis,
-	}
-	if of.Round == build.RoundFirst && of.Seat == 0 {
-		by.Role = attest.RoleBuilder
-	}
+	worker := build.Worker{ID: of.Worker, Name: party.Name, Operator: party.Operator}
+	by := action.AuthorOf(t.Cluster, t.Build.ID, of, worker, t.Simulated)
 	return a.Provenance(by, m).Statement()
 }

@@ -123,20 +123,11 @@ func (s *Server) attestation(ctx context.Context, a *action.Action, b *build.Bui
 	if err != nil {
 		return nil, err
 	}
-	by := action.Author{
-		Cluster: s.cluster, Build: b.ID, Role: attest.RoleValidator,
-		StartedWallMillis: attempt.Opening.StartedWallMillis, FinishedWallMillis: attempt.Opening.FinishedWallMillis,
-	}
-	if attempt.Round == build.RoundFirst && attempt.Seat == 0 {
-		by.Role = attest.RoleBuilder
-	}
+	var by action.Author
 	var known [][]byte
 	s.FSM.Read(func(st *raftfsm.State) {
-		by.Simulated = st.Genesis().Simulated
 		if w, ok := st.Worker(attempt.Worker); ok {
-			worker := *w
-			worker.Class = attempt.Class // as it was when it committed
-			by.Worker = &worker
+			by = action.AuthorOf(s.cluster, b.ID, attempt, *w, st.Genesis().Simulated)
 		}
 		known = st.KeysAt(attempt.Worker, attempt.CommittedAt)
 	})
