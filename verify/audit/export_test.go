@@ -65,10 +65,36 @@ func TestExportIsWhatAnAuditNeeds(t *testing.T) {
 	}
 }
 
-// Any changed byte of any exported file is found; so is one that is added or cut.
+// leaveBehind adds what a log that grew has beside what its readers need.
+func leaveBehind(t *testing.T, dir string, leaves [][]byte) {
+	t.Helper()
+	grown := t.TempDir()
+	l := must(tlog.OpenLog(grown))
+	for i := range 3 {
+		must(l.Append(leaves[i*len(leaves)/3 : (i+1)*len(leaves)/3]))
+	}
+	check(t, os.RemoveAll(filepath.Join(grown, "incoming")))
+	before := len(must(ListDir(dir)))
+	for _, path := range must(ListDir(grown)) {
+		name := filepath.Join(dir, path)
+		check(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		check(t, os.WriteFile(name, must(os.ReadFile(filepath.Join(grown, path))), 0o644))
+	}
+	if got := len(must(ListDir(dir))) - before; got < 5 { // two of each kind, and what is sealed
+		t.Fatalf("%d files were left behind", got)
+	}
+}
+
+// Any changed byte of any file of an export, or of a node's directory, is found; so
+// is one that is added or cut.
 func TestAnyChangedByteIsFound(t *testing.T) {
 	dir := t.TempDir()
-	check(t, small().Copy().Write(dir))
+	s := small().Copy()
+	check(t, s.Write(dir))
+	leaveBehind(t, dir, s.Leaves)
+	if r := auditDir(t, dir, Options{}); !r.Clean() {
+		t.Fatalf("%+v", r.Deviations)
+	}
 	all := must(ListDir(dir))
 	for i, path := range all {
 		if strings.Count(path, "/") > 0 && i%19 != 0 && !strings.HasPrefix(path, "tile/") {
@@ -90,6 +116,11 @@ func TestAnyChangedByteIsFound(t *testing.T) {
 			}
 		}
 		check(t, os.WriteFile(name, good, 0o644))
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "tile", "0", "000.p", "05"), nil, 0o644))
+	check(t, os.WriteFile(filepath.Join(dir, "tile", "0", "999"), nil, 0o644))
+	if r := auditDir(t, dir, Options{}); len(r.Deviations) != 2 {
+		t.Errorf("two files that no log has: %v", r.Deviations)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gavel/verify/attest"
 	"gavel/verify/evidence"
@@ -76,7 +77,8 @@ func (a *auditor) trustedRoot(ctx context.Context) error {
 	return nil
 }
 
-// unaccounted reports every file that nothing called for.
+// unaccounted reports every file that nothing called for, but for what an appender
+// leaves and is right.
 func (a *auditor) unaccounted(ctx context.Context) error {
 	if a.o.List == nil {
 		return nil
@@ -96,7 +98,18 @@ func (a *auditor) unaccounted(ctx context.Context) error {
 		if dir, _, _ := cutPath(path); a.known[path] || a.halted && slices.Contains([]string{"transcript", "manifest", "vsa", "epoch"}, dir) {
 			continue
 		}
-		a.report.beside(path, "no such file: nothing calls for it", "a file")
+		faults, leftover, err := a.leaves.walk.Leftover(ctx, path)
+		if err != nil {
+			return err
+		}
+		a.faults(faults)
+		switch {
+		case leftover:
+		case strings.HasPrefix(path, "tile/"):
+			a.report.beside(path, fmt.Sprintf("no such file: %d leaves, as many as are signed, do not have it", a.checkpoint.Size), "a file")
+		default:
+			a.report.beside(path, "no such file: nothing calls for it", "a file")
+		}
 	}
 	return nil
 }

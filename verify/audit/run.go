@@ -354,13 +354,7 @@ func (a *auditor) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range faults {
-		if f.Path == tlog.CheckpointPath {
-			a.report.beside(f.Path+" "+f.Field, f.Want, f.Got)
-			continue
-		}
-		a.report.deviate(f.Index, f.Path+" "+f.Field, f.Want, f.Got)
-	}
+	a.faults(faults)
 	if err := a.signed(); err != nil {
 		return err
 	}
@@ -372,6 +366,16 @@ func (a *auditor) finish(ctx context.Context) error {
 	a.report.Unpublished = uint64(len(a.withheld))
 	a.doubt()
 	return a.unaccounted(ctx)
+}
+
+func (a *auditor) faults(faults []tlog.Fault) {
+	for _, f := range faults {
+		if f.Index >= a.checkpoint.Size {
+			a.report.beside(f.Path+" "+f.Field, f.Want, f.Got)
+			continue
+		}
+		a.report.deviate(f.Index, f.Path+" "+f.Field, f.Want, f.Got)
+	}
 }
 
 // consistent says whether the log is the one that an earlier checkpoint was of.

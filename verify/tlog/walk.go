@@ -125,7 +125,7 @@ func (w *Walk) Next(ctx context.Context) (first uint64, entries [][]byte, err er
 // missing says of a file that is of no use why.
 func missing(content []byte, err error) string {
 	if content == nil {
-		return "no such file"
+		return "no such file, or one too long"
 	}
 	return fmt.Sprintf("%d bytes: %v", len(content), err)
 }
@@ -231,18 +231,27 @@ func (g grown) Read(ctx context.Context, path string, limit int64) ([]byte, erro
 	if missing != nil {
 		return nil, err
 	}
-	if t.level != entriesLevel {
-		return whole[:min(len(whole), t.width*hashBytes)], nil
-	}
-	entries, malformed := splitBundle(whole, tileWidth)
+	part, malformed := t.cut(whole, tileWidth)
 	if malformed != nil {
+		return nil, err
+	}
+	return part, nil
+}
+
+// cut is the part of a wider tile or bundle, of width hashes or entries, that t is.
+func (t tile) cut(wider []byte, width int) ([]byte, error) {
+	if t.level != entriesLevel {
+		return wider[:min(len(wider), t.width*hashBytes)], nil
+	}
+	entries, err := splitBundle(wider, width)
+	if err != nil {
 		return nil, err
 	}
 	n := 0
 	for _, entry := range entries[:t.width] {
 		n += 2 + len(entry)
 	}
-	return whole[:n], nil
+	return wider[:n], nil
 }
 
 func (w *Walk) fault(path string, index uint64, field, want, got string) {
@@ -274,6 +283,84 @@ func (w *Walk) Finish(ctx context.Context, root [32]byte) ([]Fault, error) {
 		w.fault(CheckpointPath, w.size, "root", hex.EncodeToString(byEntries[:]), hex.EncodeToString(root[:]))
 	}
 	return w.faults, nil
+}
+
+// Leftover holds one of the files that an appender leaves and no reader needs to
+// what was read, after Finish: a partial tile or bundle beside a wider one
+// (tlog-tiles, "Partial Tiles") must be that one's first part, and what is sealed
+// what the checkpoint says. Any other file is not known. Of a tile that is at fault
+// itself nothing follows for narrower ones.
+func (w *Walk) Leftover(ctx context.Context, path string) (faults []Fault, known bool, err error) {
+	before := len(w.faults)
+	if path == sealedPath {
+		err = w.compareSealed(ctx)
+		return w.faults[before:], true, err
+	}
+	t, err := parseTilePath(path)
+	wider := tile{t.level, t.n, widthAt(t.level, t.n, w.size)}
+	if err != nil || t.width >= wider.width {
+		return nil, false, nil
+	}
+	if slices.ContainsFunc(w.faults, func(f Fault) bool { return f.Path == wider.path() }) {
+		return nil, true, nil
+	}
+	whole, err := w.read(ctx, wider)
+	if err != nil {
+		return nil, true, err
+	}
+	want, err := t.cut(whole, wider.width)
+	if err != nil {
+		return nil, true, fmt.Errorf("reading %s again: %w", wider.path(), err)
+	}
+	if t.level == entriesLevel {
+		err = w.compareBundle(ctx, t, want)
+	} else {
+		err = w.compare(ctx, stored{path, want}, stored{path, want})
+	}
+	return w.faults[before:], true, err
+}
+
+// compareBundle holds a partial bundle to the part of the wider one that it is.
+func (w *Walk) compareBundle(ctx context.Context, t tile, want []byte) error {
+	content, err := w.read(ctx, t)
+	if err != nil || bytes.Equal(content, want) {
+		return err
+	}
+	first := t.n << tileHeight
+	entries, malformed := splitBundle(content, t.width)
+	if malformed != nil {
+		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), missing(content, malformed))
+		return nil
+	}
+	good, err := splitBundle(want, t.width)
+	if err != nil {
+		return err
+	}
+	for i := range good {
+		if a, b := LeafHash(good[i]), LeafHash(entries[i]); a != b {
+			w.fault(t.path(), first+uint64(i), "entry", hex.EncodeToString(a[:]), hex.EncodeToString(b[:]))
+			return nil
+		}
+	}
+	return nil
+}
+
+// compareSealed holds what is sealed to the entries that were read.
+func (w *Walk) compareSealed(ctx context.Context) error {
+	content, err := w.from.Read(ctx, sealedPath, MaxNoteBytes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrTooLarge) {
+		return err
+	}
+	want := Checkpoint{Origin: sealedOrigin, Size: w.size, Root: w.edge.root()}
+	if string(content) == want.text() {
+		return nil
+	}
+	got := missing(content, errors.New("it does not say what was sealed"))
+	if c, err := parseMemory(content, sealedOrigin); err == nil {
+		got = fmt.Sprintf("%d leaves, root %x", c.Size, c.Root)
+	}
+	w.fault(sealedPath, w.size, "checkpoint", fmt.Sprintf("%d leaves, root %x", want.Size, want.Root), got)
+	return nil
 }
 
 // Paths lists the tiles and bundles that a log of size entries has.

@@ -106,6 +106,66 @@ func TestWalkNamesTheFile(t *testing.T) {
 	}
 }
 
+// What an appender leaves beside what readers need is held to it: the hash or the
+// entry that differs is named. What lies beyond is not known.
+func TestLeftover(t *testing.T) {
+	grown := t.TempDir()
+	l := must(openLog(grown, unsynced{}))
+	var entries [][]byte
+	for i := range 700 {
+		entries = append(entries, fmt.Appendf(nil, "entry %d", i))
+	}
+	for _, size := range []int{100, 300, 600, 700} {
+		must(l.Append(entries[l.Size():size]))
+	}
+	for _, c := range []struct {
+		path  string
+		at    int // the byte that is changed, -1 for none
+		known bool
+		index uint64
+		field string
+	}{
+		{"tile/0/000.p/100", -1, true, 0, ""},
+		{"tile/0/000.p/100", 3 * hashBytes, true, 3, "hash 3"},
+		{"tile/0/001.p/44", hashBytes, true, 257, "hash 1"},
+		{"tile/1/000.p/1", 0, true, 0, "hash 0"},
+		{"tile/entries/000.p/100", -1, true, 0, ""},
+		{"tile/entries/000.p/100", 12, true, 1, "entry"},
+		{"tile/entries/001.p/44", 0, true, 256, "entry bundle"},
+		{"tile/entries/002.p/88", 2, true, 512, "entry"},
+		{"sealed", -1, true, 0, ""},
+		{"sealed", 21, true, 700, "checkpoint"},
+		{"tile/0/002.p/188", -1, false, 0, ""}, // the walk's own
+		{"tile/0/000", -1, false, 0, ""},
+		{"tile/0/002.p/189", -1, false, 0, ""},
+		{"tile/0/003.p/1", -1, false, 0, ""},
+		{"tile/0/002.p/088", -1, false, 0, ""},
+		{"genesis", -1, false, 0, ""},
+	} {
+		file := filepath.Join(grown, c.path)
+		good, _ := os.ReadFile(file)
+		if c.at >= 0 {
+			bad := slices.Clone(good)
+			bad[c.at] ^= 1
+			check(t, os.WriteFile(file, bad, 0o644))
+		}
+		w := NewWalk(DirSource(grown), 700)
+		if _, faults := walk(t, w, l.Root()); len(faults) > 0 {
+			t.Fatalf("%s: faults %v", c.path, faults)
+		}
+		faults, known, err := w.Leftover(t.Context(), c.path)
+		switch {
+		case err != nil || known != c.known || len(faults) > 1 || (len(faults) == 1) != (c.at >= 0):
+			t.Errorf("%s, byte %d: known %v, faults %v, %v", c.path, c.at, known, faults, err)
+		case c.at >= 0 && (faults[0].Path != c.path || faults[0].Index != c.index || faults[0].Field != c.field):
+			t.Errorf("%s, byte %d: fault %+v", c.path, c.at, faults[0])
+		}
+		if c.at >= 0 {
+			check(t, os.WriteFile(file, good, 0o644))
+		}
+	}
+}
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
