@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -94,7 +95,9 @@ func WriteKey(path string, k *PrivateKey) error {
 		return fmt.Errorf("writing key %s: %w", path, err)
 	}
 	// A link, unlike a rename, fails where the name is taken.
-	if err := os.Link(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("key %w: %s; name another or move it away", fs.ErrExist, path)
+	} else if err != nil {
 		return fmt.Errorf("writing key %s: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))

@@ -66,7 +66,10 @@ func changeKeys(t *testing.T, f *testFarm) {
 	do(exitUsage, "only its owner", "keys", "rotate", "worker-2", fresh, "--key", old)
 	do(exitUsage, "revoke it first", "keys", "rotate", "worker-2", fresh)
 	do(exitDone, "speaks for requester", "keys", "rotate", "requester", fresh, "--key", old, "--reason", "a new laptop")
-	do(exitFailed, "has taken the place", "account")
+	do(exitUsage, "requester has another key since 20", "account")
+	do(exitUsage, "asking whose key this is: requester has another key", "keys", "revoke", "worker-1", "--key", old)
+	do(exitDone, "a new laptop", "keys", "history", "requester") // even with the old one
+	do(exitUsage, "no account \"nobody\"", "keys", "history", "nobody")
 	if err := os.Rename(fresh, old); err != nil {
 		t.Fatal(err)
 	}

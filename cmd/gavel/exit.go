@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"gavel/api"
 )
@@ -66,6 +68,10 @@ func codeOf(err error) int {
 		return exitNoFarm
 	case errors.As(err, &refusal):
 		return exitUsage
+	}
+	switch status.Code(err) {
+	case codes.NotFound, codes.InvalidArgument, codes.Unauthenticated, codes.PermissionDenied:
+		return exitUsage // as the farm said before it did anything
 	}
 	return exitFailed
 }

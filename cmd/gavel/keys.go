@@ -84,7 +84,7 @@ descriptor that GAVEL_PASSWORD_FD numbers has it.`,
 			if sealing {
 				k, err := newSealKey(args[0])
 				if err != nil {
-					return err
+					return refused(err)
 				}
 				return k.print(c.OutOrStdout(), asJSON)
 			}
@@ -93,7 +93,7 @@ descriptor that GAVEL_PASSWORD_FD numbers has it.`,
 			}
 			s, err := newSigningKey(args[0], keys.Algorithm(algorithm), encrypt)
 			if err != nil {
-				return err
+				return refused(err)
 			}
 			return shownSigner(args[0], s.Public).print(c.OutOrStdout(), asJSON)
 		}),
@@ -149,7 +149,7 @@ gavel keys new, its .pub, or a KMS URI.`,
 			}
 			s, err := keys.Load(ctx, args[0])
 			if err != nil {
-				return err
+				return refused(err)
 			}
 			return shownSigner(args[0], s.Public).print(c.OutOrStdout(), asJSON)
 		}),

@@ -114,6 +114,10 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 		{[]string{"verify", file, file, "--genesis", "/dev/zero"}, exitUsage, "larger than"},
 		{[]string{"verify", file, file, "--cluster", "abc"}, exitUsage, "64 hex digits"},
 		{[]string{"keys", "new", "k", "--algorithm", "rot13"}, exitUsage, "rot13"},
+		{[]string{"keys", "new", file}, exitUsage, "exists already: " + file},
+		{[]string{"keys", "new", "--seal", file}, exitUsage, "already exists: " + file},
+		{[]string{"keys", "show", "missing"}, exitUsage, "missing"},
+		{[]string{"audit", "--farm", "nowhere"}, exitNoFarm, "gavel up"},
 	} {
 		code, _, stderr := call(t.Context(), c.args...)
 		if code != c.code || !strings.Contains(stderr, c.says) {

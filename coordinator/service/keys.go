@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
@@ -27,7 +29,7 @@ func accountOf(fsm *raftfsm.FSM, key build.ID) (account build.ID, err error) {
 		case known && !current && st.KeyRevoked(owner):
 			err = status.Errorf(codes.Unauthenticated, "the key of %s was revoked: the admin can put a new one in its place (gavel keys rotate)", st.Name(owner))
 		case known && !current:
-			err = status.Errorf(codes.Unauthenticated, "another key has taken the place of this key of %s: use that one", st.Name(owner))
+			err = status.Errorf(codes.Unauthenticated, "%s has another key%s: give that one with --key, or put it in this one's place (gavel keys history %s shows both)", st.Name(owner), since(st, owner, key), st.Name(owner))
 		case known:
 			account = owner
 		default:
@@ -35,6 +37,16 @@ func accountOf(fsm *raftfsm.FSM, key build.ID) (account build.ID, err error) {
 		}
 	})
 	return account, err
+}
+
+// since says when a key was replaced, as far as the state remembers.
+func since(st *raftfsm.State, owner, key build.ID) string {
+	for _, e := range st.KeyEvents(owner) {
+		if !e.Revoked && build.AccountID(e.OldKey) == key {
+			return " since " + time.UnixMilli(e.WallMillis).UTC().Format(time.RFC3339)
+		}
+	}
+	return ""
 }
 
 // Self tells whose account a key speaks for. A key that this node does not know may
@@ -67,9 +79,10 @@ func (s *Server) hasAccount(id build.ID) (known bool) {
 	return known
 }
 
-// Keys tells what became of keys. It is public: revoked keys are everybody's concern.
+// Keys tells what became of keys. It is public: revoked keys are everybody's
+// concern, and first of all that of who still has one.
 func (s *Server) Keys(ctx context.Context, in *gavelv1.KeysRequest) (*gavelv1.KeysResponse, error) {
-	if _, err := s.Caller(ctx); err != nil {
+	if _, err := api.Authenticate(ctx, s.cluster, api.AudienceFarm, s.now()); err != nil {
 		return nil, err
 	}
 	out := &gavelv1.KeysResponse{}
@@ -86,7 +99,7 @@ func (s *Server) Keys(ctx context.Context, in *gavelv1.KeysRequest) (*gavelv1.Ke
 		}
 	})
 	if in.Name != "" && len(out.Keys) == 0 {
-		return nil, status.Errorf(codes.NotFound, "there is no account %q here", in.Name)
+		return nil, status.Errorf(codes.NotFound, "there is no account %q here: gavel account lists all", in.Name)
 	}
 	slices.SortFunc(out.Keys, func(a, b *gavelv1.KeyHistory) int { return bytes.Compare(a.Account, b.Account) })
 	return out, nil
