@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"gavel/api"
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/coordinator/publish"
 	"gavel/verify/audit"
@@ -39,7 +42,8 @@ give it with --cluster or --genesis. A checkpoint that you kept (--since FILE) m
 the same log, and a command that you hold a receipt for (--receipt FILE) must be in it.
 An audit that is interrupted goes on where it was; --fresh begins anew.
 
-Exit status: 0 nothing deviates, 1 something does, 2 there is nothing to audit.`,
+Exit status: 0 nothing deviates, 1 something does, 2 there is nothing to audit, or the
+audit did not end; 4 no farm there.`,
 		Args: wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
 			if err := auditSource(ctx, &r, dir); err != nil {
@@ -72,7 +76,7 @@ checks the copy without a network; any byte of it that changes is found.
   gavel audit export -o copy --farm farm
 
 Exit status: 0 nothing deviates, 1 something does (the copy is made, as evidence), 2
-there is nothing to audit, or the directory is not empty.`,
+there is nothing to audit, or the directory is not empty; 4 no farm there.`,
 		Args: wants(),
 		RunE: action(func(ctx context.Context, c *cobra.Command, _ []string) error {
 			if out == "" {
@@ -118,10 +122,31 @@ func auditSource(ctx context.Context, r *audit.Request, farm string) error {
 	if err != nil {
 		return err
 	}
-	if r.Genesis == "" && r.Cluster == "" {
+	switch {
+	case r.Cluster != "":
+		if err := dir.isCluster(r.Cluster); err != nil {
+			return err
+		}
+	case r.Genesis == "":
 		r.Genesis = dir.genesis()
 	}
 	return dir.log(ctx, r)
+}
+
+// isCluster refuses a farm of another cluster than the one that is named. What has no
+// genesis on this machine is held to the name by the audit.
+func (d farmDir) isCluster(named string) error {
+	if _, err := os.Stat(d.genesis()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var o api.Options
+	if err := d.trust(&o); err != nil {
+		return refused(err)
+	}
+	if id := hex.EncodeToString(o.Cluster[:]); id != named && len(named) == len(id) {
+		return refused(fmt.Errorf("the farm in %s is cluster %s, not %s, which --cluster names", d, id, named))
+	}
+	return nil
 }
 
 // log finds a farm's log: the longest of its coordinators' on this machine, which
@@ -129,7 +154,7 @@ func auditSource(ctx context.Context, r *audit.Request, farm string) error {
 func (d farmDir) log(ctx context.Context, r *audit.Request) error {
 	f, err := d.read()
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	longest := uint64(0)
 	for _, n := range f.Nodes {

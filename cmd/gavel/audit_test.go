@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,13 @@ func TestAuditCommand(t *testing.T) {
 	gavel(2, "audit", "--dir", filepath.Join(dir, "missing"))
 	gavel(2, "audit", "--dir", dir, "--url", "http://127.0.0.1:1")
 	gavel(2, "audit", "--dir", dir, "--cluster", "12")
+	farm, another := t.TempDir(), strings.Repeat("ab", 32)
+	if err := os.WriteFile(farmDir(farm).genesis(), wire.Encode(s.Genesis), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, says := gavel(2, "audit", "--farm", farm, "--cluster", another); !strings.Contains(says, fmt.Sprintf("the farm in %s is cluster %x, not %s", farm, w.Cluster, another)) {
+		t.Errorf("another cluster: %s", says)
+	}
 
 	// A receipt as a coordinator signs it, and as gavel submit keeps it.
 	var batch build.Batch

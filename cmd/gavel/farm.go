@@ -95,11 +95,11 @@ func (d farmDir) read() (*farmFile, error) {
 		return nil, &exit{code: exitNoFarm, err: fmt.Errorf("there is no farm in %s: nothing was sent. Start one with `gavel up --dir %s`", d, d)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the farm's particulars: %w", err)
+		return nil, refused(fmt.Errorf("reading the farm's particulars: %w", err))
 	}
 	f := new(farmFile)
 	if err := json.Unmarshal(raw, f); err != nil {
-		return nil, fmt.Errorf("reading %s: %w; `gavel up --dir %s` writes it anew", d.file(), err, d)
+		return nil, refused(fmt.Errorf("reading %s: %w; `gavel up --dir %s` writes it anew", d.file(), err, d))
 	}
 	return f, nil
 }

@@ -167,7 +167,11 @@ func (r *Request) Audit(ctx context.Context) (*Report, error) {
 	bar := NewBar(r.Out, r.Live)
 	defer bar.End()
 	o.Progress = bar.Show
-	return Run(ctx, src, o)
+	report, err := Run(ctx, src, o)
+	if ctx.Err() != nil && err != nil && o.Resume != nil {
+		err = fmt.Errorf("%w. Run it again: the same command goes on where it stopped", err)
+	}
+	return report, err
 }
 
 // Export audits the log and copies it into a directory.

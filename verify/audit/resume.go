@@ -181,7 +181,7 @@ func (a *auditor) keep(ctx context.Context, s *segment, last bool) error {
 		}
 	}
 	if interrupted {
-		return fmt.Errorf("auditing was interrupted at leaf %d of %d: %w", a.report.Leaves, a.checkpoint.Size, ctx.Err())
+		return ctx.Err()
 	}
 	return nil
 }

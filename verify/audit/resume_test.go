@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,24 @@ func TestResumedAuditHasTheSameReport(t *testing.T) {
 			if resumed < 2 {
 				t.Errorf("interrupted %d times", resumed)
 			}
+		}
+	}
+}
+
+// Who interrupts an audit is told how it goes on, however early it was.
+func TestInterruptedAuditSaysHowItGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	check(t, small().Copy().Write(dir))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, fresh := range []bool{false, true} {
+		r := Request{Dir: dir, State: filepath.Join(t.TempDir(), "state"), Fresh: fresh, Out: io.Discard}
+		_, err := r.Audit(ctx)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "after 0 leaves") {
+			t.Errorf("fresh %t: %v", fresh, err)
+		}
+		if err == nil || strings.Contains(err.Error(), "goes on where it stopped") == fresh {
+			t.Errorf("fresh %t: %v", fresh, err)
 		}
 	}
 }

@@ -115,14 +115,21 @@ func run(ctx context.Context, src tlog.Source, o Options) (*auditor, error) {
 		src: src, o: o, report: &Report{Deviations: []Deviation{}, Warnings: []string{}, NotProven: []string{}, Cosigners: []string{}},
 		transcripts: map[raftfsm.ID][]byte{}, known: map[string]bool{}, digests: map[string][32]byte{},
 	}
-	ok, err := a.begin(ctx)
-	if err != nil || !ok {
-		return a, err
+	err := a.audit(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("auditing was interrupted after %d leaves: %w", a.report.Leaves, ctx.Err())
+	}
+	return a, err
+}
+
+func (a *auditor) audit(ctx context.Context) error {
+	if ok, err := a.begin(ctx); err != nil || !ok {
+		return err
 	}
 	if err := a.walk(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return a, a.finish(ctx)
+	return a.finish(ctx)
 }
 
 // begin reads genesis and checkpoint. It is not ok where the genesis deviates so
