@@ -47,7 +47,10 @@ and the report says so. With --key alone nothing but BUNDLE is looked at.
 operators, in which image, by whose keys, how long ago, under how many signatures. The
 file is JSON; docs/ATTESTATIONS.md lists its rules. Each that is broken is named.
 
---as-of DATE asks what stood then: what was withdrawn or revoked later does not count.
+--as-of DATE asks what stood then: what was withdrawn or revoked later does not count. A
+day counts until its end in UTC.
+
+--open and --source are about a machine's provenance, not about a summary.
 
 Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 		Args: wants("BUNDLE", "FILE"),
@@ -78,11 +81,11 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 	f.StringVar(&s.request.With, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
 	f.BoolVar(&s.request.Alone, "alone", false, "look at BUNDLE and --key, and at nothing beside it")
 	f.StringVar(&s.request.Policy, "policy", "", "a `FILE` of demands that must all be kept")
-	f.StringVar(&s.request.AsOf, "as-of", "", "what stood on `DATE`: 2026-01-31, or RFC 3339")
+	f.StringVar(&s.request.AsOf, "as-of", "", "what stood on `DATE`: 2026-01-31, at its end in UTC, or RFC 3339")
 	f.StringArrayVar(&s.request.Witnesses, "witness", nil, "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
 	f.IntVar(&s.request.Quorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
-	f.StringVar(&s.further.open, "open", "", "the requester's `FILE` withheld.json: proves which command was withheld")
-	f.StringVar(&s.further.source, "source", "", "a local `CLONE`: proves that the input root is the tree of the commit named, made again from its objects")
+	f.StringVar(&s.further.open, "open", "", "of a provenance: the requester's `FILE` withheld.json proves which command was withheld")
+	f.StringVar(&s.further.source, "source", "", "of a provenance: a local `CLONE` proves that the input root is the tree of the commit named, made again from its objects")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON")
 	return c
 }

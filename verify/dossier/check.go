@@ -71,6 +71,7 @@ func Check(f *Files, t *Trust) (*Report, error) {
 	}
 	if q.bundle == nil { // nothing that lies beside it is about this file
 		q.remarks()
+		q.report.evidence = q.evidence()
 		return q.report, nil
 	}
 	q.openSummary()

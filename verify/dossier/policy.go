@@ -17,7 +17,7 @@ import (
 func (r *Report) Hold(p *policy.Policy, now time.Time) {
 	e := r.evidence
 	if !r.named && p.Clusters == nil && p.Builders == nil {
-		r.fail("the policy was held to whatever farm this is: name the farm as you know it from elsewhere, or list its key in the policy's clusters")
+		r.fail("the policy was held to whatever farm this is: name the farm as you know it from elsewhere (--cluster or --genesis), or list its key in the policy's clusters")
 	}
 	e.NowMillis = now.UnixMilli()
 	r.Violations = p.Check(&e)

@@ -2,16 +2,51 @@ package dossier_test
 
 import (
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"gavel/raftfsm/build"
+	"gavel/raftfsm/wire"
 	"gavel/verify/dossier"
 	"gavel/verify/keys"
 	"gavel/verify/policy"
 )
+
+// Who asks for what only the farm's record shows, and gives none, is told what to give.
+func TestPolicyNamesWhatIsWanting(t *testing.T) {
+	l := books(t)
+	files, dir := l.dossier(t, l.agreed(t)), t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		check(t, os.WriteFile(path, content, 0o644))
+		return path
+	}
+	bundle, genesis := file("worker.sigstore.json", files.Provenances[0]), file("farm", wire.Encode(l.trust().Genesis))
+	key := file("key", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: l.world.Admin.PKIX}))
+	for _, c := range []struct {
+		rule          string
+		r             dossier.Request
+		wants, spares string
+	}{
+		{`"transcript":true`, dossier.Request{Genesis: genesis}, "give --with DIR", "--cluster"},
+		{`"log_quorum":2`, dossier.Request{Key: key}, "give --with DIR, where gavel submit saved the build's summary.sigstore.json, transcript and the rest, and --cluster ID or --genesis FILE", "--alone"},
+		{`"min_validators":1`, dossier.Request{Key: key, Alone: true}, "give BUNDLE without --alone", "--genesis FILE"},
+		{`"max_age":"1h"`, dossier.Request{Key: key}, "max_age", "--with"},
+	} {
+		c.r.Bundle, c.r.File, c.r.Policy = bundle, bundle, file("policy", []byte(`{"type":"gavel.policy/v1","simulated":true,`+c.rule+`}`))
+		r, err := c.r.Check()
+		check(t, err)
+		said := strings.Join(r.Failures, "; ")
+		if !strings.Contains(said, c.wants) || strings.Contains(said, c.spares) {
+			t.Errorf("%s: %s", c.rule, said)
+		}
+	}
+}
 
 // A policy is held to what the check found out, whichever of the files came first.
 func TestPolicies(t *testing.T) {

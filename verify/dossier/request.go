@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +105,7 @@ func (r *Request) Check() (*Report, error) {
 		return nil, unreadable("%w", err)
 	}
 	report.BundleBytes = files.Bundle
-	return report, r.hold(report, t.AsOf)
+	return report, r.hold(report, files, t.AsOf)
 }
 
 func digestOfFile(path string) ([32]byte, error) {
@@ -179,7 +180,7 @@ func ReadPublicKey(path string) ([]byte, error) {
 }
 
 // hold applies the policy, if there is one, as of the time that is asked about.
-func (r *Request) hold(report *Report, asOf time.Time) error {
+func (r *Request) hold(report *Report, files *Files, asOf time.Time) error {
 	if r.Policy == "" {
 		return nil
 	}
@@ -195,5 +196,28 @@ func (r *Request) hold(report *Report, asOf time.Time) error {
 		asOf = time.Now()
 	}
 	report.Hold(rules, asOf)
+	if give := r.lacking(report, files); len(give) > 0 {
+		report.fail("rules of the policy want the farm's record of the build: give %s", strings.Join(give, ", and "))
+	}
 	return nil
+}
+
+// lacking is what has to be given besides for the rules that are broken for want of it.
+func (r *Request) lacking(report *Report, files *Files) (give []string) {
+	broken := func(rules ...string) bool {
+		return slices.ContainsFunc(report.Violations, func(v policy.Violation) bool { return slices.Contains(rules, v.Rule) })
+	}
+	logged := broken("transcript", "log_quorum", "witnesses")
+	summed := logged || broken("min_validators", "verdicts", "clusters", "domain_kind", "expected")
+	switch {
+	case !(summed && !report.evidence.Summarised || logged && len(files.Transcript) == 0):
+	case r.Alone:
+		give = append(give, "BUNDLE without --alone, beside the rest that gavel submit saved")
+	default:
+		give = append(give, "--with DIR, where gavel submit saved the build's "+FileSummary+", "+FileTranscript+" and the rest")
+	}
+	if logged && r.Cluster == "" && r.Genesis == "" {
+		give = append(give, "--cluster ID or --genesis FILE, the farm's as you know it from elsewhere")
+	}
+	return give
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // ErrOtherRoot says that a build's input root is not the commit's tree.
@@ -29,6 +30,9 @@ func Tree(ctx context.Context, dir, commit string) (*Root, error) {
 	raw, err := hex.DecodeString(commit)
 	if err != nil || hex.EncodeToString(raw) != commit || len(raw) != 20 && len(raw) != 32 {
 		return nil, fmt.Errorf("%w: %q is no commit's whole id of 40 or 64 lower-case hex digits", ErrRepository, commit)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is no directory; a local clone is wanted there (a checkout, its .git, or a bare one) that has commit %s", ErrRepository, dir, commit)
 	}
 	o, err := openObjects(ctx, dir, len(raw))
 	if err != nil {

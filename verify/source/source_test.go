@@ -3,6 +3,8 @@ package source
 import (
 	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -90,6 +92,20 @@ func TestCommitNamesItsTree(t *testing.T) {
 	for _, raw := range []string{"", "tree " + id, "tree " + strings.ToUpper(id) + "\n", "parent " + id + "\n", "tree " + id + id + "\n", "tree  " + id + "\n"} {
 		if got, err := treeOf([]byte(raw), 20); err == nil {
 			t.Errorf("%q names %s", raw, got)
+		}
+	}
+}
+
+// Who names no repository is told which path it was and what is wanted there.
+func TestNoRepository(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(t.TempDir(), "missing")} {
+		_, err := Check(t.Context(), dir, strings.Repeat("0a", 20), [32]byte{}, 0)
+		if !errors.Is(err, ErrRepository) || !strings.Contains(err.Error(), dir+" is no directory; a local clone is wanted") {
+			t.Errorf("%s: %v", dir, err)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func bundle(args []string, stderr io.Writer) (fmt.Stringer, bool, bool, error) {
 	f.StringVar(&r.With, "with", "", "the `DIR` where the rest lies (default: that of BUNDLE)")
 	f.BoolVar(&r.Alone, "alone", false, "look at BUNDLE and --key, and at nothing beside it")
 	f.StringVar(&r.Policy, "policy", "", "a `FILE` of demands that must all be kept")
-	f.StringVar(&r.AsOf, "as-of", "", "what stood on `DATE`: 2026-01-31, or RFC 3339")
+	f.StringVar(&r.AsOf, "as-of", "", "what stood on `DATE`: 2026-01-31, at its end in UTC, or RFC 3339")
 	f.Var(&witnesses, "witness", "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
 	f.IntVar(&r.Quorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
 	asJSON := f.Bool("json", false, "print JSON")
