@@ -202,8 +202,8 @@ func (r *publishedReport) print(term *terminal, log *tail, asJSON bool) error {
 			return fmt.Errorf("printing what differs: %w", err)
 		}
 	}
-	if r.Status != build.StatusExited.String() || r.ExitCode != 0 {
-		term.print("  the command ended %s with status %d; its last words:", r.Status, r.ExitCode)
+	if how := failure(r.Status, r.ExitCode); how != "" {
+		term.print("  the command failed: %s; its last words:", how)
 		for _, line := range log.lines(shownLogLines) {
 			term.print("  | %s", line)
 		}

@@ -147,6 +147,11 @@ func (r *rebuildReport) print(term *terminal, log *tail, asJSON bool) error {
 	} else {
 		term.print("%s  build %s: this machine's result is not what %s stated", term.paint(red, "differs"), r.Build, r.Worker)
 	}
+	if how := failure(r.Status, r.ExitCode); how != "" && r.Equal {
+		term.print("  the command failed, here as in the farm: %s", how)
+	} else if how != "" {
+		term.print("  the command failed here: %s", how)
+	}
 	for _, o := range r.Outputs {
 		word := "as stated"
 		switch {
@@ -183,6 +188,17 @@ func (r *rebuildReport) print(term *terminal, log *tail, asJSON bool) error {
 	}
 	term.print("  built in %s in %d ms", r.Image, r.RunMillis)
 	return nil
+}
+
+// failure says how a command ended that did not succeed, "" of one that did.
+func failure(status string, exitCode uint32) string {
+	switch {
+	case status != build.StatusExited.String():
+		return status
+	case exitCode != 0:
+		return fmt.Sprintf("it exited with status %d", exitCode)
+	}
+	return ""
 }
 
 func (r *rebuildReport) differences() []result.Difference {

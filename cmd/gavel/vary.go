@@ -123,7 +123,7 @@ func (r *buildReport) writeVaried(term *terminal) {
 // failed says that the delivered result is that of a command which did not
 // succeed: validators vary nothing then.
 func (r *buildReport) failed() bool {
-	return r.Status != "" && (r.Status != build.StatusExited.String() || r.ExitCode != 0)
+	return r.Status != "" && failure(r.Status, r.ExitCode) != ""
 }
 
 // inOrder lists the members of all that are in some.
