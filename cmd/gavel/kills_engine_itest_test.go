@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,6 +42,7 @@ func newOwnEngine(t *testing.T) *ownEngine {
 // start starts the engine, for the first time or after kill.
 func (e *ownEngine) start(t *testing.T) {
 	t.Helper()
+	mounted := e.layerMounts()
 	out, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -60,12 +62,53 @@ func (e *ownEngine) start(t *testing.T) {
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if exec.Command("docker", "--host", e.host, "version").Run() == nil {
+			e.unmountOrphans(t, mounted)
 			return
 		}
 		if time.Now().After(deadline) {
 			said, _ := os.ReadFile(filepath.Join(e.dir, "log"))
 			t.Fatalf("the test's Docker engine does not answer:\n%s", said)
 		}
+	}
+}
+
+// layerMounts lists where layers are mounted.
+func (e *ownEngine) layerMounts() (found []string) {
+	for _, m := range mountPoints() {
+		if strings.HasPrefix(m, filepath.Join(e.dir, "data/overlay2")+"/") {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// unmountOrphans unmounts those of the layers mounted when the engine was killed
+// that no container has. It mounts a layer to prepare it before there is a
+// container, and one killed in that moment never looks for the mount again: no
+// worker can know of it, and a power cut would have ended it.
+func (e *ownEngine) unmountOrphans(t *testing.T, mounted []string) {
+	t.Helper()
+	if len(mounted) == 0 {
+		return
+	}
+	has := make(map[string]bool)
+	ids, err := exec.Command("docker", "--host", e.host, "ps", "--all", "--quiet", "--no-trunc").Output()
+	if err != nil {
+		t.Fatalf("listing the containers of the test's engine: %v", err)
+	}
+	for _, id := range strings.Fields(string(ids)) {
+		// A worker may have removed it meanwhile, and its mount with it.
+		dir, err := exec.Command("docker", "--host", e.host, "inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", id).Output()
+		if err == nil {
+			has[strings.TrimSpace(string(dir))] = true
+		}
+	}
+	for _, m := range mounted {
+		if has[m] || !slices.Contains(e.layerMounts(), m) {
+			continue
+		}
+		t.Logf("the engine was killed while it prepared %s, and does not unmount it", m)
+		_ = unix.Unmount(m, unix.MNT_DETACH) // what stays mounted is found as left over
 	}
 }
 

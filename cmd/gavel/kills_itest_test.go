@@ -15,20 +15,16 @@ import (
 	"gavel/sandbox/container/containertest"
 )
 
-// What a build costs its requester, in micro-credits: the second price of one to
-// two credits, two validators, the auctioneer, and one more fee where another than
-// the winner uploads. More would be settling twice.
+// What a build costs beside its price, in micro-credits: two validators and the
+// auctioneer, and one fee more where another than the winner uploads. More would be
+// settling twice. Of it workers pay what they default on, and slashes what they can.
 const (
-	leastCost = 3_000_000
-	mostCost  = 4_900_000
+	fees   = 2_100_000
+	oneFee = 1_000_000
 )
 
-// worstDefault is the most that a worker pays which dies before its commitment:
-// as winner what its successor costs more, as validator one fee.
-const worstDefault = 1_000_000
-
 // killTries is how often a phase is aimed at.
-const killTries = 4
+const killTries = 8
 
 // ballast is how many bytes make a phase long enough to be met.
 const ballast = 48 << 20
@@ -153,15 +149,16 @@ func (c *killCell) try() (outcome string, hit bool) {
 	c.image = o.image
 	s, marker := c.begin(o)
 	c.marker, c.build = marker, s.id()
-	came := c.await()
+	came := c.await(s)
 	if came {
 		hit = c.strike()
 	}
 	r := s.report(anyExit)
 	c.reviveDead()
-	if r.Verdict == "failed" && len(r.Bids) < 2 && c.victim == theWorker {
-		// On a machine so busy that no other bid came in time, nobody is left to go on.
-		c.t.Logf("%s was the only bidder of a build: %s", c.culprit, r.Reason)
+	if r.Verdict == "failed" && len(r.Bids) < 2 && (c.victim == theWorker || !came) {
+		// On a machine so busy that no other bid came in time, nobody is left to go
+		// on after a kill, or to validate.
+		c.t.Logf("a build had %d bids: %s", len(r.Bids), r.Reason)
 		c.balanced()
 		c.nothingLeft(farmPatience / 8)
 		return "", false
@@ -176,10 +173,14 @@ func (c *killCell) try() (outcome string, hit bool) {
 	return r.Verdict, hit
 }
 
-// await waits until a worker has come to the phase; false means that it was missed.
-func (c *killCell) await() bool {
+// await waits until a worker has come to the phase; false means that it was
+// missed, at the latest because the build has ended.
+func (c *killCell) await(s *submission) bool {
 	c.t.Helper()
 	for deadline := time.Now().Add(farmPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if submit := (osProcess{pid: s.cmd.Process.Pid}); !submit.look() {
+			return false
+		}
 		if c.phase == validatorsRuns {
 			if c.findValidator() {
 				return true
@@ -196,7 +197,9 @@ func (c *killCell) await() bool {
 			}
 		}
 	}
-	c.t.Fatalf("no worker was ever %s", c.phase)
+	r := new(buildReport)
+	c.ask(r, "status", c.build)
+	c.t.Fatalf("no worker was ever in the phase %q; the build is %+v", c.phase, r)
 	return false
 }
 
@@ -406,22 +409,26 @@ func (c *killCell) check(r *buildReport, before *ledgerReport, hit bool) {
 	after := c.balanced()
 	was, _ := before.find(requesterName)
 	is, _ := after.find(requesterName)
-	if cost := was.Available - is.Available; verdict == "agreed" && (cost < leastCost || cost > mostCost) || cost < 0 || cost > mostCost {
-		c.t.Errorf("the build cost %d micro-credits", cost)
+	if r.Payment == nil {
+		c.t.Fatalf("a settled build without a payment: %+v", r)
 	}
+	// Who dies before its commitment, or is so slow that its lease runs out, pays as
+	// winner what its successor costs more, as validator one fee.
+	worst, paid := max(oneFee, *r.Payment), int64(0)
 	for _, name := range c.workers() {
 		had, _ := before.find(name)
 		has, _ := after.find(name)
-		lost, most, least := had.Stake-has.Stake, int64(0), int64(0)
-		switch {
-		case name != c.culprit || !hit:
-		case c.victim == theCommand:
-			least, most = 2*worstDefault, had.Stake
-		case c.victim == theWorker:
-			most = worstDefault
+		lost, least, most := had.Stake-has.Stake, int64(0), worst
+		if name == c.culprit && hit && c.victim == theCommand {
+			least, most = 2*worst, had.Stake
 		}
 		if lost < least || lost > most {
 			c.t.Errorf("the stake of %s went from %d to %d", name, had.Stake, has.Stake)
 		}
+		paid += lost
+	}
+	beside := was.Available - is.Available - *r.Payment
+	if beside < max(fees-paid, -*r.Payment) || beside > fees+oneFee {
+		c.t.Errorf("the build cost %d micro-credits beside its price of %d, of which workers paid up to %d", beside, *r.Payment, paid)
 	}
 }
