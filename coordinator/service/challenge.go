@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 
-	"google.golang.org/grpc/status"
-
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/cas"
 	"gavel/raftfsm"
@@ -34,16 +32,7 @@ func (s *Server) checkChallenge(ctx context.Context, m *build.Command) (build.Ou
 	if err != nil || outcome.Code != build.Done {
 		return outcome, err
 	}
-	select {
-	case s.checks <- struct{}{}:
-		defer func() { <-s.checks }()
-	case <-ctx.Done():
-		return outcome, status.FromContextError(ctx.Err()).Err()
-	}
-	a, err := s.Blobs.Action(ctx, claim.Requester, cas.OfSum(claim.ActionDigest, int64(claim.ActionBytes)))
-	if err == nil {
-		_, err = s.Blobs.reaches.Held(ctx, claim.Requester, a.Digest)
-	}
+	_, _, err = s.held(ctx, claim.Requester, cas.OfSum(claim.ActionDigest, int64(claim.ActionBytes)))
 	if err == nil {
 		return build.Outcome{}, nil
 	}

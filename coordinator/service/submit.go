@@ -47,20 +47,28 @@ func (s *Server) checkSubmission(ctx context.Context, m *build.Command) (build.O
 	if err != nil || outcome.Code != build.Done && !answered { // an answered one needs no worker
 		return outcome, err
 	}
+	a, set, err := s.held(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
+	if err != nil {
+		return submissionError(ctx, err)
+	}
+	return matchTerms(&p.Terms, a, set.Totals.Bytes+imageBytes(img), lane), nil
+}
+
+// held reads an action of an account and all that it is made of, which must be in
+// the store and the account's own; so many at once and no more.
+func (s *Server) held(ctx context.Context, account build.ID, digest cas.Digest) (*action.Action, *scope.Set, error) {
 	select {
 	case s.checks <- struct{}{}:
 		defer func() { <-s.checks }()
 	case <-ctx.Done():
-		return outcome, status.FromContextError(ctx.Err()).Err()
+		return nil, nil, ctx.Err()
 	}
-	a, err := s.Blobs.Action(ctx, m.Sender, cas.OfSum(p.Terms.ActionDigest, int64(p.Terms.ActionBytes)))
-	if err == nil {
-		var set *scope.Set
-		if set, err = s.Blobs.reaches.Held(ctx, m.Sender, a.Digest); err == nil {
-			return matchTerms(&p.Terms, a, set.Totals.Bytes+imageBytes(img), lane), nil
-		}
+	a, err := s.Blobs.Action(ctx, account, digest)
+	if err != nil {
+		return nil, nil, err
 	}
-	return submissionError(ctx, err)
+	set, err := s.Blobs.reaches.Held(ctx, account, a.Digest)
+	return a, set, err
 }
 
 // runnable looks an image up that is to be built in, which keeps it from being
