@@ -6,46 +6,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"gavel/verify/attest"
 	"gavel/verify/dossier"
+	"gavel/verify/publictool"
 )
-
-// publicTool is a program that .ci/tools builds.
-func publicTool(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("GAVEL_TOOLS")
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(home, ".cache", "gavel-tools")
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v; build it with sh .ci/tools", err)
-	}
-	return path
-}
-
-// withoutNetwork runs a program in a network namespace that has none, with an empty home.
-func withoutNetwork(t *testing.T, program string, args ...string) (output string, err error) {
-	t.Helper()
-	c := exec.Command("unshare", append([]string{"-n", program}, args...)...)
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
-	out, err := c.CombinedOutput()
-	return string(out), err
-}
 
 // What a farm has just made, cosign and slsa-verifier accept, with no network and
 // no farm: each statement with its entry of the log, and nothing that was changed.
 func TestPublicToolsAcceptWhatAFarmMade(t *testing.T) {
-	cosign, slsa := publicTool(t, "cosign"), publicTool(t, "slsa-verifier")
+	cosign, slsa := publictool.Path(t, "cosign"), publictool.Path(t, "slsa-verifier")
 	f := newTestFarm(t)
 	r := f.submit(honest).report(exitDone)
 	out := filepath.Join(t.TempDir(), "out")
@@ -70,7 +43,7 @@ func TestPublicToolsAcceptWhatAFarmMade(t *testing.T) {
 	}
 	verify := func(b bundle, key, file string) bool {
 		t.Helper()
-		text, err := withoutNetwork(t, cosign, "verify-blob-attestation", "--key", key, "--bundle", b.path, "--type", b.predicate, "--trusted-root", root, file)
+		text, err := publictool.Offline(t, "", cosign, "verify-blob-attestation", "--key", key, "--bundle", b.path, "--type", b.predicate, "--trusted-root", root, file)
 		if (err == nil) != strings.Contains(text, "Verified OK") {
 			t.Fatalf("cosign exits with %v and says %s", err, text)
 		}
@@ -116,7 +89,7 @@ func TestPublicToolsAcceptWhatAFarmMade(t *testing.T) {
 		args := append([]string{"verify-vsa", "--attestation-path", filepath.Join(dir, dossier.FileEnvelope), "--public-key-path", list[0].key, "--public-key-id", "cluster",
 			"--subject-digest", "sha256:" + digest, "--verifier-id", attest.VerifierIDPrefix + hex.EncodeToString(s.Cluster[:]), "--resource-uri", "gavel:build/" + r.Build,
 			"--verified-level", "GAVEL_REPRODUCED_2"}, change...)
-		text, err := withoutNetwork(t, slsa, args...)
+		text, err := publictool.Offline(t, "", slsa, args...)
 		if err != nil {
 			return errors.New(text)
 		}

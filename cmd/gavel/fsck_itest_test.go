@@ -18,6 +18,7 @@ import (
 
 	"gavel/verify/dossier"
 	"gavel/verify/keys"
+	"gavel/verify/publictool"
 	"gavel/verify/tlog"
 )
 
@@ -47,7 +48,7 @@ func TestTesseraReadsAFarmsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := func(url string) (bool, string) {
-		out, err := exec.Command(publicTool(t, "tessera-fsck"), "-storage_url", url, "-public_key", key, "-ui=false", "-N", "2").CombinedOutput()
+		out, err := exec.Command(publictool.Path(t, "tessera-fsck"), "-storage_url", url, "-public_key", key, "-ui=false", "-N", "2").CombinedOutput()
 		return err == nil && strings.Contains(string(out), "Successfully fsck'd log with size"), string(out)
 	}
 	var file struct {

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,39 +16,11 @@ import (
 
 	"gavel/verify/attest"
 	"gavel/verify/keys"
+	"gavel/verify/publictool"
 )
 
-// publicTool is a program that .ci/tools builds.
-func publicTool(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("GAVEL_TOOLS")
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(home, ".cache", "gavel-tools")
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v; build it with sh .ci/tools", err)
-	}
-	return path
-}
-
-// offline runs a program in a network namespace of its own, which has no
-// interface but an idle loopback, and with an empty home.
-func offline(t *testing.T, dir, program string, args ...string) (output string, err error) {
-	t.Helper()
-	c := exec.Command("unshare", append([]string{"-n", program}, args...)...)
-	c.Dir = dir
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
-	out, err := c.CombinedOutput()
-	return string(out), err
-}
-
 func TestNamespaceHasNoNetwork(t *testing.T) {
-	out, err := offline(t, "/", "cat", "/proc/net/dev")
+	out, err := publictool.Offline(t, "/", "cat", "/proc/net/dev")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -83,7 +54,7 @@ func (p *place) verify(predicate, bundle, key, root, file string) (output string
 	} else {
 		args = append(args, "--trusted-root", root)
 	}
-	out, err := offline(p.t, p.dir, p.cosign, append(args, file)...)
+	out, err := publictool.Offline(p.t, p.dir, p.cosign, append(args, file)...)
 	if (err == nil) != strings.Contains(out, "Verified OK") {
 		p.t.Fatalf("cosign exits with %v and says\n%s", err, out)
 	}
@@ -101,7 +72,7 @@ func TestCosign(t *testing.T) {
 	for algorithm, make := range map[string]func(testing.TB) (crypto.PublicKey, signature.Signer){"ed25519": ed25519Key, "p256": p256Key} {
 		pub, signer := make(t)
 		stranger, _ := make(t)
-		p := &place{t: t, dir: t.TempDir(), cosign: publicTool(t, "cosign")}
+		p := &place{t: t, dir: t.TempDir(), cosign: publictool.Path(t, "cosign")}
 		p.write("app", file)
 		p.write("forged", append(bytes.Clone(file), '!'))
 		for name, key := range map[string]crypto.PublicKey{"key.pub": pub, "stranger.pub": stranger} {
@@ -227,7 +198,7 @@ func checkpoint(proof map[string]any, from, to string) {
 // TestSLSAVerifier has slsa-verifier's verify-vsa read the raw envelope, with no
 // network, and then with another expectation or one thing changed.
 func TestSLSAVerifier(t *testing.T) {
-	program := publicTool(t, "slsa-verifier")
+	program := publictool.Path(t, "slsa-verifier")
 	s := sampleSummary()
 	st := summaryStatement(t, s)
 	for algorithm, make := range map[string]func(testing.TB) (crypto.PublicKey, signature.Signer){"ed25519": ed25519Key, "p256": p256Key} {
@@ -272,7 +243,7 @@ func TestSLSAVerifier(t *testing.T) {
 					}
 					args = append(args, name, value)
 				}
-				out, err := offline(t, p.dir, program, args...)
+				out, err := publictool.Offline(t, p.dir, program, args...)
 				if (err == nil) != strings.Contains(out, "Verifying VSA: PASSED") || (err != nil) != strings.Contains(out, "Verifying VSA: FAILED") {
 					t.Fatalf("slsa-verifier exits with %v and says\n%s", err, out)
 				}

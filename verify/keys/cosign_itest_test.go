@@ -8,26 +8,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"gavel/verify/publictool"
 )
 
 // cosign reads the keys that are encrypted here, and its own are read here.
 func TestCosignKeys(t *testing.T) {
-	tools := os.Getenv("GAVEL_TOOLS")
-	if tools == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		tools = filepath.Join(home, ".cache", "gavel-tools")
-	}
-	dir := t.TempDir()
+	dir, program := t.TempDir(), publictool.Path(t, "cosign")
 	cosign := func(args ...string) []byte {
 		t.Helper()
-		c := exec.Command(filepath.Join(tools, "cosign"), args...)
+		c := exec.Command(program, args...)
 		c.Dir, c.Env = dir, append(os.Environ(), "COSIGN_PASSWORD="+secret, "HOME="+dir)
 		out, err := c.Output()
 		if err != nil {
-			t.Fatalf("cosign %q: %v; sh .ci/tools builds it", args, err)
+			t.Fatalf("cosign %q: %v", args, err)
 		}
 		return out
 	}

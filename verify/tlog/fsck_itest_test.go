@@ -10,25 +10,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gavel/verify/publictool"
 )
 
 // fsck runs Tessera's reader of whole logs. Its exit status means nothing: it is 0
 // for a log with a wrong root, too (tesseract issue 937).
 func fsck(t *testing.T, url, vkey string) (ok bool, output string) {
 	t.Helper()
-	dir := os.Getenv("GAVEL_TOOLS")
-	if dir == "" {
-		dir = filepath.Join(must(os.UserHomeDir()), ".cache", "gavel-tools")
-	}
-	program := filepath.Join(dir, "tessera-fsck")
-	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("%v; build it with sh .ci/tools", err)
-	}
 	keyFile := filepath.Join(t.TempDir(), "log.vkey")
 	if err := os.WriteFile(keyFile, []byte(vkey), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(program, "-storage_url", url, "-public_key", keyFile, "-ui=false", "-N", "2").CombinedOutput()
+	out, err := exec.Command(publictool.Path(t, "tessera-fsck"), "-storage_url", url, "-public_key", keyFile, "-ui=false", "-N", "2").CombinedOutput()
 	return err == nil && strings.Contains(string(out), "Successfully fsck'd log with size"), string(out)
 }
 
