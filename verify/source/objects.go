@@ -117,5 +117,8 @@ func (o *objects) header() (string, error) {
 func (o *objects) gone(err error) error {
 	_ = o.ask.Close()
 	waited := o.command.Wait() // and its standard error is whole
-	return fmt.Errorf("%w: asking git: %w: %s", ErrRepository, errors.Join(err, waited), strings.TrimSpace(o.says.String()))
+	if says := strings.TrimSpace(o.says.String()); says != "" {
+		return fmt.Errorf("%w: git says %q", ErrRepository, says)
+	}
+	return fmt.Errorf("%w: asking git: %w", ErrRepository, errors.Join(err, waited))
 }
