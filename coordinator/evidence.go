@@ -24,8 +24,10 @@ import (
 
 // stores are the farm's blobs and images, and who may do what with them.
 type stores struct {
-	blobs, pictures *disk.Store
-	access          *service.Blobs
+	blobs    *disk.Store // without what is kept
+	served   service.Store
+	pictures *disk.Store
+	access   *service.Blobs
 }
 
 func (n *node) openStores() (*stores, error) {
@@ -39,6 +41,11 @@ func (n *node) openStores() (*stores, error) {
 		return nil, err
 	}
 	n.onStop(blobs.Close)
+	kept, err := disk.Open(filepath.Join(dir, "kept"), disk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(kept.Close)
 	accounts, err := scope.OpenAccounts(filepath.Join(dir, "accounts"))
 	if err != nil {
 		return nil, err
@@ -52,7 +59,8 @@ func (n *node) openStores() (*stores, error) {
 		return nil, err
 	}
 	n.onStop(pictures.Close)
-	return &stores{blobs, pictures, service.NewBlobs(blobs, accounts, registry, pictures, n.fsm)}, nil
+	served := service.Store{Store: blobs, Kept: kept}
+	return &stores{blobs, served, pictures, service.NewBlobs(served, accounts, registry, pictures, n.fsm)}, nil
 }
 
 // openEvidence opens this node's log before the first entry is applied, and
@@ -137,11 +145,11 @@ func (n *node) beginSweeping(files *stores, raft *consensus.Node) error {
 		return err
 	}
 	sweeper, err := retention.New(retention.Config{
-		Retain: retain, Dir: n.config.Store, Store: files.blobs, Progress: n.evidence.Progress, Log: n.log,
-		Needed: func(ctx context.Context) (map[string]bool, uint64, error) {
+		Retain: retain, Dir: n.config.Store, Store: files.blobs, Log: n.log,
+		Needed: func(ctx context.Context) (map[string]bool, error) {
 			// The state must hold what any coordinator has acknowledged.
 			if _, _, err := raft.Propose(ctx, nil); err != nil {
-				return nil, 0, fmt.Errorf("no leader confirms which builds are under way: %w", err)
+				return nil, fmt.Errorf("no leader confirms which builds are under way: %w", err)
 			}
 			return files.access.Needed(ctx)
 		},

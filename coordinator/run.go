@@ -227,7 +227,7 @@ func (n *node) openService(g *raftfsm.Genesis, signer *keys.Signer, links *peers
 		return err
 	}
 	n.serve(server.New(server.Config{
-		Instance: server.Instance{Store: files.blobs, Access: files.access.Access()}, AccountFrom: n.service.Caller, Log: n.log,
+		Instance: server.Instance{Store: files.served, Access: files.access.Access()}, AccountFrom: n.service.Caller, Log: n.log,
 		Instances: map[string]server.Instance{api.ImagesInstance: {Store: files.pictures, Access: files.access.ImageAccess()}},
 	}))
 	return nil

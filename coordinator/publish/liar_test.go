@@ -140,7 +140,7 @@ func swapAuthors(list []LoggedBuild) {
 	}
 }
 
-// What the store has let go of, the others' logs have.
+// What is lost with a store, the others' logs have.
 func TestANodeWithoutTheBlobsTakesOver(t *testing.T) {
 	f := newFarm(t)
 	w := f.world

@@ -214,8 +214,8 @@ func (p *Publisher) logBatch(ctx context.Context) (items int, err error) {
 		}
 		d, err := p.derive(ctx, item, to.Key)
 		if errors.Is(err, cas.ErrNotFound) && items == 0 {
-			// This node was away for so long that the store has let go of what the leaves
-			// are made of: those who were there have them.
+			// The store was lost or damaged, for a sweep takes nothing that leaves are made
+			// of: those who had logged it have the leaves.
 			if missed := p.catchUp(ctx, at); missed != nil {
 				return 0, fmt.Errorf("item %d: %w", to.Logged, errors.Join(err, missed))
 			}
@@ -320,11 +320,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// Progress says which applied entry was taken last, how many items were taken with
-// all entries up to it, and how many items are in the log.
-func (p *Publisher) Progress() (index, items, logged uint64) {
-	at := p.journal.position()
-	return at.Index, at.Items, at.Logged
 }

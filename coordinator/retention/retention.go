@@ -26,30 +26,16 @@ type Config struct {
 	// Dir is shared by all that sweep the same store; it takes a lock.
 	Dir   string
 	Store Store
-	// Needed lists the blobs that must stay, by hash, and the index of the state that
-	// it is true of, which holds whatever was acknowledged before the call.
-	Needed func(ctx context.Context) (hashes map[string]bool, index uint64, err error)
-	// Progress is how far this node's log has come: see publish.Publisher.
-	Progress func() (index, items, logged uint64)
-	Log      *slog.Logger
+	// Needed lists the blobs that must stay, by hash, as of a state which holds whatever
+	// was acknowledged before the call.
+	Needed func(ctx context.Context) (hashes map[string]bool, err error)
+	Log    *slog.Logger
 	// Now is the wall clock; time.Now unless set.
 	Now func() time.Time
 }
 
 // Sweeper sweeps a store from time to time.
-type Sweeper struct {
-	config Config
-	notes  []note
-	// logged is the last time of which everything that had settled is known to be in the log.
-	logged time.Time
-}
-
-// note is a moment whose log entries are yet to be seen in the log.
-type note struct {
-	at    time.Time
-	index uint64 // of the state then
-	items uint64 // that the log must hold; 0 until known
-}
+type Sweeper struct{ config Config }
 
 // New makes a sweeper.
 func New(c Config) (*Sweeper, error) {
@@ -59,7 +45,7 @@ func New(c Config) (*Sweeper, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Sweeper{config: c}, nil
+	return &Sweeper{c}, nil
 }
 
 // UseEvery is how finely the store must record uses.
@@ -96,36 +82,11 @@ func (s *Sweeper) Sweep(ctx context.Context) (blobs int, bytes int64, err error)
 	}
 	defer release()
 	began := s.config.Now()
-	needed, index, err := s.config.Needed(ctx)
+	needed, err := s.config.Needed(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	before := began.Add(-s.config.Retain)
-	// A build that is not in the log yet was under way at the last look that the log
-	// has passed; what it needs was kept then, which counts as a use.
-	if last := s.logged.Add(-UseEvery(s.config.Retain)); last.Before(before) {
-		before = last
-	}
-	if blobs, bytes, err = s.config.Store.Sweep(ctx, before, func(hash string) bool { return needed[hash] }); err == nil {
-		s.follow(note{at: began, index: index})
-	}
-	return blobs, bytes, err
-}
-
-// follow moves logged on, as far as the log has come.
-func (s *Sweeper) follow(n note) {
-	s.notes = append(s.notes, n)
-	index, items, logged := s.config.Progress()
-	for len(s.notes) > 0 {
-		first := &s.notes[0]
-		if first.items == 0 && index >= first.index {
-			first.items = items + 1 // at most so many less one were made up to there
-		}
-		if first.items == 0 || logged < first.items-1 {
-			break
-		}
-		s.logged, s.notes = first.at, s.notes[1:]
-	}
+	return s.config.Store.Sweep(ctx, began.Add(-s.config.Retain), func(hash string) bool { return needed[hash] })
 }
 
 // lock keeps two coordinators of one store from sweeping at once. It does not wait.

@@ -61,7 +61,7 @@ func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) 
 	}
 	a, err := s.Blobs.Action(ctx, b.Inputs(), cas.OfSum(b.Terms.ActionDigest, int64(b.Terms.ActionBytes)))
 	if errors.Is(err, cas.ErrNotFound) && logged != nil {
-		return out, nil // its inputs are not kept any more: the log's part outlives them
+		return out, nil // lost with the store: the log's part outlives it
 	}
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "reading the action: %v", err)

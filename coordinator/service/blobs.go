@@ -20,7 +20,7 @@ import (
 // the actions of its leases reach, and stores the outputs of results that it is
 // asked to upload: so before the verdict no output can even get here.
 type Blobs struct {
-	store    cas.Store
+	store    Store
 	accounts scope.Access // what each account uploaded or was granted
 	images   *images.Registry
 	pictures ImageStore // of images' blobs
@@ -64,7 +64,7 @@ type ImageStore interface {
 // NewBlobs makes the rules over a store. accounts is the durable record of what
 // each account uploaded or was granted, registry that of images, whose blobs lie in
 // pictures.
-func NewBlobs(store cas.Store, accounts scope.Access, registry *images.Registry, pictures ImageStore, fsm *raftfsm.FSM) *Blobs {
+func NewBlobs(store Store, accounts scope.Access, registry *images.Registry, pictures ImageStore, fsm *raftfsm.FSM) *Blobs {
 	return &Blobs{
 		store: store, accounts: accounts, images: registry, pictures: pictures, fsm: fsm, reaches: scope.NewReaches(store, accounts, tree.DefaultLimits),
 		rights: make(map[build.ID]*rights), sets: make(map[cas.Digest]map[blob]bool),

@@ -29,11 +29,12 @@ func (b *Blobs) Manifest(ctx context.Context, account build.ID, d cas.Digest) (*
 	return &m, nil
 }
 
-// Stored checks that the outputs of one of a build's opened attempts are in the store, all of
-// them uploaded by their author, and lets the build's requester read them. The
-// author must have uploaded them itself: to name the digest of a stranger's blob
-// as an output would otherwise be a way to read it. A crash half way leaves some
-// grants, of blobs that the verdict has made the requester's anyway.
+// Stored checks that the outputs of one of a build's opened attempts are in the store,
+// all of them uploaded by their author, keeps what its statement is made of, and lets
+// the build's requester read the outputs. The author must have uploaded them itself:
+// to name the digest of a stranger's blob as an output would otherwise be a way to
+// read it. A crash half way leaves some grants, of blobs that the verdict has made the
+// requester's anyway.
 func (b *Blobs) Stored(ctx context.Context, of *build.Build, attempt int) error {
 	a := &of.Attempts[attempt]
 	if of.Verdict == 0 || a.State != build.AttemptOpened {
@@ -60,6 +61,9 @@ func (b *Blobs) Stored(ctx context.Context, of *build.Build, attempt int) error 
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("%d of %d blobs are not uploaded, the first is %s", len(missing), len(blobs), missing[0])
+	}
+	if err := b.keep(ctx, of, m); err != nil {
+		return err
 	}
 	if err := b.accounts.Grant(ctx, of.Inputs(), blobs); err != nil {
 		return fmt.Errorf("granting outputs to the requester: %w", err)

@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	gavelv1 "gavel/api/gavel/v1"
@@ -77,6 +78,14 @@ func TestDifferingResultsCanBeSeen(t *testing.T) {
 		if err := read(f.stranger, ctx, []byte(content)); !errors.Is(err, cas.ErrNotFound) {
 			t.Errorf("a stranger reads %s: %v", content, err)
 		}
+	}
+	before := f.statements(id)
+	if len(before) != 2 {
+		t.Fatalf("%d statements of two authors", len(before))
+	}
+	forget(t, f.store, append(p.blobs, monday.Bytes(), tuesday.Bytes(), []byte("monday"), []byte("tuesday"))...)
+	if after := f.statements(id); !slices.Equal(after, before) {
+		t.Errorf("once the store has let go of everything the statements are %v, before %v", after, before)
 	}
 }
 

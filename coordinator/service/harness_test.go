@@ -32,6 +32,7 @@ import (
 	"gavel/coordinator/duty"
 	"gavel/coordinator/images"
 	"gavel/coordinator/publish"
+	"gavel/coordinator/retention"
 	"gavel/raftfsm"
 	"gavel/raftfsm/auction"
 	"gavel/raftfsm/beacon"
@@ -77,14 +78,18 @@ type farm struct {
 	share     beacon.Share
 	address   string
 	imageDir  string // of the registry
+	store     *disk.Store
+	kept      *disk.Store
 	requester *party
 	stranger  *party
 	workers   []*party
 
 	mu      sync.Mutex // guards what follows
 	index   uint64
+	entries [][]byte
 	archive map[build.ID]*build.Build
-	down    error // what Propose answers instead
+	log     *publish.Publisher // what requesters are shown of
+	down    error              // what Propose answers instead
 	tries   int
 }
 
@@ -108,7 +113,9 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	f.generateKeys(g)
 	dir := t.TempDir()
-	store, err := disk.Open(filepath.Join(dir, "blobs"), disk.Options{Cache: true})
+	f.store, err = disk.Open(filepath.Join(dir, "blobs"), disk.Options{Cache: true, RecordUse: retention.UseEvery(retention.Default)})
+	check(t, err)
+	f.kept, err = disk.Open(filepath.Join(dir, "kept"), disk.Options{Cache: true})
 	check(t, err)
 	accounts, err := scope.OpenAccounts(filepath.Join(dir, "accounts"))
 	check(t, err)
@@ -119,15 +126,16 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	pictures, err := disk.Open(filepath.Join(dir, "pictures"), disk.Options{Cache: true})
 	check(t, err)
-	blobs := NewBlobs(store, accounts, registry, pictures, f.fsm)
+	served := Store{f.store, f.kept}
+	blobs := NewBlobs(served, accounts, registry, pictures, f.fsm)
 	f.server = New(Config{
 		Name: "coordinator-1", Signer: keyOf("coordinator"), FSM: f.fsm, Consensus: f, Duties: f, Archive: f,
-		Blobs: blobs, Evidence: unlogged{}, Logs: logs, Log: slog.New(slog.DiscardHandler),
+		Blobs: blobs, Evidence: evidence{f: f}, Logs: logs, Log: slog.New(slog.DiscardHandler),
 	})
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(api.MaxMessageBytes))
 	f.server.Register(s)
 	storage := server.New(server.Config{
-		Instance: server.Instance{Store: store, Access: blobs.Access()}, AccountFrom: f.server.Caller, Log: slog.New(slog.DiscardHandler),
+		Instance: server.Instance{Store: served, Access: blobs.Access()}, AccountFrom: f.server.Caller, Log: slog.New(slog.DiscardHandler),
 		Instances: map[string]server.Instance{api.ImagesInstance: {Store: pictures, Access: blobs.ImageAccess()}},
 	})
 	storage.Register(s)
@@ -144,10 +152,21 @@ func newFarm(t *testing.T) *farm {
 	return f
 }
 
-// unlogged is a log that has nothing yet; package publish tests the real one.
-type unlogged struct{ Evidence }
+// evidence is a farm's log, which has nothing until a test sets one.
+type evidence struct {
+	Evidence
+	f *farm
+}
 
-func (unlogged) Lookup(build.ID) (*publish.Logged, error) { return nil, nil }
+func (e evidence) Lookup(id build.ID) (*publish.Logged, error) {
+	e.f.mu.Lock()
+	log := e.f.log
+	e.f.mu.Unlock()
+	if log == nil {
+		return nil, nil
+	}
+	return log.Lookup(id)
+}
 
 func workerName(i int) string { return fmt.Sprintf("worker-%d", i+1) }
 
@@ -235,7 +254,8 @@ func (f *farm) apply(commands ...build.Command) []build.Outcome {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.index++
-	return f.fsm.Apply(f.index, wire.Encode(&build.Batch{Commands: commands}))
+	f.entries = append(f.entries, wire.Encode(&build.Batch{Commands: commands}))
+	return f.fsm.Apply(f.index, f.entries[f.index-1])
 }
 
 // Propose implements Consensus.

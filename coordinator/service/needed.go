@@ -18,12 +18,10 @@ type need struct {
 
 // Needed lists the blobs, by hash, that must stay whatever their age: what the
 // builds under way are made of, their results, and the results that builds which
-// the state still has delivered, for those can answer a later submission. index is
-// that of the state it is true of. What cannot be read makes an error: nothing can
-// then be known to be unneeded.
-func (b *Blobs) Needed(ctx context.Context) (hashes map[string]bool, index uint64, err error) {
+// the state still has delivered, for those can answer a later submission. What cannot
+// be read makes an error: nothing can then be known to be unneeded.
+func (b *Blobs) Needed(ctx context.Context) (map[string]bool, error) {
 	var actions, manifests []need
-	index, _ = b.fsm.Applied() // the state may be newer already
 	b.fsm.Read(func(st *raftfsm.State) {
 		for _, x := range st.Live() {
 			actions = append(actions, need{x.Inputs(), cas.OfSum(x.Terms.ActionDigest, int64(x.Terms.ActionBytes))})
@@ -32,11 +30,11 @@ func (b *Blobs) Needed(ctx context.Context) (hashes map[string]bool, index uint6
 			manifests = append(manifests, storedManifests(x)...)
 		}
 	})
-	hashes = make(map[string]bool)
+	hashes := make(map[string]bool)
 	for _, n := range actions {
 		set, err := b.reaches.Of(ctx, n.account, n.blob)
 		if err != nil {
-			return nil, 0, fmt.Errorf("finding what the builds under way are made of: %w", err)
+			return nil, fmt.Errorf("finding what the builds under way are made of: %w", err)
 		}
 		for _, d := range set.Digests() {
 			hashes[d.Hash] = true
@@ -48,7 +46,7 @@ func (b *Blobs) Needed(ctx context.Context) (hashes map[string]bool, index uint6
 			continue // damaged, or of a store that was lost: it names nothing any more
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("finding what results consist of: %w", err)
+			return nil, fmt.Errorf("finding what results consist of: %w", err)
 		}
 		hashes[n.blob.Hash] = true
 		for i := range m.Outputs {
@@ -57,7 +55,7 @@ func (b *Blobs) Needed(ctx context.Context) (hashes map[string]bool, index uint6
 			}
 		}
 	}
-	return hashes, index, nil
+	return hashes, nil
 }
 
 // storedManifests are those of a build's results that the store has been promised.

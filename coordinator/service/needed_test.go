@@ -10,17 +10,16 @@ import (
 	"gavel/cas"
 	"gavel/cas/disk"
 	"gavel/raftfsm/build"
-	"gavel/verify/attest"
 )
 
 // forget removes blobs as a sweep would.
-func forget(t *testing.T, f *farm, gone ...[]byte) {
+func forget(t *testing.T, from *disk.Store, gone ...[]byte) {
 	t.Helper()
 	hashes := make(map[string]bool)
 	for _, raw := range gone {
 		hashes[cas.Of(raw).Hash] = true
 	}
-	n, _, err := f.server.Blobs.store.(*disk.Store).Collect(t.Context(), func(hash string, _ fs.FileInfo) bool { return hashes[hash] }, false)
+	n, _, err := from.Collect(t.Context(), func(hash string, _ fs.FileInfo) bool { return hashes[hash] }, false)
 	if err != nil || n != len(gone) {
 		t.Fatalf("removed %d of %d blobs, %v", n, len(gone), err)
 	}
@@ -29,11 +28,8 @@ func forget(t *testing.T, f *farm, gone ...[]byte) {
 // needs says which of some blobs must stay.
 func needs(t *testing.T, f *farm, blobs ...[]byte) (needed []bool) {
 	t.Helper()
-	hashes, index, err := f.server.Blobs.Needed(t.Context())
+	hashes, err := f.server.Blobs.Needed(t.Context())
 	check(t, err)
-	if applied, _ := f.fsm.Applied(); index != applied {
-		t.Errorf("as of entry %d, while %d is applied", index, applied)
-	}
 	for _, raw := range blobs {
 		needed = append(needed, hashes[cas.Of(raw).Hash])
 	}
@@ -57,19 +53,7 @@ func TestNeeded(t *testing.T) {
 		t.Error("what nothing names must stay")
 	}
 	binary := []byte("the binary")
-	good := result(string(binary))
-	f.draw()
-	holders, leases := f.leases(id)
-	builder, lease := holders[0], leases[0]
-	f.commit(p, builder, id, lease, good, attest.RoleBuilder)
-	f.draw()
-	holders, leases = f.leases(id)
-	f.commit(p, holders[0], id, leases[0], good, attest.RoleValidator)
-	f.openAll()
-	upload(t, builder, good.Bytes(), binary)
-	if _, err := builder.Farm().Deliver(ctx, &gavelv1.DeliverRequest{Build: id[:], Lease: lease[:]}); err != nil {
-		t.Fatal(err)
-	}
+	good := f.finish(p, id, string(binary))
 	if b, err := f.requester.Farm().GetBuild(ctx, &gavelv1.GetBuildRequest{Build: id[:]}); err != nil || b.State != build.Settled.String() {
 		t.Fatalf("%v, %v", b, err)
 	}
@@ -84,7 +68,8 @@ func TestNeeded(t *testing.T) {
 		}
 	}
 	// A result that is lost names nothing; everything else goes on.
-	forget(t, f, good.Bytes())
+	forget(t, f.store, good.Bytes())
+	forget(t, f.kept, good.Bytes())
 	if needs(t, f, binary)[0] {
 		t.Error("the outputs of a lost manifest must stay")
 	}
@@ -96,12 +81,12 @@ func TestRemovedInputsAreAskedFor(t *testing.T) {
 	f := newFarm(t)
 	p := newProject(t, "int main(){}")
 	f.submit(p, "house")
-	forget(t, f, p.blobs[0])
+	forget(t, f.store, p.blobs[0])
 	_, err := f.requester.Do(t.Context(), build.TypeSubmit, &build.Submit{Terms: p.terms(f, "house")})
 	if err == nil || !strings.Contains(err.Error(), "not all uploaded") {
 		t.Errorf("submitted without its inputs: %v", err)
 	}
-	if _, _, err := f.server.Blobs.Needed(t.Context()); !errors.Is(err, cas.ErrNotFound) {
+	if _, err := f.server.Blobs.Needed(t.Context()); !errors.Is(err, cas.ErrNotFound) {
 		t.Errorf("what is needed is known without the inputs of a build under way: %v", err)
 	}
 	f.submit(p, "house") // uploads them again

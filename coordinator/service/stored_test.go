@@ -21,6 +21,10 @@ func TestStoredVouchesForNothingElse(t *testing.T) {
 	}
 	put(worker, []byte("mine"))
 	put(f.stranger.id(), []byte("a stranger's secret"))
+	p := newProject(t, "int main(){}")
+	upload(t, f.requester, p.blobs...)
+	garbage := []byte("no action")
+	upload(t, f.requester, garbage)
 	for name, c := range map[string]struct {
 		content string
 		change  func(*build.Build)
@@ -33,11 +37,15 @@ func TestStoredVouchesForNothingElse(t *testing.T) {
 		"another size":     {"mine", func(b *build.Build) { b.Attempts[0].Opening.Summary.OutputBytes++ }, "not the one that was committed to"},
 		"another manifest": {"mine", func(b *build.Build) { b.Attempts[0].Opening.Summary.Content[0] ^= 1 }, "not found"},
 		"no verdict":       {"mine", func(b *build.Build) { b.Verdict = 0 }, "nothing to deliver"},
-		"not opened":       {"mine", func(b *build.Build) { b.Attempts[0].State = build.AttemptCommitted }, "nothing to deliver"},
+		"no action":        {"mine", func(b *build.Build) { b.Terms.ActionDigest[0] ^= 1 }, "the action that the result is of"},
+		"garbage": {"mine", func(b *build.Build) {
+			b.Terms.ActionDigest, b.Terms.ActionBytes = cas.Of(garbage).Sum(), uint64(len(garbage))
+		}, "the action that the result is of"},
+		"not opened": {"mine", func(b *build.Build) { b.Attempts[0].State = build.AttemptCommitted }, "nothing to deliver"},
 	} {
 		m := result(c.content)
 		put(worker, m.Bytes())
-		b := &build.Build{ID: build.ID{1}, Requester: f.requester.id(), Verdict: build.Agreed, Attempts: []build.Attempt{{
+		b := &build.Build{ID: build.ID{1}, Requester: f.requester.id(), Terms: p.terms(f, "house"), Verdict: build.Agreed, Attempts: []build.Attempt{{
 			Worker: worker, State: build.AttemptOpened, Opening: build.Opening{Summary: m.Summarise()},
 		}}}
 		c.change(b)

@@ -162,20 +162,24 @@ func matchTerms(t *build.Terms, a *action.Action, inputBytes int64, lane build.L
 
 // Action reads an action and its command as an account sees them.
 func (b *Blobs) Action(ctx context.Context, account build.ID, digest cas.Digest) (*action.Action, error) {
-	view := scope.NewView(b.store, b.accounts, account)
-	raw, err := readBlob(ctx, view, digest, maxActionBytes)
-	if err != nil {
-		return nil, err
-	}
-	commandDigest, err := action.CommandDigest(raw)
-	if err != nil {
-		return nil, err
-	}
-	command, err := readBlob(ctx, view, commandDigest, maxReapiCommandBytes)
+	raw, command, err := b.encodedAction(ctx, account, digest)
 	if err != nil {
 		return nil, err
 	}
 	return action.Decode(raw, command)
+}
+
+func (b *Blobs) encodedAction(ctx context.Context, account build.ID, digest cas.Digest) (raw, command []byte, err error) {
+	view := scope.NewView(b.store, b.accounts, account)
+	if raw, err = readBlob(ctx, view, digest, maxActionBytes); err != nil {
+		return nil, nil, err
+	}
+	d, err := action.CommandDigest(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	command, err = readBlob(ctx, view, d, maxReapiCommandBytes)
+	return raw, command, err
 }
 
 // readBlob reads a whole blob of at most limit bytes.
