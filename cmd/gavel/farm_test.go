@@ -131,6 +131,23 @@ func (f *testFarm) submit(script string, flags ...string) *submission {
 	return f.submitFiles(script, nil, flags...)
 }
 
+// wonBy has builds made until the cheapest worker that may build wins one: on a busy
+// machine its bid may come too late. No cheaper one may ever win.
+func (f *testFarm) wonBy(name string) *buildReport {
+	f.t.Helper()
+	for range 5 {
+		r := f.submit(honest).report(exitDone)
+		if r.Winner == name {
+			return r
+		}
+		if r.Winner < name {
+			f.t.Fatalf("%s won, which must not build: %+v", r.Winner, r)
+		}
+	}
+	f.t.Fatalf("%s never won", name)
+	return nil
+}
+
 // submitFiles begins a build of a shell script with other files beside it.
 func (f *testFarm) submitFiles(script string, files map[string]string, flags ...string) *submission {
 	f.t.Helper()
