@@ -119,6 +119,9 @@ func (f *farm) download(ctx context.Context, term *terminal, id [32]byte, to str
 		return err
 	}
 	term.say("wrote %d paths, %s, to %s (%s)", len(entries), megabytes(bytes), to, b.Verdict)
+	if len(b.WithdrawnBy) > 0 {
+		term.say("this result was withdrawn since: challenge %x found another", b.WithdrawnBy)
+	}
 	return nil
 }
 

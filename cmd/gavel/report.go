@@ -43,8 +43,10 @@ type buildReport struct {
 	Attestations []string         `json:"attestations"`
 	// Summary is the cluster's own statement on the build, once the log has it.
 	Summary string `json:"summary,omitempty"`
-	Pool    string `json:"pool"`
-	Lane    string `json:"lane"`
+	// WithdrawnBy is the challenge that refuted the result since; empty while it stands.
+	WithdrawnBy string `json:"withdrawn_by,omitempty"`
+	Pool        string `json:"pool"`
+	Lane        string `json:"lane"`
 	// Bids are the opened bids, after the verdict.
 	Bids []bidReport `json:"bids,omitempty"`
 	// Priority is what was offered for a place in the queue, and PriorityCharge
@@ -127,7 +129,7 @@ func newReport(b *gavelv1.Build) *buildReport {
 		Validators: seats(b, build.RoundFirst), Panel: seats(b, build.RoundPanel), Outputs: []outputReport{}, ExitCode: exitCode(b),
 		Attestations: []string{}, slashed: b.Slashed, delivered: b.Delivered, Pool: b.Pool, Lane: b.Lane,
 		Priority: b.Priority, PriorityCharge: b.PriorityCharge, Epoch: b.Epoch, Seal: b.Seal, Slot: b.Slot,
-		Varied: b.Vary, DependsOn: dependences(b),
+		Varied: b.Vary, DependsOn: dependences(b), WithdrawnBy: hex.EncodeToString(b.WithdrawnBy),
 	}
 	for _, x := range b.Opened {
 		r.Bids = append(r.Bids, bidReport{Worker: x.Worker, Price: x.Price, FinishMillis: x.FinishMillis, Finished: len(x.Result) > 0, Defaulted: x.Defaulted})
@@ -324,6 +326,9 @@ func (r *buildReport) write(term *terminal) error {
 	case exitFailed, exitUnexpected:
 		colour = red
 	}
+	if r.WithdrawnBy != "" {
+		colour = red
+	}
 	verdict := r.Verdict
 	if verdict == "" {
 		verdict = r.State
@@ -331,6 +336,9 @@ func (r *buildReport) write(term *terminal) error {
 	term.print("%s  %s", term.paint(colour, verdict), r.Build)
 	if r.Reason != "" {
 		term.print("  %s", r.Reason)
+	}
+	if r.WithdrawnBy != "" {
+		term.print("  withdrawn since: challenge %s found another result", r.WithdrawnBy)
 	}
 	if r.State == build.Queued.String() && r.Epoch > 0 { // to whom is said when it begins
 		term.print("  allotted in epoch %d of pool %s, waits for its worker", r.Epoch, r.Pool)
