@@ -95,7 +95,7 @@ func TestAuditOfAThousandBuildsFindsNothing(t *testing.T) {
 		}
 	}
 	if int(r.Builds+r.Undelivered) != total || total < 1000 || r.Leaves != uint64(len(s.Leaves)) || r.Entries != uint64(len(s.Entries)) ||
-		r.Unpublished != 0 || r.Stopped != "" || len(r.Cosigners) != 3 {
+		r.Withdrawn != 1 || r.Unpublished != 0 || r.Stopped != "" || len(r.Cosigners) != 3 {
 		t.Errorf("%+v", r)
 	}
 	for _, kind := range []func(l *evidence.Leaf) bool{

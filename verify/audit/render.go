@@ -30,6 +30,9 @@ func (r *Report) String() string {
 	say("replayed: %d epochs, %d entries, %d commands", r.Epochs, r.Entries, r.Commands)
 	say("recomputed: %d auctions, %d draws, %d transfers", r.Auctions, r.Draws, r.Transfers)
 	say("builds: %d with a result, %d without", r.Builds, r.Undelivered)
+	if r.Withdrawn > 0 {
+		say("withdrawn since: the results of %d", r.Withdrawn)
+	}
 	if r.Receipts > 0 {
 		say("receipts: %d, each with its command in the log", r.Receipts)
 	}

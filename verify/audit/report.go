@@ -40,6 +40,7 @@ type Report struct {
 	Leaves      uint64 `json:"leaves"`
 	Builds      uint64 `json:"builds"` // delivered: verification summaries
 	Undelivered uint64 `json:"undelivered_builds"`
+	Withdrawn   uint64 `json:"withdrawn_builds"` // whose result a challenge refuted
 	Epochs      uint64 `json:"epochs"`
 	Entries     uint64 `json:"entries"` // of the replicated log
 	Commands    uint64 `json:"commands"`

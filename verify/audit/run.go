@@ -370,7 +370,7 @@ func (a *auditor) finish(ctx context.Context) error {
 		a.report.beside("sum of all accounts", "what was minted and not burned", why)
 	}
 	a.receipts.rest(a)
-	a.report.Unpublished = uint64(len(a.withheld))
+	a.report.Unpublished, a.report.Withdrawn = uint64(len(a.withheld)), a.withdrawn()
 	a.doubt()
 	return a.unaccounted(ctx)
 }

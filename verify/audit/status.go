@@ -19,6 +19,16 @@ type event struct {
 	raw   []byte
 }
 
+// withdrawn counts the builds whose result was taken back.
+func (a *auditor) withdrawn() (n uint64) {
+	for _, e := range a.events {
+		if l, err := evidence.Read(e.raw); err == nil && l.Withdrawal != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // loadStatus reads the status list, if the log has one, and returns the size that
 // it claims to be of, whose root is wanted.
 func (a *auditor) loadStatus(ctx context.Context) (size uint64, ok bool, err error) {
