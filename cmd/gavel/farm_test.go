@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,7 @@ type testFarm struct {
 	t    *testing.T
 	dir  string
 	args []string
+	wrap []string // the program that starts gavel up, its first arguments; empty: none
 	up   *exec.Cmd
 	said *syncBuffer
 }
@@ -31,7 +33,13 @@ const farmPatience = 2 * time.Minute
 // newTestFarm starts a farm on free ports and waits until it is ready.
 func newTestFarm(t *testing.T, args ...string) *testFarm {
 	t.Helper()
-	f := &testFarm{t: t, dir: filepath.Join(t.TempDir(), "farm"), args: append([]string{"--listen", "127.0.0.1:0"}, args...)}
+	return newWrappedFarm(t, nil, args...)
+}
+
+// newWrappedFarm starts a farm through another program, which becomes gavel up.
+func newWrappedFarm(t *testing.T, wrap []string, args ...string) *testFarm {
+	t.Helper()
+	f := &testFarm{t: t, dir: filepath.Join(t.TempDir(), "farm"), args: append([]string{"--listen", "127.0.0.1:0"}, args...), wrap: wrap}
 	f.start()
 	t.Cleanup(func() {
 		if f.up != nil {
@@ -54,6 +62,11 @@ func play(ctx context.Context, args ...string) *exec.Cmd {
 func (f *testFarm) start() {
 	f.t.Helper()
 	f.up, f.said = play(context.Background(), append([]string{"up", "--dir", f.dir}, f.args...)...), &syncBuffer{}
+	if len(f.wrap) > 0 {
+		wrapped := exec.Command(f.wrap[0], slices.Concat(f.wrap[1:], f.up.Args)...)
+		wrapped.Env = f.up.Env
+		f.up = wrapped
+	}
 	f.up.Stderr = f.said
 	out, err := f.up.StdoutPipe()
 	if err == nil {

@@ -161,28 +161,31 @@ func (k *killFarm) workerOf(group string) string {
 // workerLog is what a worker has logged since some moment.
 type workerLog string
 
-func (k *killFarm) log(worker string, from int64) workerLog {
-	f, err := os.Open(filepath.Join(k.dir, worker, "log"))
+func (f *testFarm) log(worker string, from int64) workerLog {
+	file, err := os.Open(filepath.Join(f.dir, worker, "log"))
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil || info.Size() <= from {
 		return ""
 	}
 	raw := make([]byte, info.Size()-from)
-	n, _ := f.ReadAt(raw, from) // up to where it had come
+	n, _ := file.ReadAt(raw, from) // up to where it had come
 	return workerLog(raw[:n])
 }
 
-func (k *killFarm) logEnd(worker string) int64 {
-	info, err := os.Stat(filepath.Join(k.dir, worker, "log"))
+func (f *testFarm) logEnd(worker string) int64 {
+	info, err := os.Stat(filepath.Join(f.dir, worker, "log"))
 	if err != nil {
 		return 0
 	}
 	return info.Size()
 }
+
+// works says whether a worker, which has begun anew since, takes leases.
+func (l workerLog) works() bool { return l.says("said hello", "") || l.says("registered", "") }
 
 // says whether one line is of an event and holds some text.
 func (l workerLog) says(event, with string) bool {
@@ -226,7 +229,7 @@ func (k *killFarm) revive(name string) {
 		k.t.Fatal(err)
 	}
 	k.revived[name], k.pids[name] = c, c.Process.Pid
-	for deadline := time.Now().Add(farmPatience); !k.log(name, from).says("said hello", "") && !k.log(name, from).says("registered", ""); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(farmPatience); !k.log(name, from).works(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.t.Fatalf("%s does not work again: %s", name, k.log(name, from))
 		}
