@@ -59,6 +59,14 @@ func (p *Publisher) checkpoint(ctx context.Context) error {
 		return err
 	}
 	note = p.witnessed(ctx, note)
+	// The key is there before what it signed.
+	if events, _, err := p.events(p.rooted, at.Leaves); err != nil {
+		return err
+	} else if len(events) > 0 {
+		if err := p.putTrustedRoot(at.Leaves); err != nil {
+			return err
+		}
+	}
 	if err := p.log().Publish(note); err != nil {
 		return fmt.Errorf("publishing the checkpoint: %w", err)
 	}

@@ -123,8 +123,9 @@ type node struct {
 	stop func()
 }
 
-func newFarm(t *testing.T) *farm {
-	w := world(t)
+func newFarm(t *testing.T) *farm { return newFarmOf(t, world(t)) }
+
+func newFarmOf(t *testing.T, w *audittest.World) *farm {
 	return &farm{t: t, world: w, blobs: newBlobs(w), nodes: map[ID]*node{}}
 }
 
@@ -172,7 +173,7 @@ func (f *farm) open(i int, dir string) *node {
 		peers = f.lies
 	}
 	p, err := Open(Config{
-		Genesis: f.world.Genesis, Self: party.ID, Dir: dir, Cluster: []*keys.Signer{signerOf(f.world.ClusterKey)}, Signer: signerOf(party),
+		Genesis: f.world.Genesis, Self: party.ID, Dir: dir, Cluster: []*keys.Signer{signerOf(f.world.FirstClusterKey()), signerOf(f.world.ClusterKey)}, Signer: signerOf(party),
 		State: fsm, Blobs: f.blobs, Peers: peers, Witnesses: f.witnesses, Log: slog.New(slog.DiscardHandler),
 	})
 	check(f.t, err)

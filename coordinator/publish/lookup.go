@@ -19,7 +19,7 @@ import (
 // Logged is what the log has of a build, under a checkpoint that is shown.
 type Logged struct {
 	Transcript  []byte
-	TrustedRoot []byte
+	TrustedRoot []byte                   // has every key of the cluster, for old checkpoints and new ones
 	Provenances map[int]*attest.LogEntry // by attempt
 	// Envelope is the summary's, raw DSSE, Summary its entry; nil where the build
 	// delivers nothing.
@@ -81,7 +81,7 @@ func (p *Publisher) Lookup(id ID) (*Logged, error) {
 	if out.Status, err = p.ReadFile(evidence.StatusPath, evidence.MaxStatusBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	out.TrustedRoot, err = attest.TrustedRoot(p.origin, key, p.config.Genesis.CreatedWallMillis)
+	out.TrustedRoot, err = p.ReadFile(evidence.TrustedRootPath, maxFileBytes)
 	return out, err
 }
 

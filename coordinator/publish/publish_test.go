@@ -98,6 +98,66 @@ func TestCoordinatorsWriteOneLog(t *testing.T) {
 	}
 }
 
+// The trusted root of a log has the keys that the log says the cluster has had, on
+// every coordinator the same and after every restart.
+func TestTrustedRootFollowsTheClustersKey(t *testing.T) {
+	w, err := audittest.New(audittest.Options{Builds: 60, Seed: 5, Keys: true})
+	check(t, err)
+	s, err := w.Serve()
+	check(t, err)
+	whole := string(s.Files[evidence.TrustedRootPath])
+	before, err := evidence.TrustedRoot(w.Genesis, nil)
+	check(t, err)
+	changed := slices.IndexFunc(w.Applied, func(a raftfsm.Applied) bool {
+		return slices.ContainsFunc(a.Items, func(i raftfsm.Item) bool { return i.Key != nil && i.Key.Role == raftfsm.RoleCluster })
+	})
+	if changed < 0 || whole == string(before) {
+		t.Fatal("the cluster's key was never changed")
+	}
+	f := newFarmOf(t, w)
+	dirs := []string{t.TempDir(), t.TempDir()}
+	root := func(n *node) string {
+		raw, err := n.ReadFile(evidence.TrustedRootPath, maxFileBytes)
+		check(t, err)
+		return string(raw)
+	}
+	shows := func(n *node, leaves uint64) {
+		t.Helper()
+		eventually(t, "the checkpoint covers the log", func() bool {
+			size := n.log().Published().Size
+			return size >= leaves && size == n.journal.position().Leaves
+		})
+	}
+	nodes := []*node{f.start(0, dirs[0]), f.start(1, dirs[1])}
+	for _, n := range nodes {
+		n.apply(w, 0, changed)
+	}
+	for _, n := range nodes {
+		shows(n, 1)
+		if got := root(n); got != string(before) {
+			t.Errorf("before the key changed it is\n%s\nwant\n%s", got, before)
+		}
+	}
+	for _, n := range nodes {
+		n.apply(w, changed, len(w.Entries))
+	}
+	for _, n := range nodes {
+		f.complete(n) // each needs the other's signature
+	}
+	for i, n := range nodes {
+		if got := root(n); got != whole {
+			t.Errorf("it is\n%s\nwant\n%s", got, whole)
+		}
+		n.stop()
+		check(t, os.Remove(filepath.Join(LogDir(dirs[i]), evidence.TrustedRootPath)))
+		again := f.open(i, dirs[i])
+		if got := root(again); got != whole {
+			t.Errorf("after a restart it is\n%s\nwant\n%s", got, whole)
+		}
+		check(t, again.Close())
+	}
+}
+
 // Whatever is closed and opened again when: the log is the same.
 func TestRestartsLoseAndRepeatNothing(t *testing.T) {
 	f := newFarm(t)

@@ -15,7 +15,6 @@ import (
 	"gavel/raftfsm"
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
-	"gavel/verify/attest"
 	"gavel/verify/evidence"
 	"gavel/verify/keys"
 	"gavel/verify/tlog"
@@ -68,6 +67,7 @@ type Publisher struct {
 	origin  string
 	grown   chan struct{} // room for one: the log has leaves without a checkpoint
 	shown   chan struct{} // room for one: there is a new checkpoint
+	rooted  uint64        // leaves that trusted_root.json is of; signCheckpoints'
 
 	cosigning sync.Mutex // one checkpoint at a time: the last cosigned is on disk first
 }
@@ -118,17 +118,17 @@ func Open(c Config) (_ *Publisher, err error) {
 	if p.tiles, err = tlog.OpenLog(LogDir(c.Dir)); err != nil {
 		return nil, err
 	}
-	root, err := attest.TrustedRoot(p.origin, c.Genesis.ClusterKey, c.Genesis.CreatedWallMillis)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.log().PutFiles([]tlog.File{{Path: evidence.GenesisPath, Content: wire.Encode(c.Genesis)}, {Path: evidence.TrustedRootPath, Content: root}}); err != nil {
+	if err := p.log().PutFile(evidence.GenesisPath, wire.Encode(c.Genesis)); err != nil {
 		return nil, err
 	}
 	if p.journal, err = openJournal(filepath.Join(c.Dir, "evidence.db"), c.Genesis.ClusterKey); err != nil {
 		return nil, err
 	}
-	if _, err := p.clusterSigner(p.journal.position().Key); err != nil {
+	at := p.journal.position()
+	if _, err := p.clusterSigner(at.Key); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), p.journal.close())
+	}
+	if err := p.putTrustedRoot(min(at.Leaves, p.log().Published().Size)); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the log: %w", err), p.journal.close())
 	}
 	return p, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -78,22 +77,48 @@ func (p *Publisher) statusList(size uint64) (list []byte, outdated bool, err err
 		return nil, false, err
 	}
 	s := evidence.Status{Type: evidence.TypeStatus, Origin: p.origin, Size: size, Root: evidence.Hex(root), Events: []evidence.Event{}}
+	events, outdated, err := p.events(0, size)
+	if err != nil {
+		return nil, false, err
+	}
+	s.Events = append(s.Events, events...)
+	list, err = s.Bytes()
+	return list, outdated, err
+}
+
+// events are those of this node's log from one leaf to before another; beyond says
+// that there are more.
+func (p *Publisher) events(from, to uint64) (list []evidence.Event, beyond bool, err error) {
 	err = p.journal.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketEvents).Cursor()
-		for k, entry := c.First(); k != nil; k, entry = c.Next() {
-			if binary.BigEndian.Uint64(k) >= size {
-				outdated = true
+		for k, entry := c.Seek(number(from)); k != nil; k, entry = c.Next() {
+			leaf := binary.BigEndian.Uint64(k)
+			if leaf >= to {
+				beyond = true
 				return nil
 			}
-			s.Events = append(s.Events, evidence.Event{Leaf: binary.BigEndian.Uint64(k), Entry: json.RawMessage(bytes.Clone(entry))})
+			list = append(list, evidence.Event{Leaf: leaf, Entry: bytes.Clone(entry)})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("reading the journal of evidence: %w", err)
 	}
-	list, err = s.Bytes()
-	return list, outdated, err
+	return list, beyond, nil
+}
+
+// putTrustedRoot writes trusted_root.json for a log of size leaves.
+func (p *Publisher) putTrustedRoot(size uint64) error {
+	events, _, err := p.events(0, size)
+	if err != nil {
+		return err
+	}
+	root, err := evidence.TrustedRoot(p.config.Genesis, events)
+	if err != nil {
+		return err
+	}
+	p.rooted = size
+	return p.log().PutFile(evidence.TrustedRootPath, root)
 }
 
 // cosignStatus signs a status list if this node's own of that size is the same, and

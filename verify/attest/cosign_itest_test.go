@@ -83,7 +83,7 @@ func TestCosign(t *testing.T) {
 			p.write(name, keys.PEM(pkix))
 		}
 		for name, of := range map[string]*testLog{"root.json": l, "foreign.json": foreign} {
-			root, err := attest.TrustedRoot(of.origin, of.pkix, 0)
+			root, err := attest.TrustedRoot(of.origin, []attest.LogKey{{PKIX: of.pkix}})
 			if err != nil {
 				t.Fatal(err)
 			}

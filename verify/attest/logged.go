@@ -162,23 +162,35 @@ func readEntry(m *rekorpb.TransparencyLogEntry) (*LogEntry, error) {
 	return e, e.validate()
 }
 
-// TrustedRoot is the trusted_root.json by which cosign knows a log: origin is the
-// host name of its base URL and the name of its key in checkpoints, valid from a
-// wall time in milliseconds since 1970.
-func TrustedRoot(origin string, logKeyPKIX []byte, validFromMillis int64) ([]byte, error) {
-	id, err := LogID(origin, logKeyPKIX)
-	if err != nil {
-		return nil, err
-	}
-	return canonicalProto(&trustrootpb.TrustedRoot{
-		MediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-		Tlogs: []*trustrootpb.TransparencyLogInstance{{
+// LogKey is a key that signs for a log, or did. Times are wall times in milliseconds
+// since 1970.
+type LogKey struct {
+	PKIX        []byte
+	FromMillis  int64 // when it took office
+	UntilMillis int64 // when it was revoked or replaced; 0 while it is in use
+}
+
+// TrustedRoot is the trusted_root.json by which cosign knows a log and all keys it
+// has had: origin is the host name of its base URL and the name of its keys in
+// checkpoints. A key's end leaves standing what it signed: cosign 3 takes the key
+// that an entry's log id names, and holds validFor only to the integrated time of an
+// inclusion promise, and log entries here carry neither.
+func TrustedRoot(origin string, logKeys []LogKey) ([]byte, error) {
+	root := &trustrootpb.TrustedRoot{MediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}
+	for _, k := range logKeys {
+		id, err := LogID(origin, k.PKIX)
+		if err != nil {
+			return nil, err
+		}
+		valid := &commonpb.TimeRange{Start: timestamppb.New(time.UnixMilli(k.FromMillis))}
+		if k.UntilMillis != 0 {
+			valid.End = timestamppb.New(time.UnixMilli(k.UntilMillis))
+		}
+		root.Tlogs = append(root.Tlogs, &trustrootpb.TransparencyLogInstance{
 			BaseUrl: "https://" + origin, HashAlgorithm: commonpb.HashAlgorithm_SHA2_256,
-			PublicKey: &commonpb.PublicKey{
-				RawBytes: logKeyPKIX, KeyDetails: commonpb.PublicKeyDetails_PKIX_ED25519,
-				ValidFor: &commonpb.TimeRange{Start: timestamppb.New(time.UnixMilli(validFromMillis))},
-			},
-			LogId: &commonpb.LogId{KeyId: id[:]},
-		}},
-	})
+			PublicKey: &commonpb.PublicKey{RawBytes: k.PKIX, KeyDetails: commonpb.PublicKeyDetails_PKIX_ED25519, ValidFor: valid},
+			LogId:     &commonpb.LogId{KeyId: id[:]},
+		})
+	}
+	return canonicalProto(root)
 }

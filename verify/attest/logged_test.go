@@ -139,7 +139,7 @@ func TestTrustedRootIsWhatCosignAccepted(t *testing.T) {
 	if err := json.Unmarshal(raw, &want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := attest.TrustedRoot("log.gavel.example", want.Tlogs[0].PublicKey.RawBytes, 1_600_000_000_000)
+	got, err := attest.TrustedRoot("log.gavel.example", []attest.LogKey{{PKIX: want.Tlogs[0].PublicKey.RawBytes, FromMillis: 1_600_000_000_000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,10 +152,10 @@ func TestTrustedRootIsWhatCosignAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := attest.TrustedRoot("x.log", pkix, 0); err == nil || !strings.Contains(err.Error(), "want Ed25519") {
+	if _, err := attest.TrustedRoot("x.log", []attest.LogKey{{PKIX: pkix}}); err == nil || !strings.Contains(err.Error(), "want Ed25519") {
 		t.Errorf("a log with a P-256 key: %v", err)
 	}
-	if _, err := attest.TrustedRoot("x.log", pkix[1:], 0); err == nil {
+	if _, err := attest.TrustedRoot("x.log", []attest.LogKey{{PKIX: pkix[1:]}}); err == nil {
 		t.Error("a log with half a key")
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"gavel/verify/attest"
 	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
@@ -50,31 +49,33 @@ func (a *auditor) read(ctx context.Context, path string, limit int64) ([]byte, e
 	return raw, err
 }
 
-// trustedRoot holds the file by which other tools know the log to the genesis.
-func (a *auditor) trustedRoot(ctx context.Context) error {
-	raw, err := a.read(ctx, evidence.TrustedRootPath, maxFileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+// checkTrustedRoot holds the file by which other tools know the log to the genesis and
+// the changes of the cluster's key in the log.
+func (a *auditor) checkTrustedRoot() {
+	raw := a.trustedRoot
+	if raw == nil {
 		a.report.beside(evidence.TrustedRootPath, "a file", "no such file")
-		return nil
+		return
 	}
+	want, err := evidence.TrustedRoot(a.genesis, a.logged())
 	if err != nil {
-		return err
-	}
-	want, err := attest.TrustedRoot(a.trust.Origin, a.genesis.ClusterKey, a.genesis.CreatedWallMillis)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnusable, err)
+		a.report.beside(evidence.TrustedRootPath, "what follows from genesis and the leaves about the cluster's key", err.Error())
+		return
 	}
 	switch {
 	case equal(raw, want):
 	case !json.Valid(raw):
-		a.report.beside(evidence.TrustedRootPath, "the JSON that follows from genesis", "no JSON")
+		a.report.beside(evidence.TrustedRootPath, "the JSON that follows from genesis and log", "no JSON")
 	default:
-		differing(want, raw, func(field, want, got string) { a.report.beside(evidence.TrustedRootPath+" "+field, want, got) })
-		if a.report.Clean() {
+		named := false
+		differing(want, raw, func(field, want, got string) {
+			named = true
+			a.report.beside(evidence.TrustedRootPath+" "+field, want, got)
+		})
+		if !named {
 			a.report.beside(evidence.TrustedRootPath, "canonical JSON", "another form of it")
 		}
 	}
-	return nil
 }
 
 // unaccounted reports every file that nothing called for, but for what an appender

@@ -1,8 +1,11 @@
 package audit
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"gavel/raftfsm"
@@ -76,11 +79,61 @@ func TestKeysAndChallengesAreAudited(t *testing.T) {
 	}
 }
 
+// rotated is a world in which the cluster's key was replaced, made once.
+var rotated = sync.OnceValue(func() *audittest.Served {
+	return must(must(audittest.New(audittest.Options{Builds: 60, Seed: 5, Keys: true})).Serve())
+})
+
+// The file by which cosign knows the log lists both of the cluster's keys; what is not
+// so in it is named by its field.
+func TestTrustedRootIsHeldToTheLog(t *testing.T) {
+	type root struct {
+		MediaType string           `json:"mediaType"`
+		Tlogs     []map[string]any `json:"tlogs"`
+	}
+	var first, second string
+	key := func(of *root, i int) map[string]any { return of.Tlogs[i]["publicKey"].(map[string]any) }
+	for name, c := range map[string]struct {
+		says string
+		do   func(of *root)
+	}{
+		"nothing":                   {"", func(of *root) { first, second = key(of, 0)["rawBytes"].(string), key(of, 1)["rawBytes"].(string) }},
+		"the former key dropped":    {"tlogs.0.publicKey.rawBytes", func(of *root) { of.Tlogs = of.Tlogs[1:] }},
+		"the newer key dropped":     {"tlogs.1.publicKey.rawBytes", func(of *root) { of.Tlogs = of.Tlogs[:1] }},
+		"the former key changed":    {"tlogs.0.publicKey.rawBytes", func(of *root) { key(of, 0)["rawBytes"] = key(of, 1)["rawBytes"] }},
+		"the newer key changed":     {"tlogs.1.publicKey.rawBytes", func(of *root) { key(of, 1)["rawBytes"] = key(of, 0)["rawBytes"] }},
+		"a name of the log changed": {"tlogs.1.logId.keyId", func(of *root) { of.Tlogs[1]["logId"] = of.Tlogs[0]["logId"] }},
+		"a key that was none":       {"tlogs.2.publicKey.rawBytes", func(of *root) { of.Tlogs = append(of.Tlogs, of.Tlogs[0]) }},
+		"no end":                    {"tlogs.0.publicKey.validFor.end", func(of *root) { delete(key(of, 0)["validFor"].(map[string]any), "end") }},
+		"another beginning": {"tlogs.1.publicKey.validFor.start", func(of *root) {
+			key(of, 1)["validFor"].(map[string]any)["start"] = key(of, 0)["validFor"].(map[string]any)["start"]
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := &attack{Served: rotated().Copy(), t: t}
+			of := new(root)
+			check(t, json.Unmarshal(x.Files[evidence.TrustedRootPath], of))
+			c.do(of)
+			x.Files[evidence.TrustedRootPath] = must(json.Marshal(of))
+			r := x.run()
+			named := slices.ContainsFunc(r.Deviations, func(d Deviation) bool {
+				return d.Leaf == nil && d.Field == evidence.TrustedRootPath+" "+c.says
+			})
+			if named != (c.says != "") || !named && !r.Clean() {
+				t.Errorf("want %q among %+v", c.says, r.Deviations)
+			}
+		})
+	}
+	if was := rotated().World; first == second || second != base64.StdEncoding.EncodeToString(was.ClusterKey.PKIX) {
+		t.Errorf("it lists %s and %s", first, second)
+	}
+}
+
 // A checkpoint, or a status list, that an auditor kept from before the cluster's key was
 // replaced is held against the log by the key of its time, and makes no other file
 // suspect.
 func TestWhatTheFormerKeySignedStillCounts(t *testing.T) {
-	s := must(must(audittest.New(audittest.Options{Builds: 150, Seed: 5, Keys: true})).Serve())
+	s := rotated()
 	changed := slices.IndexFunc(s.Leaves, func(raw []byte) bool {
 		l := must(evidence.Read(raw))
 		return l.Key != nil && l.Key.Role == raftfsm.RoleCluster

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -84,6 +85,7 @@ type auditor struct {
 	untold      bool // because the rest is not published
 	bookSpoiled bool
 	status      []byte              // the served list, nil for none
+	trustedRoot []byte              // the served file, nil for none
 	events      []event             // leaves that it repeats
 	known       map[string]bool     // files that were accounted for
 	digests     map[string][32]byte // of those that were read
@@ -184,7 +186,11 @@ func (a *auditor) readCheckpoints(ctx context.Context) error {
 		}
 		a.since = append(a.since, c)
 	}
-	return a.trustedRoot(ctx)
+	a.trustedRoot, err = a.read(ctx, evidence.TrustedRootPath, maxFileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 var errOrigin = errors.New("its first line is the log's name")
@@ -196,11 +202,7 @@ func (a *auditor) signatures(note []byte) (opened *tlog.Opened, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var events []evidence.Event
-	for _, e := range a.events {
-		events = append(events, evidence.Event{Leaf: e.index, Entry: e.raw})
-	}
-	trust := evidence.Unrevoked(a.trust, c.Size, events)
+	trust := evidence.Unrevoked(a.trust, c.Size, a.logged())
 	for _, key := range slices.Backward(a.clusterKeys) {
 		trust.LogKey = key
 		if opened, err = trust.Open(note); err == nil {
@@ -366,6 +368,7 @@ func (a *auditor) finish(ctx context.Context) error {
 		return err
 	}
 	a.checkStatus()
+	a.checkTrustedRoot()
 	if why := a.book.sum(); why != "" && !a.bookSpoiled {
 		a.report.beside("sum of all accounts", "what was minted and not burned", why)
 	}

@@ -29,6 +29,14 @@ func (a *auditor) withdrawn() (n uint64) {
 	return n
 }
 
+// logged are the events so far, as evidence has them.
+func (a *auditor) logged() (out []evidence.Event) {
+	for _, e := range a.events {
+		out = append(out, evidence.Event{Leaf: e.index, Entry: e.raw})
+	}
+	return out
+}
+
 // loadStatus reads the status list, if the log has one, and returns the size that
 // it claims to be of, whose root is wanted.
 func (a *auditor) loadStatus(ctx context.Context) (size uint64, ok bool, err error) {

@@ -2,6 +2,7 @@ package evidence_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -321,4 +322,55 @@ func FuzzOpenStatus(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A key ends when it was revoked or replaced, whichever came first, and the next begins
+// when it was put in its place.
+func TestTrustedRootTellsWhenEachKeyWasInUse(t *testing.T) {
+	w, err := audittest.New(audittest.Options{Seed: 3})
+	check(t, err)
+	second, third := w.Admin.PKIX, w.Requesters[0].PKIX
+	var events []evidence.Event
+	for i, e := range []raftfsm.KeyItem{
+		{Role: raftfsm.RoleCluster, KeyEvent: raftfsm.KeyEvent{NewKey: second, WallMillis: 1_795_000_000_001}},
+		{Role: "worker", KeyEvent: raftfsm.KeyEvent{NewKey: w.Coordinators[0].PKIX, WallMillis: 1_796_000_000_000}},
+		{Role: raftfsm.RoleCluster, KeyEvent: raftfsm.KeyEvent{OldKey: second, Revoked: true, WallMillis: 1_797_000_000_000}},
+		{Role: raftfsm.RoleCluster, KeyEvent: raftfsm.KeyEvent{OldKey: second, NewKey: third, WallMillis: 1_798_000_000_000}},
+	} {
+		leaf, err := evidence.KeyLeaf(&e)
+		check(t, err)
+		events = append(events, evidence.Event{Leaf: uint64(i), Entry: leaf})
+	}
+	raw, err := evidence.TrustedRoot(w.Genesis, events)
+	check(t, err)
+	type key struct {
+		RawBytes []byte
+		ValidFor struct{ Start, End string }
+	}
+	var root struct {
+		Tlogs []struct {
+			BaseURL   string
+			PublicKey key
+			LogID     struct{ KeyID []byte }
+		}
+	}
+	check(t, json.Unmarshal(raw, &root))
+	got := ""
+	for i, l := range root.Tlogs {
+		id, err := tlog.LogID(tlog.Origin(w.Genesis.Digest()), l.PublicKey.RawBytes)
+		if err != nil || !bytes.Equal(id[:], l.LogID.KeyID) || l.BaseURL != "https://"+tlog.Origin(w.Genesis.Digest()) {
+			t.Errorf("key %d is of log %x at %s (%v)", i, l.LogID.KeyID, l.BaseURL, err)
+		}
+		if !bytes.Equal(l.PublicKey.RawBytes, [][]byte{w.Genesis.ClusterKey, second, third}[i]) {
+			t.Errorf("key %d is another", i)
+		}
+		got += l.PublicKey.ValidFor.Start + "–" + l.PublicKey.ValidFor.End + "\n"
+	}
+	if want := "2026-09-21T14:13:20Z–2026-11-18T11:06:40.001Z\n2026-11-18T11:06:40.001Z–2026-12-11T14:40:00Z\n2026-12-23T04:26:40Z–\n"; got != want {
+		t.Errorf("the keys were in use\n%s, want\n%s", got, want)
+	}
+	events[1].Entry = []byte("{}")
+	if _, err := evidence.TrustedRoot(w.Genesis, events); !errors.Is(err, evidence.ErrLeaf) {
+		t.Errorf("of a leaf that is none: %v", err)
+	}
 }

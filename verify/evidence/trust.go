@@ -1,10 +1,13 @@
 package evidence
 
 import (
+	"bytes"
 	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"gavel/raftfsm"
+	"gavel/verify/attest"
 	"gavel/verify/tlog"
 )
 
@@ -39,4 +42,31 @@ func Trust(g *raftfsm.Genesis) tlog.Trust {
 		t.Cosigners = append(t.Cosigners, tlog.Cosigner{Name: tlog.CosignerName(origin, m.Name), PKIX: m.Key})
 	}
 	return t
+}
+
+// TrustedRoot is the trusted_root.json of a log with these events: every key that the
+// cluster has had, from when it took office until it was revoked or replaced.
+func TrustedRoot(g *raftfsm.Genesis, events []Event) ([]byte, error) {
+	list := []attest.LogKey{{PKIX: g.ClusterKey, FromMillis: g.CreatedWallMillis}}
+	for i := range events {
+		l, err := Read(events[i].Entry)
+		if err != nil {
+			return nil, fmt.Errorf("leaf %d: %w", events[i].Leaf, err)
+		}
+		if l.Key == nil || l.Key.Role != raftfsm.RoleCluster {
+			continue
+		}
+		last := &list[len(list)-1]
+		if last.UntilMillis == 0 {
+			last.UntilMillis = l.Key.WallMillis
+		}
+		key, err := l.ClusterKeyAfter(last.PKIX)
+		if err != nil {
+			return nil, fmt.Errorf("leaf %d: %w", events[i].Leaf, err)
+		}
+		if !bytes.Equal(key, last.PKIX) {
+			list = append(list, attest.LogKey{PKIX: key, FromMillis: l.Key.WallMillis})
+		}
+	}
+	return attest.TrustedRoot(tlog.Origin(g.Digest()), list)
 }

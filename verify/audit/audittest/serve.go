@@ -89,11 +89,6 @@ func (s *Served) Rechain() {
 // Derive makes leaves and files from entries, items and transcripts.
 func (s *Served) Derive() error {
 	s.Leaves, s.Of, s.Files = nil, nil, map[string][]byte{evidence.GenesisPath: wire.Encode(s.Genesis)}
-	root, err := attest.TrustedRoot(tlog.Origin(s.Genesis.Digest()), s.Genesis.ClusterKey, s.Genesis.CreatedWallMillis)
-	if err != nil {
-		return err
-	}
-	s.Files[evidence.TrustedRootPath] = root
 	s.signer = s.World.clusterKeys[string(s.Genesis.ClusterKey)]
 	for i := range s.Items {
 		leaves, err := s.item(&s.Items[i])
@@ -105,19 +100,30 @@ func (s *Served) Derive() error {
 		}
 		s.Leaves = append(s.Leaves, leaves...)
 	}
+	root, err := evidence.TrustedRoot(s.Genesis, s.events())
+	if err != nil {
+		return err
+	}
+	s.Files[evidence.TrustedRootPath] = root
 	return nil
+}
+
+// events are the leaves about keys and withdrawals.
+func (s *Served) events() []evidence.Event {
+	out := []evidence.Event{}
+	for i, leaf := range s.Leaves {
+		if of, err := evidence.Read(leaf); err == nil && of.IsEvent() {
+			out = append(out, evidence.Event{Leaf: uint64(i), Entry: leaf})
+		}
+	}
+	return out
 }
 
 // status is the list of all changes of keys and withdrawals, signed as a
 // checkpoint is.
 func (s *Served) status(size uint64, root [32]byte) ([]byte, error) {
 	origin := tlog.Origin(s.Genesis.Digest())
-	list := evidence.Status{Type: evidence.TypeStatus, Origin: origin, Size: size, Root: root, Events: []evidence.Event{}}
-	for i, leaf := range s.Leaves {
-		if of, err := evidence.Read(leaf); err == nil && of.IsEvent() {
-			list.Events = append(list.Events, evidence.Event{Leaf: uint64(i), Entry: leaf})
-		}
-	}
+	list := evidence.Status{Type: evidence.TypeStatus, Origin: origin, Size: size, Root: root, Events: s.events()}
 	raw, err := list.Bytes()
 	if err != nil {
 		return nil, err
@@ -237,9 +243,12 @@ func (s *Served) Checkpoint(size uint64, root [32]byte) ([]byte, error) {
 	return s.note(tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
 }
 
+// FirstClusterKey is the key that the cluster had first.
+func (w *World) FirstClusterKey() *Party { return w.clusterKeys[string(w.Genesis.ClusterKey)] }
+
 // FirstCheckpoint is signed as Checkpoint's is, and by the key that the cluster had first.
 func (s *Served) FirstCheckpoint(size uint64, root [32]byte) ([]byte, error) {
-	return s.noteBy(s.World.clusterKeys[string(s.Genesis.ClusterKey)], tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
+	return s.noteBy(s.World.FirstClusterKey(), tlog.Checkpoint{Origin: tlog.Origin(s.Genesis.Digest()), Size: size, Root: root})
 }
 
 func (s *Served) note(c tlog.Checkpoint) ([]byte, error) { return s.noteBy(s.World.ClusterKey, c) }
