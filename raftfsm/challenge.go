@@ -75,12 +75,21 @@ func (s *State) Withdrawals() (list []Withdrawal, count uint64, chain ID) {
 
 // Withdrawn says whether a build's result was withdrawn, as far as the state lists it.
 func (s *State) Withdrawn(id ID) (Withdrawal, bool) {
-	for i := range s.withdrawals.List {
-		if s.withdrawals.List[i].Build == id {
-			return s.withdrawals.List[i], true
-		}
+	i, ok := s.withdrawn[id]
+	if !ok {
+		return Withdrawal{}, false
 	}
-	return Withdrawal{}, false
+	return s.withdrawals.List[i], true
+}
+
+// indexWithdrawals derives where each build's withdrawal is listed: of two, since two
+// challenges can run at once, the older.
+func (s *State) indexWithdrawals() {
+	list := s.withdrawals.List
+	s.withdrawn = make(map[ID]int, len(list))
+	for i := len(list) - 1; i >= 0; i-- {
+		s.withdrawn[list[i].Build] = i
+	}
 }
 
 // withdraw takes back what a challenge has refuted: it answers no submission any
@@ -95,6 +104,7 @@ func (s *State) withdraw(b *build.Build, panel ID) {
 		v.List = slices.Delete(v.List, 0, 1)
 	}
 	v.List = append(v.List, w)
+	s.indexWithdrawals() // there are few, and the state hashes the whole list as well
 	v.Count++
 	v.Chain = wire.NewHasher("withdrawal").Fixed(v.Chain).Var(wire.Encode(&w)).Sum()
 	s.touch(kindWithdrawals, ID{})

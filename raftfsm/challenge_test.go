@@ -2,8 +2,10 @@ package raftfsm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
@@ -358,4 +360,64 @@ func contestOracle(b *build.Build, got map[string]escrow.Credits) error {
 		return fmt.Errorf("%v were reimbursed of fees of %v", got["reimbursement"], got["panel"])
 	}
 	return nil
+}
+
+// fullOfWithdrawals is a state that lists as many as it can, but free ones.
+func fullOfWithdrawals(t testing.TB, free int) *State {
+	s := newFarm(t, farmOptions{lane: build.LaneHouse, workers: 3, replicas: 1, seed: 7}).state()
+	for i := range MaxWithdrawals - free {
+		s.withdrawals.List = append(s.withdrawals.List, Withdrawal{Build: ID{1, byte(i), byte(i >> 8)}, Index: uint64(i)})
+	}
+	s.indexWithdrawals()
+	return s
+}
+
+// The state finds of a build what looking through the list finds, also once the list
+// is full and drops the older of two withdrawals of one build.
+func TestWithdrawnIsWhatTheListSays(t *testing.T) {
+	s := fullOfWithdrawals(t, 2)
+	first, second := s.withdrawals.List[0].Build, s.withdrawals.List[1].Build
+	for i, of := range []ID{second, first, {2}, {3}, {2}, first} {
+		s.withdraw(&build.Build{ID: ID{4, byte(i)}, Contest: &build.Contest{Build: of}}, ID{})
+		seen := map[ID]Withdrawal{}
+		for _, w := range s.withdrawals.List {
+			if _, ok := seen[w.Build]; !ok {
+				seen[w.Build] = w
+			}
+		}
+		for _, id := range []ID{first, second, {1, 2}, {2}, {3}, {9}} {
+			want, listed := seen[id]
+			if got, ok := s.Withdrawn(id); got != want || ok != listed {
+				t.Fatalf("after %d more build %x: %+v, %t, want %+v, %t", i+1, id[:3], got, ok, want, listed)
+			}
+		}
+	}
+	if n := len(s.withdrawals.List); n != MaxWithdrawals {
+		t.Errorf("%d are listed", n)
+	}
+}
+
+// BenchmarkWithdrawn compares looking a build up among as many withdrawals as there
+// can be with looking through them.
+func BenchmarkWithdrawn(b *testing.B) {
+	s := fullOfWithdrawals(b, 0)
+	list := s.withdrawals.List
+	var looked, through time.Duration
+	for b.Loop() {
+		began := time.Now()
+		for i := range list {
+			if w, _ := s.Withdrawn(list[i].Build); w.Index != uint64(i) {
+				b.Fatalf("found %d at %d", w.Index, i)
+			}
+		}
+		found := time.Now()
+		for i := range list {
+			if at := slices.IndexFunc(list, func(w Withdrawal) bool { return w.Build == list[i].Build }); at != i {
+				b.Fatalf("found %d at %d", at, i)
+			}
+		}
+		looked, through = looked+found.Sub(began), through+time.Since(found)
+	}
+	b.ReportMetric(0, "ns/op") // of both together
+	b.ReportMetric(float64(looked)/float64(through), "x-looking-through")
 }

@@ -96,6 +96,7 @@ type State struct {
 	verified   map[ID]ID         // newest retained build with a verified result, by cache key
 	poolByID   map[ID]string     // by market id
 	keyOwners  map[ID]ID         // account by every key in keyrings
+	withdrawn  map[ID]int        // where withdrawals lists a build's, by build
 	queues     map[string]*queue // by pool
 	roster     []*build.Worker   // all, sorted by id
 	deadlines  deadlineQueue
@@ -184,6 +185,7 @@ func (s *State) rebuild() {
 	for _, k := range s.keyrings { // order does not matter: no key is in two
 		s.indexKeys(k)
 	}
+	s.indexWithdrawals()
 	s.roster = sortedValues(s.workers)
 	s.unbondingOf = map[ID]escrow.Credits{}
 	for i := range s.unbonds {
