@@ -117,8 +117,11 @@ func (p *Publisher) putTrustedRoot(size uint64) error {
 	if err != nil {
 		return err
 	}
+	if err := p.log().PutFile(evidence.TrustedRootPath, root); err != nil {
+		return err
+	}
 	p.rooted = size
-	return p.log().PutFile(evidence.TrustedRootPath, root)
+	return nil
 }
 
 // cosignStatus signs a status list if this node's own of that size is the same, and
