@@ -45,7 +45,7 @@ func rebuildDebJSON(t *testing.T, flags ...string) *publishedReport {
 
 // Real software with an answer that nobody here wrote: Debian's base-files, built
 // from source, is to the byte what the archive's signatures vouch for, on the
-// native runner and on Docker's.
+// native runner, on Docker's, and from two workers of a farm.
 func TestRebuildDebEqualsTheArchives(t *testing.T) {
 	root := filepath.Join(testCache(t), "base-files-buildd")
 	var native *publishedReport
@@ -66,5 +66,25 @@ func TestRebuildDebEqualsTheArchives(t *testing.T) {
 	}
 	if native.Image != docker.Image || native.InputRoot != docker.InputRoot {
 		t.Errorf("built from %s in %s, and from %s in %s", native.InputRoot, native.Image, docker.InputRoot, docker.Image)
+	}
+	checkDebOfAFarm(t, root, native)
+}
+
+// checkDebOfAFarm has a farm build what native is of, in the same root.
+func checkDebOfAFarm(t *testing.T, root string, native *publishedReport) {
+	t.Helper()
+	f := newTestFarm(t, "--private", "--coordinators", "1", "--workers", "2")
+	image, _ := f.addImage("buildd", root)
+	var r buildReport
+	said := f.cli(exitDone, "rebuild", "deb", "--image", "buildd", "--validators", "1", "--json", "base-files")
+	if err := json.Unmarshal([]byte(said), &r); err != nil {
+		t.Fatalf("gavel rebuild deb --farm printed %q: %v", said, err)
+	}
+	want := native.Published[0]
+	if image != native.Image || r.Verdict != "agreed" || len(r.Validators) != 1 || !r.Validators[0].Agreed || len(r.Expected) != 1 || !r.Expected[0].Match {
+		t.Errorf("in %s: %+v", image, r)
+	}
+	if len(r.Outputs) != 1 || r.Outputs[0].Path != want.Path || r.Outputs[0].Digest != want.Digest || r.Outputs[0].ExpectedMatch == nil || !*r.Outputs[0].ExpectedMatch {
+		t.Errorf("outputs %+v, want %+v", r.Outputs, want)
 	}
 }
