@@ -38,6 +38,7 @@ type fakeState struct {
 	Index    uint64
 	Requests [][16]byte
 	Elapsed  []int64
+	Wall     int64 // as last told
 }
 
 func newFakeFSM() *fakeFSM {
@@ -75,7 +76,7 @@ func (f *fakeFSM) Apply(l *raft.Log) any {
 			if err := wire.Decode(c.Payload, &t); err != nil {
 				panic(err)
 			}
-			f.state.Elapsed = append(f.state.Elapsed, t.ElapsedMillis)
+			f.state.Elapsed, f.state.Wall = append(f.state.Elapsed, t.ElapsedMillis), t.WallMillis
 		} else if !slices.Contains(f.state.Requests, c.Request) {
 			f.state.Requests = append(f.state.Requests, c.Request)
 		}

@@ -37,6 +37,10 @@ const (
 	// must not make every lease lapse at once.
 	maxTickMillis = 1000
 
+	// clockAge is how old the state's wall time may be when a command is proposed: while
+	// nothing waits for a time no tick brings it another.
+	clockAge = time.Second
+
 	// commitTimeout is how long a leader with nothing to send may leave its
 	// followers without the newest commit index.
 	commitTimeout = 5 * time.Millisecond

@@ -5,7 +5,7 @@
 // these invariants: a caller that gets outcomes gets them from an entry that a
 // majority has on disk and this node has applied; a caller told ErrNoLeader,
 // ErrBusy or ErrRefused knows that nothing was proposed; ticks come from the
-// leader alone, and only while the state waits for a time.
+// leader alone, while the state waits for a time and before a command after a pause.
 package consensus
 
 import (
@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -29,7 +31,8 @@ type Node struct {
 	batching chan struct{} // closed when batchLoop has ended
 	stopped  chan struct{} // closed when raft has shut down
 	loops    sync.WaitGroup
-	ticks    uint64 // ticks proposed by this process; owned by the tick loop
+	ticks    atomic.Uint64             // proposed by this process
+	ticked   atomic.Pointer[time.Time] // when the last was applied
 
 	observer     *raft.Observer
 	observations chan raft.Observation

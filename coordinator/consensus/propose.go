@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/wire"
@@ -171,7 +172,15 @@ func (n *Node) gather(first *call) (batch []*call, next *call) {
 // decide gets one batch decided, by this node if it leads, else by the leader.
 func (n *Node) decide(batch []*call) {
 	if n.raft.State() == raft.Leader {
-		outcomes, index, err := n.lead(concat(batch))
+		commands := concat(batch)
+		if len(commands) > 0 && time.Since(n.clock()) > clockAge {
+			// It adds no farm time: what it is for is when these are said to have been.
+			if err := n.tick(build.Tick{WallMillis: time.Now().UnixMilli()}); err != nil {
+				answer(batch, nil, 0, false, fmt.Errorf("%w: the time could not be told: %v", ErrNoLeader, err))
+				return
+			}
+		}
+		outcomes, index, err := n.lead(commands)
 		answer(batch, outcomes, index, false, err)
 		return
 	}
@@ -296,9 +305,20 @@ func (n *Node) whileLeading(ctx context.Context, leader Peer) {
 // nor be forwarded. Its request id, term and count, is unique without randomness.
 func (n *Node) tick(t build.Tick) error {
 	c := build.Command{Version: build.Version, Type: build.TypeTick, Payload: wire.Encode(&t)}
-	n.ticks++
 	binary.BigEndian.PutUint64(c.Request[:8], n.raft.CurrentTerm())
-	binary.BigEndian.PutUint64(c.Request[8:], n.ticks)
+	binary.BigEndian.PutUint64(c.Request[8:], n.ticks.Add(1))
 	_, _, err := n.lead([]build.Command{c})
+	if err == nil {
+		now := time.Now()
+		n.ticked.Store(&now)
+	}
 	return err
+}
+
+// clock is when this node last told the state the time, zero for never.
+func (n *Node) clock() time.Time {
+	if at := n.ticked.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }

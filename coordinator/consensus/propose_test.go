@@ -382,6 +382,38 @@ func TestTicksThroughRaft(t *testing.T) {
 	}
 }
 
+// On a farm where nothing waits for a time, a command after a pause is told it first:
+// what it does is said to have been then. One right after it is not.
+func TestTimeIsToldAfterAPause(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	ctx := testContext(t)
+	leader, _ := c.leader(ctx)
+	fsm := c.fsms[leader.config.Name]
+	propose := func() (since time.Duration, ticks int) {
+		t.Helper()
+		began := time.Now()
+		if _, _, err := leader.Propose(ctx, []build.Command{command()}); err != nil {
+			t.Fatal(err)
+		}
+		fsm.mu.Lock()
+		defer fsm.mu.Unlock()
+		return time.UnixMilli(fsm.state.Wall).Sub(began.Truncate(time.Millisecond)), len(fsm.state.Elapsed)
+	}
+	for i := range 2 {
+		if late, n := propose(); late < 0 || n != i+1 {
+			t.Errorf("command %d: told a time %v before it, ticks %d", 2*i, -late, n)
+		}
+		if _, n := propose(); n != i+1 && time.Since(leader.clock()) < clockAge {
+			t.Errorf("command %d: ticks %d", 2*i+1, n)
+		}
+		time.Sleep(clockAge + clockAge/10)
+	}
+	if slices.ContainsFunc(fsm.state.Elapsed, func(ms int64) bool { return ms != 0 }) {
+		t.Errorf("it adds farm time: %v", fsm.state.Elapsed)
+	}
+}
+
 // A batch that was in flight when raft shut down is answered, though raft itself
 // may never answer it.
 func TestAwaitEndsWithTheNode(t *testing.T) {
