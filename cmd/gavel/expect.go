@@ -80,11 +80,11 @@ func (r *buildReport) writeExpected(term *terminal, delivered bool) {
 	for _, x := range r.Expected {
 		switch {
 		case !delivered:
-			term.print("  %s was published as %s; there is no result to compare", x.Path, x.Digest)
+			term.print("  %s was published as %s; there is no result to compare", inLine(x.Path), x.Digest)
 		case x.Match:
-			term.print("  %s %s the published %s", x.Path, term.paint(green, "equals"), x.Digest)
+			term.print("  %s %s the published %s", inLine(x.Path), term.paint(green, "equals"), x.Digest)
 		default:
-			term.print("  %s %s equal the published %s", x.Path, term.paint(red, "does NOT"), x.Digest)
+			term.print("  %s %s equal the published %s", inLine(x.Path), term.paint(red, "does NOT"), x.Digest)
 		}
 	}
 }

@@ -362,7 +362,7 @@ func (r *buildReport) write(term *terminal) error {
 		term.print("  slashed: %s", strings.Join(r.slashed, ", "))
 	}
 	for _, o := range r.Outputs {
-		term.print("  %s  %s  %d bytes", o.Path, o.Digest, o.Size)
+		term.print("  %s  %s  %d bytes", inLine(o.Path), o.Digest, o.Size)
 	}
 	r.writeExpected(term, r.delivered)
 	for _, a := range r.Attestations {

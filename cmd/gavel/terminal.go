@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -43,14 +47,14 @@ func isTerminal(w io.Writer) bool {
 func (t *terminal) say(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(t.err, format+"\n", args...)
+	fmt.Fprintf(t.err, format+"\n", harmless(args)...)
 }
 
 // print writes a line of the result.
 func (t *terminal) print(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(t.out, format+"\n", args...)
+	fmt.Fprintf(t.out, format+"\n", harmless(args)...)
 }
 
 // The colours, as of ECMA-48.
@@ -63,12 +67,59 @@ const (
 	dim    = "2"
 )
 
+// painted is text that may move a terminal: only paint makes it.
+type painted string
+
 // paint colours text where out is a terminal.
-func (t *terminal) paint(colour, text string) string {
-	if !t.colour {
-		return text
+func (t *terminal) paint(colour, text string) painted {
+	if text = visible(text); !t.colour {
+		return painted(text)
 	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+	return painted("\x1b[" + colour + "m" + text + "\x1b[0m")
+}
+
+// harmless makes strangers' texts among arguments visible: reasons, names, logs.
+func harmless(args []any) []any {
+	out := slices.Clone(args)
+	for i, a := range out {
+		switch a := a.(type) {
+		case string:
+			out[i] = visible(a)
+		case error:
+			out[i] = visible(a.Error())
+		}
+	}
+	return out
+}
+
+// visible escapes what a terminal would act upon or not show, line ends and
+// tabulators excepted.
+func visible(s string) string {
+	shown := func(r rune) bool { return strconv.IsPrint(r) || r == '\n' || r == '\t' }
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !shown(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if shown(r) && (r != utf8.RuneError || n > 1) {
+			b.WriteString(s[:n])
+		} else {
+			quoted := strconv.Quote(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// inLine makes a stranger's name fit for the middle of a line: quoted where anything
+// in it could be taken for something else.
+func inLine(s string) string {
+	if quoted := strconv.Quote(s); s == "" || quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
 }
 
 // uploadProgress shows an upload: over and over in one line of a terminal, else
