@@ -123,7 +123,7 @@ func (b *demoBuild) attested(ctx context.Context, file string) {
 		// Of a contested result a statement proves that its author made it, and no more.
 		contested := b.verdict != build.Agreed && b.verdict != build.Judged
 		request := dossier.Request{Bundle: path, File: file, Alone: contested, Key: filepath.Join(filepath.Dir(path), name+".pub")}
-		report, err := request.Check()
+		report, err := request.Check(ctx)
 		if err == nil && !report.Verified() {
 			err = errors.New(report.Failures[0])
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -51,6 +52,9 @@ func refused(err error) *exit { return &exit{code: exitUsage, err: err} }
 // action makes a subcommand's function of ours into one of cobra's.
 func action(f func(ctx context.Context, c *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
+		if err := emptyFlag(c); err != nil {
+			return err
+		}
 		err := f(c.Context(), c, args)
 		var e *exit
 		if err == nil || errors.As(err, &e) {
@@ -58,6 +62,17 @@ func action(f func(ctx context.Context, c *cobra.Command, args []string) error) 
 		}
 		return &exit{code: codeOf(err), err: err}
 	}
+}
+
+// emptyFlag refuses a flag that is given, but empty: most likely it is a shell's
+// variable that is not set, and would demand nothing.
+func emptyFlag(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = usage("--%s is given, but empty; leave it out if it is not meant", f.Name)
+		}
+	})
+	return err
 }
 
 // codeOf is the exit status of an error that has none of its own.

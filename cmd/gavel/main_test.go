@@ -110,6 +110,8 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 		{[]string{"verify", "bundle"}, exitUsage, "FILE is missing"},
 		{[]string{"verify", file, file}, exitUsage, "--key"},
 		{[]string{"verify", file, file, "--key", "missing"}, exitUsage, "reading the key"},
+		{[]string{"verify", file, file, "--cluster", "", "--key", "missing"}, exitUsage, "--cluster is given, but empty"},
+		{[]string{"audit", "--dir", t.TempDir(), "--url="}, exitUsage, "--url is given, but empty"},
 		{[]string{"verify", file, file, "--key", "/dev/zero"}, exitUsage, "larger than"},
 		{[]string{"verify", file, file, "--genesis", "/dev/zero"}, exitUsage, "larger than"},
 		{[]string{"verify", file, file, "--cluster", "abc"}, exitUsage, "64 hex digits"},

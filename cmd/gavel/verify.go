@@ -92,7 +92,7 @@ Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
 
 // check reads the files and checks them; what cannot be read is bad usage.
 func (s *verifySettings) check(ctx context.Context) (*dossier.Report, error) {
-	report, err := s.request.Check()
+	report, err := s.request.Check(ctx)
 	if bad := new(dossier.BadRequest); errors.As(err, &bad) {
 		if bad.Malformed {
 			return nil, usage("%w", bad.Err)

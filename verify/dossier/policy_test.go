@@ -1,12 +1,15 @@
 package dossier_test
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,13 +42,28 @@ func TestPolicyNamesWhatIsWanting(t *testing.T) {
 		{`"max_age":"1h"`, dossier.Request{Key: key}, "max_age", "--with"},
 	} {
 		c.r.Bundle, c.r.File, c.r.Policy = bundle, bundle, file("policy", []byte(`{"type":"gavel.policy/v1","simulated":true,`+c.rule+`}`))
-		r, err := c.r.Check()
+		r, err := c.r.Check(t.Context())
 		check(t, err)
 		said := strings.Join(r.Failures, "; ")
 		if !strings.Contains(said, c.wants) || strings.Contains(said, c.spares) {
 			t.Errorf("%s: %s", c.rule, said)
 		}
 	}
+}
+
+// A check that waits for a pipe nobody writes to can be ended.
+func TestCheckEndsWithItsContext(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	check(t, syscall.Mkfifo(pipe, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := (&dossier.Request{Bundle: pipe, File: pipe}).Check(ctx)
+	if bad := new(dossier.BadRequest); !errors.As(err, &bad) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // lets the reader go
+	check(t, err)
+	check(t, w.Close())
 }
 
 // A policy is held to what the check found out, whichever of the files came first.

@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -58,8 +59,27 @@ type Request struct {
 	Quorum       int      // of witnesses
 }
 
-// Check reads what the request names and checks it.
-func (r *Request) Check() (*Report, error) {
+// Check reads what the request names and checks it, until ctx ends: a file may be
+// endless, or a pipe that nobody writes to.
+func (r *Request) Check(ctx context.Context) (*Report, error) {
+	type result struct {
+		report *Report
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		report, err := r.check()
+		done <- result{report, err}
+	}()
+	select {
+	case x := <-done:
+		return x.report, x.err
+	case <-ctx.Done():
+		return nil, unreadable("interrupted before all was read: %w", ctx.Err())
+	}
+}
+
+func (r *Request) check() (*Report, error) {
 	t, err := r.trust()
 	if err != nil {
 		return nil, err

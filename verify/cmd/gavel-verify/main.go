@@ -36,6 +36,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	info, err := os.Stderr.Stat()
 	live := err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr, live)
 	stop()
 	os.Exit(code)
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, live bool
 	var err error
 	switch command {
 	case "bundle":
-		result, good, asJSON, err = bundle(args[1:], stderr)
+		result, good, asJSON, err = bundle(ctx, args[1:], stderr)
 	case "audit":
 		result, good, asJSON, err = auditing(ctx, args[1:], stderr, live)
 	default:
@@ -106,7 +107,21 @@ func flags(name, usage string, stderr io.Writer) *flag.FlagSet {
 	return f
 }
 
-func bundle(args []string, stderr io.Writer) (fmt.Stringer, bool, bool, error) {
+// parse reads flags. One that is given empty is refused: most likely it is a shell's
+// variable that is not set, and would demand nothing.
+func parse(f *flag.FlagSet, args []string) (err error) {
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	f.Visit(func(g *flag.Flag) {
+		if g.Value.String() == "" {
+			err = fmt.Errorf("--%s is given, but empty", g.Name)
+		}
+	})
+	return err
+}
+
+func bundle(ctx context.Context, args []string, stderr io.Writer) (fmt.Stringer, bool, bool, error) {
 	var r dossier.Request
 	var witnesses list
 	f := flags("bundle", "[flags] BUNDLE FILE", stderr)
@@ -121,14 +136,14 @@ func bundle(args []string, stderr io.Writer) (fmt.Stringer, bool, bool, error) {
 	f.Var(&witnesses, "witness", "a witness of the log as `NAME=KEY`, its public key in PEM; repeat it")
 	f.IntVar(&r.Quorum, "witness-quorum", 0, "how many witnesses must have cosigned the checkpoint")
 	asJSON := f.Bool("json", false, "print JSON")
-	if err := f.Parse(args); err != nil {
+	if err := parse(f, args); err != nil {
 		return nil, false, false, err
 	}
 	if f.NArg() != 2 {
 		return nil, false, false, errors.New("BUNDLE and FILE are wanted, after the flags")
 	}
 	r.Bundle, r.File, r.Witnesses = f.Arg(0), f.Arg(1), witnesses
-	report, err := r.Check()
+	report, err := r.Check(ctx)
 	if bad := new(dossier.BadRequest); errors.As(err, &bad) {
 		err = fmt.Errorf("nothing was checked: %w", bad.Err)
 	}
@@ -152,7 +167,7 @@ func auditing(ctx context.Context, args []string, stderr io.Writer, live bool) (
 	f.BoolVar(&r.Fresh, "fresh", false, "begin anew, and keep no state")
 	out := f.String("export", "", "copy all that an audit needs into the new directory `OUT`")
 	asJSON := f.Bool("json", false, "print JSON")
-	if err := f.Parse(args); err != nil {
+	if err := parse(f, args); err != nil {
 		return nil, false, false, err
 	}
 	if f.NArg() != 0 {

@@ -53,6 +53,9 @@ func TestAuditFromTheCommandLine(t *testing.T) {
 	if text, _ := call(exitGood, "audit", "--state", state, "--dir", dir); !strings.Contains(text, "nothing deviates") {
 		t.Error(text)
 	}
+	if _, said := call(exitUnusable, "audit", "--dir", dir, "--cluster="); !strings.Contains(said, "--cluster is given, but empty") {
+		t.Error(said)
+	}
 	copied := filepath.Join(t.TempDir(), "copy")
 	call(exitGood, "audit", "--export", copied, "--dir", dir)
 	if err := os.Remove(filepath.Join(copied, "epoch", "2")); err != nil {
