@@ -56,7 +56,7 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 	t.Chdir(t.TempDir())
 	project, id := t.TempDir(), strings.Repeat("ab", 32)
 	file := filepath.Join(project, "file")
-	if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	submit := func(args ...string) []string { return append([]string{"submit", "--farm", "nowhere"}, args...) }
@@ -109,6 +109,7 @@ func TestExitStatusWithoutFarm(t *testing.T) {
 		{[]string{"worker"}, exitUsage, "--config"},
 		{[]string{"verify", "bundle"}, exitUsage, "FILE is missing"},
 		{[]string{"verify", file, file}, exitUsage, "--key"},
+		{[]string{"verify", os.DevNull, file}, exitUsage, "BUNDLE comes first"},
 		{[]string{"verify", file, file, "--key", "missing"}, exitUsage, "reading the key"},
 		{[]string{"verify", file, file, "--cluster", "", "--key", "missing"}, exitUsage, "--cluster is given, but empty"},
 		{[]string{"audit", "--dir", t.TempDir(), "--url="}, exitUsage, "--url is given, but empty"},

@@ -1,6 +1,7 @@
 package dossier
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,9 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 	var err error
 	if f.Bundle, err = readPart(path, maxPartBytes); err != nil {
 		return nil, nil, fmt.Errorf("reading the bundle: %w", err)
+	}
+	if !json.Valid(f.Bundle) {
+		return nil, nil, fmt.Errorf("%s is no bundle, for it is no JSON: BUNDLE comes first, FILE second", path)
 	}
 	if dir == "" {
 		return f, nil, nil

@@ -162,7 +162,7 @@ func (c *checker) verdict() {
 		if !e.Summarised {
 			c.violated("clusters", "a verification summary by one of %d clusters is wanted, there is none", len(p.Clusters))
 		} else if !slices.Contains(p.Clusters, e.ClusterKey) {
-			c.violated("clusters", "the verification summary is signed by %s, which is none of the %d clusters allowed", fingerprint(e.ClusterKey), len(p.Clusters))
+			c.violated("clusters", "the verification summary is signed by %s, which is none of the %d clusters allowed (each is named by its key, not by its id)", fingerprint(e.ClusterKey), len(p.Clusters))
 		}
 	}
 	if e.Simulated && !p.Simulated {

@@ -146,7 +146,7 @@ func object(raw []byte, fields map[string]any) (given map[string]bool, err error
 			return nil, fmt.Errorf("%q is null; leave it out", name)
 		}
 		if err := json.Unmarshal(value, field); err != nil {
-			return nil, fmt.Errorf("reading %q: %w", name, err)
+			return nil, fmt.Errorf("%q is %.80s, want %s", name, value, wants(field))
 		}
 	}
 	if _, err := d.Token(); err != nil {
@@ -156,6 +156,19 @@ func object(raw []byte, fields map[string]any) (given map[string]bool, err error
 		return nil, errors.New("something follows its JSON object")
 	}
 	return given, nil
+}
+
+// wants says in words what a field takes.
+func wants(field any) string {
+	switch field.(type) {
+	case *string:
+		return "text"
+	case *bool:
+		return "true or false"
+	case *[]string:
+		return "a list of texts"
+	}
+	return "a whole number that is not negative, without quotes, point or exponent"
 }
 
 // keyIDs reads keys as people compare them, "SHA256:" and base64, or as hex.
