@@ -102,7 +102,7 @@ func TestForgerIsSlashed(t *testing.T) {
 		t.Errorf("the difference is not explained: %s", r.Reason)
 	}
 	code, said, stderr := call(t.Context(), "diff", r.Build, "--farm", f.dir)
-	if code != exitFailed || !strings.Contains(said, "forged or corrupted") || !strings.Contains(said, "worker-8") {
+	if code != exitFailed || !strings.Contains(said, "one byte differs") || !strings.Contains(said, "worker-8") {
 		t.Errorf("gavel diff: %d\n%s%s", code, said, stderr)
 	}
 	for _, seat := range slices.Concat(r.Validators, r.Panel) {

@@ -56,7 +56,7 @@ func readAr(s *session, b Blob) (*archive, error) {
 		}
 		m := member{name: clip(name), fields: func() []field { return arFields(h) }, open: func() (Blob, error) { return content, nil }}
 		if name == "/" || name == "/SYM64/" || strings.HasPrefix(name, "__.SYMDEF") {
-			m.name, m.note = name+" (index of symbols)", ""
+			m.name, m.table = name+" (index of symbols)", true
 		}
 		out.members = append(out.members, m)
 	}

@@ -41,9 +41,12 @@ type member struct {
 	open func() (Blob, error)
 	// packed is the content as it is stored, nil where that is what open gives.
 	packed Blob
-	// layout is where a program's loader puts it, "" if it is not loaded. What is not
-	// loaded holds references to the rest, and so does what is, where a layout changes.
+	// layout is where a program's loader puts it, "" if it is not loaded. Where a layout
+	// changes, what is loaded refers to the rest by other addresses.
 	layout string
+	// table members hold offsets, names and digests of the others, and were written by
+	// the tool that put all together.
+	table bool
 	// made members stand for what the format has no member for.
 	made bool
 	// means is the cause of a content that differs where the format says it.
@@ -121,9 +124,7 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 	if len(d.Findings) == 0 && len(d.Members) == 0 && x.equalMeans != "" {
 		d.Findings = append(d.Findings, spans.repacked(Finding{Cause: x.equalMeans, Note: x.equalNote}))
 	}
-	if x.kind == sectionKind {
-		markFollowers(d, x, y, pairs)
-	}
+	markFollowers(d, x, y, pairs)
 	return nil
 }
 
@@ -164,24 +165,31 @@ func (d *Difference) known() bool {
 	return false
 }
 
-// markFollowers says of sections without a cause that they may differ because others
-// do: those that are not loaded refer to the rest by offsets, and where a section
-// moved or grew, code and data do too.
+// markFollowers says of parts without a cause that they may differ because others
+// do: tables hold offsets of the rest, and where a section moved or grew, code and
+// data do too. Only tables that no program loads go without saying; what is loaded
+// stays unknown, as nothing shows that a change of it is no other than that.
 func markFollowers(d *Difference, x, y *archive, pairs []pair) {
 	if !d.known() {
 		return
 	}
-	loaded, made, moved := make(map[string]bool), make(map[string]bool), false
+	of, moved := make(map[string]*member), false
 	for _, p := range pairs {
 		m := &x.members[p.a]
-		loaded[m.name] = loaded[m.name] || m.layout != ""
-		made[m.name] = m.made
+		if old := of[m.name]; old == nil || old.layout == "" {
+			of[m.name] = m
+		}
 		moved = moved || m.layout != y.members[p.b].layout
 	}
-	for _, m := range d.Members {
-		if !m.known() && !made[m.Name] && (moved || !loaded[m.Name]) {
-			m.MayFollow = true
-			m.Notes = append(m.Notes, "may follow from the differences of the other sections")
+	for _, d := range d.Members {
+		m := of[d.Name]
+		switch {
+		case m == nil || m.made || d.known():
+		case m.table && m.layout == "":
+			d.MayFollow = true
+			d.Notes = append(d.Notes, "may follow from the differences beside it")
+		case m.table || moved && m.layout != "":
+			d.Notes = append(d.Notes, "may follow from the differences beside it, which does not show that all of it does")
 		}
 	}
 }

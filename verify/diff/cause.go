@@ -17,7 +17,7 @@ const (
 	Random      Cause = "random"              // a UUID, a digest or key with no other reason
 	Compression Cause = "compression"         // equal content, packed differently
 	Toolchain   Cause = "toolchain"           // another version or setting of a tool
-	Forged      Cause = "forged or corrupted" // one byte, or a checksum that does not hold
+	Forged      Cause = "forged or corrupted" // nothing but one byte, a checksum that does not hold, padding that is not zero
 	Content     Cause = "missing on one side" // no counterpart to compare with
 	Unknown     Cause = "unknown"             // see the member and the range
 )

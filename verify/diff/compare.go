@@ -32,6 +32,9 @@ func Files(ctx context.Context, nameA, nameB string, a, b Blob, o Options) (*Dif
 	}
 	s := newSession(ctx, o)
 	d, err := s.compare(nameA, "file", a, b, 0)
+	if d != nil {
+		nameForged([]*Difference{d}, 0)
+	}
 	if d != nil && nameA != nameB {
 		d.Notes = append(d.Notes, "compared with "+Quote(nameB))
 	}

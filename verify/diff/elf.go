@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -112,6 +113,10 @@ func sectionMember(s *session, b Blob, x *elf.Section) member {
 		return m
 	}
 	m.means, m.note = sectionMeans(m.name)
+	m.table = linkerTable.MatchString(m.name)
+	if of, ok := strings.CutPrefix(m.name, ".rela."); ok && m.layout == "" && !strings.HasPrefix(of, "debug_") {
+		m.layout = "of " + of // it changes what is loaded once it is linked
+	}
 	raw := part(b, x.Offset, x.FileSize)
 	m.open = func() (Blob, error) { return raw, nil }
 	if x.Flags&elf.SHF_COMPRESSED != 0 || strings.HasPrefix(x.Name, ".zdebug_") {
@@ -126,6 +131,10 @@ func sectionMember(s *session, b Blob, x *elf.Section) member {
 	}
 	return m
 }
+
+// linkerTable names the sections that compilers and linkers fill with references to
+// the others.
+var linkerTable = regexp.MustCompile(`^\.(?:rela?(?:\..*)?|symtab.*|strtab|shstrtab|dynsym|dynstr|dynamic|(?:pre)?init_array.*|fini_array.*|gnu\.hash|hash|gnu\.version.*|got.*|eh_frame.*|z?debug_.*)$`)
 
 // sectionMeans says what the content of some sections is.
 func sectionMeans(name string) (Cause, string) {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -130,6 +131,9 @@ func elfOf(sections ...section) []byte {
 		entry := make([]byte, entryBytes)
 		binary.LittleEndian.PutUint32(entry[0:], uint32(len(names)))
 		binary.LittleEndian.PutUint32(entry[4:], kind)
+		if slices.Contains([]string{".text", ".rodata", ".dynamic"}, name) {
+			entry[8] = 2 // SHF_ALLOC
+		}
 		binary.LittleEndian.PutUint64(entry[24:], uint64(len(body)))
 		binary.LittleEndian.PutUint64(entry[32:], uint64(len(data)))
 		binary.LittleEndian.PutUint64(entry[48:], 1)

@@ -31,9 +31,12 @@ func (s *session) leaf(d *Difference, a, b Blob, spans *spans) error {
 		}
 	}
 	if oneByte := spans.Differing == 1 && spans.LengthA == spans.LengthB; oneByte && !fs.known() {
-		f, err := s.forged(a, b, spans.Offset)
+		f, err := s.oneByte(d, a, b, spans.Offset)
 		if err != nil {
 			return err
+		}
+		if findings(d.Findings).known() { // it does not unpack, and this is where it was damaged
+			f.Cause = Forged
 		}
 		fs = findings{f}
 	}
@@ -50,18 +53,60 @@ func (d *Difference) setFormat(name string) {
 	}
 }
 
-// forged is what is said of one byte that differs for no reason that is known.
-func (s *session) forged(a, b Blob, at int64) (Finding, error) {
-	x, err := s.slice(a, at, 1)
+// oneByte is what is said of one byte that differs for no reason that is known. It
+// notes in d whether the byte would be a forged one, were it all that differs: a text,
+// a digit or what may be a time have other values for many reasons.
+func (s *session) oneByte(d *Difference, a, b Blob, at int64) (Finding, error) {
+	start := max(0, at&^3) // of the aligned word that it is in
+	x, err := s.slice(a, start, 4)
 	if err != nil {
 		return Finding{}, err
 	}
-	y, err := s.slice(b, at, 1)
+	y, err := s.slice(b, start, 4)
 	if err != nil {
 		return Finding{}, err
 	}
-	return Finding{Cause: Forged, Where: fmt.Sprintf("byte %d", at), A: fmt.Sprintf("0x%02x", x[0]), B: fmt.Sprintf("0x%02x", y[0]),
+	p, q := x[at-start], y[at-start]
+	digits := p >= '0' && p <= '9' && q >= '0' && q <= '9'
+	code := d.Kind == sectionKind && d.Name == ".text"
+	table := d.Kind == sectionKind && linkerTable.MatchString(d.Name)
+	d.forged = d.Format != "text" && !digits && !table && (code || !s.maybeTimes(x, y))
+	return Finding{Cause: Unknown, Where: fmt.Sprintf("byte %d", at), A: fmt.Sprintf("0x%02x", p), B: fmt.Sprintf("0x%02x", q),
 		Note: "one byte differs, and no known cause shows"}, nil
+}
+
+// maybeTimes tells whether two words of four bytes may be seconds of the last ten
+// years, less than a year apart.
+func (s *session) maybeTimes(x, y []byte) bool {
+	const year = 365 * 24 * 60 * 60
+	if len(x) < 4 || len(y) < 4 {
+		return false
+	}
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		a, b := int64(order.Uint32(x)), int64(order.Uint32(y))
+		for _, near := range s.around {
+			if min(a, b) > near-10*year && max(a, b) <= near+afterSeconds && max(a, b)-min(a, b) < year {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nameForged calls one byte forged or corrupted where it is all that differs, down to
+// its end.
+func nameForged(ds []*Difference, omitted int) {
+	for omitted == 0 && len(ds) == 1 {
+		d := ds[0]
+		if d.forged && len(d.Findings) == 1 && len(d.Members) == 0 {
+			d.Findings[0].Cause = Forged
+			d.Findings[0].Note += ", nor anything else that differs; a changed input can do that too"
+		}
+		if len(d.Findings) > 0 {
+			return
+		}
+		ds, omitted = d.Members, d.Omitted
+	}
 }
 
 // binary explains bytes that are no text: by the strings that only one side has, and
@@ -92,7 +137,11 @@ func (s *session) binary(d *Difference, fs *findings, a, b Blob, spans *spans) e
 		case len(*fs) == 0 && lost != nil:
 			fs.add(*lost)
 		case len(*fs) > 0 && (lost != nil || !bytes.Equal(withoutWords(x), withoutWords(y))):
-			d.Notes = append(d.Notes, "it differs in more than that, for which no cause shows: lengths and offsets may follow, other content does not")
+			rest := Finding{Cause: Unknown, Note: "it differs in more than that: lengths and offsets may follow, other content does not"}
+			if lost != nil {
+				rest.Where, rest.A, rest.B = lost.Where, lost.A, lost.B
+			}
+			fs.add(rest)
 		}
 		return nil
 	}

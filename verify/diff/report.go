@@ -41,14 +41,16 @@ type Difference struct {
 	Range *Range `json:"range,omitempty"`
 	// Findings are the causes at this level, the members' are theirs.
 	Findings []Finding `json:"findings,omitempty"`
-	// MayFollow says that no cause shows here and the differences beside it may be one:
-	// offsets and addresses follow from lengths of strings.
+	// MayFollow says that no cause shows here and the differences beside it may be one,
+	// as of a table that no program loads and that holds offsets of what it lists.
 	MayFollow bool `json:"may_follow,omitempty"`
 	// Notes say what was not looked into, and why.
 	Notes   []string      `json:"notes,omitempty"`
 	Members []*Difference `json:"members,omitempty"`
 	// Omitted counts members that differ and are not explained here.
 	Omitted int `json:"omitted,omitempty"`
+	// forged says that one byte differs for which "forged" is the word, if it is alone.
+	forged bool
 }
 
 // Range is the part of both sides outside of which they are equal.

@@ -39,6 +39,7 @@ func Trees(ctx context.Context, nameA, nameB string, a, b Tree, o Options) (*Rep
 			j++
 		}
 	}
+	nameForged(r.Differences, r.Omitted)
 	r.finish()
 	if o.Diffoscope && !r.Same() {
 		if err := w.diffoscope(ctx); err != nil {
