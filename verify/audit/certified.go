@@ -63,8 +63,8 @@ func (c *certified) load(ctx context.Context) error {
 // read is a file's content; one that is missing or too large is a fault.
 func (c *certified) read(ctx context.Context, path string) ([]byte, error) {
 	raw, err := c.a.read(ctx, path, maxFileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.fault(path, "a file", "no such file")
+	if want, got, ok := absent(err); ok {
+		c.fault(path, want, got)
 		return nil, nil
 	}
 	return raw, err
@@ -92,13 +92,13 @@ func (c *certified) loadManifest(ctx context.Context) error {
 func (c *certified) loadSummary(ctx context.Context) error {
 	path := evidence.SummaryPath(c.item.Build)
 	raw, err := c.a.read(ctx, path, maxFileBytes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if !c.unstatable() {
-			c.fault(path, "a file", "no such file")
+	if want, got, ok := absent(err); ok {
+		if !errors.Is(err, fs.ErrNotExist) || !c.unstatable() {
+			c.fault(path, want, got)
 		}
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	statement, sig, err := attest.ReadEnvelope(raw)

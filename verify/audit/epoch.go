@@ -22,8 +22,12 @@ func (a *auditor) epochEntries(ctx context.Context, number, at uint64) (entries 
 	}
 	path := evidence.EpochPath(number)
 	raw, err := a.read(ctx, path, maxEpochBytes)
+	want, got, none := absent(err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case none:
+		there = true
+		a.report.deviate(at, path, want, got)
 	case err != nil:
 		return nil, false, err
 	default:

@@ -36,12 +36,13 @@ func ListDir(dir string) ([]string, error) {
 	return out, nil
 }
 
-// read reads a file beside the log and accounts for it.
+// read reads a file beside the log and accounts for it. The error is of fs.ErrNotExist
+// only where nothing lies in its place.
 func (a *auditor) read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	a.known[path] = true
 	raw, err := a.src.Read(ctx, path, limit)
-	if errors.Is(err, tlog.ErrTooLarge) {
-		return nil, fmt.Errorf("%w: %s: %w", fs.ErrNotExist, path, err) // as good as none
+	if errors.Is(err, tlog.ErrTooLarge) || errors.As(err, new(*tlog.NotRegularError)) {
+		return nil, &misshapen{path, limit, tlog.Lacking(err, limit)}
 	}
 	if err == nil && a.o.List != nil {
 		a.digests[path] = sha256.Sum256(raw)
@@ -49,12 +50,34 @@ func (a *auditor) read(ctx context.Context, path string, limit int64) ([]byte, e
 	return raw, err
 }
 
+// misshapen says that what lies in a file's place cannot be the file.
+type misshapen struct {
+	path  string
+	limit int64
+	got   string
+}
+
+func (m *misshapen) Error() string { return m.path + ": " + m.got }
+
+// absent says of a file that could not be read, because there is none that could be
+// the file, what was wanted and what there is.
+func absent(err error) (want, got string, ok bool) {
+	bad := new(misshapen)
+	switch {
+	case errors.As(err, &bad):
+		return fmt.Sprintf("a regular file of at most %d bytes", bad.limit), bad.got, true
+	case errors.Is(err, fs.ErrNotExist):
+		return "a file", "no such file", true
+	}
+	return "", "", false
+}
+
 // checkTrustedRoot holds the file by which other tools know the log to the genesis and
 // the changes of the cluster's key in the log.
 func (a *auditor) checkTrustedRoot() {
 	raw := a.trustedRoot
-	if raw == nil {
-		a.report.beside(evidence.TrustedRootPath, "a file", "no such file")
+	if want, got, ok := absent(a.noRoot); ok {
+		a.report.beside(evidence.TrustedRootPath, want, got)
 		return
 	}
 	want, err := evidence.TrustedRoot(a.genesis, a.logged())

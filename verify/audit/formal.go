@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/beacon"
@@ -99,11 +98,11 @@ func (a *auditor) formalBuild(ctx context.Context, x *leaf) error {
 	b := x.of.Build
 	path := evidence.TranscriptPath(raftfsm.ID(b.Transcript))
 	raw, err := a.read(ctx, path, maxFileBytes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		a.report.deviate(x.index, path, "a file", "no such file")
+	if want, got, ok := absent(err); ok {
+		a.report.deviate(x.index, path, want, got)
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	t, err := build.ReadTranscript(raw, raftfsm.ID(b.Transcript))
@@ -215,8 +214,8 @@ func (a *auditor) pendingItem(ctx context.Context, x *leaf) (*raftfsm.CertifiedI
 		copy(item.Certificate.Signature[:], raw)
 	} else {
 		raw, err := a.read(ctx, evidence.SummaryPath(w.Build), maxFileBytes)
-		if errors.Is(err, fs.ErrNotExist) {
-			return item, nil
+		if _, _, ok := absent(err); ok {
+			return item, nil // which the summary's check says, if it must be there
 		}
 		if err != nil {
 			return nil, err

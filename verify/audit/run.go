@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -85,7 +84,8 @@ type auditor struct {
 	untold      bool // because the rest is not published
 	bookSpoiled bool
 	status      []byte              // the served list, nil for none
-	trustedRoot []byte              // the served file, nil for none
+	trustedRoot []byte              // the served file
+	noRoot      error               // why there is none
 	events      []event             // leaves that it repeats
 	known       map[string]bool     // files that were accounted for
 	digests     map[string][32]byte // of those that were read
@@ -187,7 +187,8 @@ func (a *auditor) readCheckpoints(ctx context.Context) error {
 		a.since = append(a.since, c)
 	}
 	a.trustedRoot, err = a.read(ctx, evidence.TrustedRootPath, maxFileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, _, ok := absent(err); ok {
+		a.noRoot = err
 		return nil
 	}
 	return err

@@ -44,6 +44,10 @@ func (a *auditor) loadStatus(ctx context.Context) (size uint64, ok bool, err err
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
+	if want, got, ok := absent(err); ok {
+		a.report.beside(evidence.StatusPath, want, got)
+		return 0, false, nil
+	}
 	var claimed struct {
 		Status struct {
 			Size uint64 `json:"size,string"`

@@ -175,9 +175,24 @@ func TestNoFile(t *testing.T) {
 	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "checkpoint"), 0o600), os.Mkdir(filepath.Join(dir, "genesis"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{"checkpoint", "genesis", "status.json"} {
-		if _, err := DirSource(dir).Read(t.Context(), p, 10); !errors.Is(err, fs.ErrNotExist) {
+	for link, to := range map[string]string{"epoch": "/", "status.json": "/etc/hostname", "trusted_root.json": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sealed"), make([]byte, 11), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for p, lacks := range map[string]string{
+		"checkpoint": "a pipe", "genesis": "a directory", "epoch/1": "a link that leads out", "status.json": "a link that leads out", "trusted_root.json": "or nowhere",
+		"manifest/1": "no such file", "sealed": "more than 10 bytes",
+	} {
+		_, err := DirSource(dir).Read(t.Context(), p, 10)
+		if !errors.Is(err, fs.ErrNotExist) && p != "sealed" || !strings.Contains(Lacking(err, 10), lacks) {
 			t.Errorf("%s: %v", p, err)
 		}
+	}
+	if lacks := Lacking(errors.New("the disk burns"), 10); lacks != "" {
+		t.Errorf("a disk that burns has %s", lacks)
 	}
 }

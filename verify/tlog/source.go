@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	slashpath "path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,9 +19,34 @@ import (
 // ErrTooLarge says that a file is longer than what was asked for can be.
 var ErrTooLarge = errors.New("larger than it may be")
 
+// NotRegularError says what lies in a file's place: who only wants the file has
+// none, by fs.ErrNotExist.
+type NotRegularError struct{ What string }
+
+func (e *NotRegularError) Error() string { return e.What }
+
+// Is says that there is no file.
+func (e *NotRegularError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Lacking says in few words why Read, asked for limit bytes, has no content: the file
+// is missing, too large or not regular. It is empty for any other error, and for none.
+func Lacking(err error, limit int64) string {
+	odd := new(NotRegularError)
+	switch {
+	case errors.As(err, &odd):
+		return odd.Error()
+	case errors.Is(err, ErrTooLarge):
+		return fmt.Sprintf("more than %d bytes", limit)
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	}
+	return ""
+}
+
 // Source reads files of a log's directory, wherever it lies. Read returns a file's
-// whole content, fs.ErrNotExist if there is none, and ErrTooLarge if it has more
-// than limit bytes. Nothing that it returns is believed.
+// whole content, fs.ErrNotExist if there is none, of NotRegularError if something else
+// lies there, and ErrTooLarge if it has more than limit bytes. Nothing that it returns
+// is believed.
 type Source interface {
 	Read(ctx context.Context, path string, limit int64) ([]byte, error)
 }
@@ -53,20 +79,48 @@ func openInside(dir, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = root.Close() }()
 	f, err := root.OpenFile(filepath.FromSlash(path), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a fifo would never open
-	err = errors.Join(err, root.Close())
 	if err != nil {
-		return nil, err
+		return nil, whyClosed(root, path, err)
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file: %w", path, fs.ErrNotExist)
+	if err == nil {
+		err = regular(path, info)
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// regular is an error for all but a regular file.
+func regular(path string, info fs.FileInfo) error {
+	switch {
+	case info.Mode().IsRegular():
+		return nil
+	case info.IsDir():
+		return fmt.Errorf("%s is %w", path, &NotRegularError{"a directory"})
+	}
+	return fmt.Errorf("%s is %w", path, &NotRegularError{"a pipe, a socket or a device"})
+}
+
+// whyClosed is the error of a file that did not open, or what is in its place: a link
+// that cannot be followed, on the way to it too, or a socket.
+func whyClosed(root *os.Root, path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for on := path; on != "."; on = slashpath.Dir(on) {
+		if info, not := root.Lstat(filepath.FromSlash(on)); not == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%s is %w", on, &NotRegularError{"a link that leads out of the log, or nowhere"})
+		}
+	}
+	if errors.Is(err, syscall.ENXIO) {
+		return fmt.Errorf("%s is %w", path, &NotRegularError{"a pipe, a socket or a device"})
+	}
+	return err
 }
 
 func readBounded(r io.Reader, limit int64) ([]byte, error) {

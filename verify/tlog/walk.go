@@ -108,24 +108,24 @@ func (w *Walk) Next(ctx context.Context) (first uint64, entries [][]byte, err er
 		return first, nil, io.EOF
 	}
 	t := tile{entriesLevel, first >> tileHeight, widthAt(0, first>>tileHeight, w.size)}
-	content, err := w.read(ctx, t)
+	content, lacks, err := w.read(ctx, t)
 	if err != nil {
 		return first, nil, err
 	}
-	if content != nil {
+	if lacks == "" {
 		entries, err = splitBundle(content, t.width)
 	}
 	if entries == nil {
-		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), missing(content, err))
+		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), useless(lacks, content, err))
 		entries = make([][]byte, t.width)
 	}
 	return first, entries, w.extend(ctx, first, entries)
 }
 
-// missing says of a file that is of no use why.
-func missing(content []byte, err error) string {
-	if content == nil {
-		return "no such file, or one too long"
+// useless says of a file that is of no use why.
+func useless(lacks string, content []byte, err error) string {
+	if lacks != "" {
+		return lacks
 	}
 	return fmt.Sprintf("%d bytes: %v", len(content), err)
 }
@@ -134,13 +134,13 @@ func missing(content []byte, err error) string {
 // could not be read count as what their tile says.
 func (w *Walk) extend(ctx context.Context, first uint64, entries [][]byte) error {
 	lowest := tile{0, first >> tileHeight, len(entries)}
-	content, err := w.read(ctx, lowest)
+	content, lacks, err := w.read(ctx, lowest)
 	if err != nil {
 		return err
 	}
 	hashes, err := splitTile(content, lowest.width)
 	if err != nil {
-		w.fault(lowest.path(), first, "tile", fmt.Sprintf("%d hashes", lowest.width), missing(content, err))
+		w.fault(lowest.path(), first, "tile", fmt.Sprintf("%d hashes", lowest.width), useless(lacks, content, err))
 		hashes = nil
 	}
 	var full, above []stored
@@ -181,11 +181,11 @@ func (w *Walk) compare(ctx context.Context, entries, tiles stored) error {
 	if err != nil {
 		return err
 	}
-	content, err := w.read(ctx, t)
+	content, lacks, err := w.read(ctx, t)
 	if err != nil || bytes.Equal(content, entries.content) || bytes.Equal(content, tiles.content) {
 		return err
 	}
-	field, want, got := "tile", fmt.Sprintf("%d bytes", len(entries.content)), missing(content, errors.New("of another length"))
+	field, want, got := "tile", fmt.Sprintf("%d bytes", len(entries.content)), useless(lacks, content, errors.New("of another length"))
 	index := t.n << tileHeight << t.unit()
 	if len(content) == len(entries.content) {
 		for i := 0; i < len(content); i += hashBytes {
@@ -200,18 +200,13 @@ func (w *Walk) compare(ctx context.Context, entries, tiles stored) error {
 	return nil
 }
 
-// read is a tile's or bundle's content, nil where there is none.
-func (w *Walk) read(ctx context.Context, t tile) ([]byte, error) {
-	content, err := w.from.Read(ctx, t.path(), t.limit())
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrTooLarge):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case content == nil:
-		return []byte{}, nil
+// read is a tile's or bundle's content, or why there is none.
+func (w *Walk) read(ctx context.Context, t tile) (content []byte, lacks string, err error) {
+	content, err = w.from.Read(ctx, t.path(), t.limit())
+	if lacks = Lacking(err, t.limit()); lacks != "" {
+		return nil, lacks, nil
 	}
-	return content, nil
+	return content, "", err
 }
 
 // Grown reads a log that may have grown since its checkpoint: where a partial tile
@@ -304,7 +299,7 @@ func (w *Walk) Leftover(ctx context.Context, path string) (faults []Fault, known
 	if slices.ContainsFunc(w.faults, func(f Fault) bool { return f.Path == wider.path() }) {
 		return nil, true, nil
 	}
-	whole, err := w.read(ctx, wider)
+	whole, _, err := w.read(ctx, wider)
 	if err != nil {
 		return nil, true, err
 	}
@@ -322,14 +317,14 @@ func (w *Walk) Leftover(ctx context.Context, path string) (faults []Fault, known
 
 // compareBundle holds a partial bundle to the part of the wider one that it is.
 func (w *Walk) compareBundle(ctx context.Context, t tile, want []byte) error {
-	content, err := w.read(ctx, t)
+	content, lacks, err := w.read(ctx, t)
 	if err != nil || bytes.Equal(content, want) {
 		return err
 	}
 	first := t.n << tileHeight
 	entries, malformed := splitBundle(content, t.width)
 	if malformed != nil {
-		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), missing(content, malformed))
+		w.fault(t.path(), first, "entry bundle", fmt.Sprintf("%d entries", t.width), useless(lacks, content, malformed))
 		return nil
 	}
 	good, err := splitBundle(want, t.width)
@@ -348,14 +343,15 @@ func (w *Walk) compareBundle(ctx context.Context, t tile, want []byte) error {
 // compareSealed holds what is sealed to the entries that were read.
 func (w *Walk) compareSealed(ctx context.Context) error {
 	content, err := w.from.Read(ctx, sealedPath, MaxNoteBytes)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrTooLarge) {
+	lacks := Lacking(err, MaxNoteBytes)
+	if err != nil && lacks == "" {
 		return err
 	}
 	want := Checkpoint{Origin: sealedOrigin, Size: w.size, Root: w.edge.root()}
 	if string(content) == want.text() {
 		return nil
 	}
-	got := missing(content, errors.New("it does not say what was sealed"))
+	got := useless(lacks, content, errors.New("it does not say what was sealed"))
 	if c, err := parseMemory(content, sealedOrigin); err == nil {
 		got = fmt.Sprintf("%d leaves, root %x", c.Size, c.Root)
 	}
