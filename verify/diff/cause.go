@@ -14,7 +14,7 @@ const (
 	Locale      Cause = "locale"              // language, collation, decimal sign
 	Parallelism Cause = "parallelism"         // numbers of CPUs or jobs, work that interleaves
 	BuildID     Cause = "build id"            // a digest over the build's own content or input
-	Random      Cause = "random"              // a UUID, a digest or key with no other reason
+	Random      Cause = "random"              // a UUID, a temporary name, a number that a process chose
 	Compression Cause = "compression"         // equal content, packed differently
 	Toolchain   Cause = "toolchain"           // another version or setting of a tool
 	Forged      Cause = "forged or corrupted" // nothing but one byte, a checksum that does not hold, padding that is not zero

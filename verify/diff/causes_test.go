@@ -41,8 +41,16 @@ func TestCausesOfLines(t *testing.T) {
 		{"make -j4 all", "make -j16 all", diff.Parallelism, ""},
 		{"GOMAXPROCS=4", "GOMAXPROCS=2", diff.Parallelism, ""},
 		{"{'alpha', 'beta', 'gamma'}", "{'gamma', 'alpha', 'beta'}", diff.Ordering, "3 parts in another order"},
+		{`{"a":1,"b":[2,3],"c":3}`, `{"c":3,"a":1,"b":[3,2]}`, diff.Ordering, "3 parts in another order"},
+		{"map[a:1 b:2 c:3]", "map[b:2 a:1 c:3]", diff.Ordering, ""},
+		{"a=[1,2]", "a=[2,1]", diff.Ordering, ""},
+		{"done in 12s", "done in 13s", diff.Timestamp, "how long"},
+		{"pkg-1.2-20260102.tar", "pkg-1.2-20260103.tar", diff.Timestamp, ""},
+		{"-I/ci/one/src/main.c", "-I/ci/two/src/main.c", diff.BuildPath, ""},
+		{"GCC: (Debian 12.2.0-14+deb12u1) 12.2.0", "GCC: (GNU) 13.2.1 20230801", diff.Toolchain, "names itself"},
+		{"nthreads=4", "nthreads=8", diff.Parallelism, ""},
 		{"id 3f2504e0-4f89-41d3-9a0c-0305e82c3301", "id 4f2504e0-4f89-41d3-9a0c-0305e82c3302", diff.Random, "UUID"},
-		{"key 0123456789abcdef0123", "key fedcba98765432100123", diff.Random, "hexadecimal"},
+		{"id 0123456789abcdef0123", "id fedcba98765432100123", diff.Random, "hexadecimal"},
 		{`Go build ID: "aaaaaaaaaaaaaaaaaaaa/bb"`, `Go build ID: "cccccccccccccccccccc/dd"`, diff.BuildID, ""},
 		{"<app.Thing object at 0x7f3a5c0b2d90>", "<app.Thing object at 0x7fb15e2a1d90>", diff.Random, "in memory"},
 		{"from /tmp/ccQx81Zb.o", "from /tmp/ccpL09aa.o", diff.Random, "temporary file"},
@@ -65,6 +73,52 @@ func TestCausesOfLines(t *testing.T) {
 	}
 }
 
+// Each of these was explained away by a cause that it does not have.
+func TestCausesThatAreNone(t *testing.T) {
+	for _, c := range [][2]string{
+		{"phone 20250102", "phone 20251301"},
+		{"password=20260101", "password=20260102"},
+		{"exec=/usr/bin/safe", "exec=/usr/bin/evil"},
+		{"root:x:0:0:root:/root:/bin/nologin", "root:x:0:0:root:/root:/bin/bash"},
+		{"<b>x</b> is <i>y</em>", "<b>x</b> is <i>y</i>"},
+		{"include /etc/good/x", "include /etc/evil/x"},
+		{"pubkey=0123456789abcdef0123456789abcdef", "pubkey=ffff456789abcdef0123456789abcdef"},
+		{"mac 00:1a:10:20:30:40", "mac 00:1a:10:20:31:40"},
+		{"mac 10:20:30:aa:bb:cc", "mac 10:20:31:aa:bb:cc"},
+		{"if [ $uid -eq 0 ]; then allow root; fi", "if [ $uid -eq 1000 ]; then allow bob; fi"},
+		{"[ $uid -eq 0 ]", "[ $uid -eq 1000 ]"},
+		{"a = b - c", "c = b - a"},
+		{"cp src dst", "cp dst src"},
+		{"if x { good() } else { evil() }", "if x { evil() } else { good() }"},
+		{"f(src, dst)", "f(dst, src)"},
+		{"m[i, j]", "m[j, i]"},
+		{"[ a -gt b ]", "[ b -gt a ]"},
+		{`{"a":{"x":1},"b":{"x":2}}`, `{"a":{"x":2},"b":{"x":1}}`},
+		{`{"admin":"alice","guest":"mallory"}`, `{"admin":"mallory","guest":"alice"}`},
+		{"from 2026-01-02 to 2026-01-09", "from 2026-01-09 to 2026-01-02"},
+		{"f(3,14)", "f(3.14)"},
+		{"f(x, 1,2)", "f(x, 1.2)"},
+		{"sleep 5s", "sleep 9s"},
+		{"timeout: 30s", "timeout: 31s"},
+		{"timeout: 1.5s", "timeout: 9.5s"},
+		{"total 1700000000 credits", "total 1700000500 credits"},
+		{"contact: root@example.com", "contact: root@evil.com"},
+		{"expires 2026-01-02", "expires never"},
+		{"at 2026-01-02", "at 2026-01-09 and 2026-01-10"},
+		{"v 12.2", "v"},
+	} {
+		d, err := diff.Files(context.Background(), "f", "f", blob([]byte("first\n"+c[0]+"\nlast\n")), blob([]byte("first\n"+c[1]+"\nlast\n")), diff.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range d.Findings {
+			if f.Cause != diff.Unknown {
+				t.Errorf("%q / %q: want no cause, got %+v", c[0], c[1], f)
+			}
+		}
+	}
+}
+
 func TestCausesOfManyLines(t *testing.T) {
 	for name, c := range map[string]struct {
 		a, b  string
@@ -79,6 +133,7 @@ func TestCausesOfManyLines(t *testing.T) {
 		"dictionary":   {"B\nC\na\nd\n", "a\nB\nC\nd\n", []diff.Cause{diff.Locale}, "dictionary"},
 		"jobs":         {"[1] a\n[2] x\n[1] b\n[2] y\n", "[2] x\n[1] a\n[2] y\n[1] b\n", []diff.Cause{diff.Parallelism}, "interleave"},
 		"pretty set":   {"s = {\n 'b',\n 'a',\n 'c'\n}\n", "s = {\n 'a',\n 'c',\n 'b'\n}\n", []diff.Cause{diff.Ordering}, "parts in another order"},
+		"line ends":    {"a\r\nb\r\n", "a\nb\n", []diff.Cause{diff.Unknown}, "end differently"},
 		"a line more":  {"one\ntwo\nthree\n", "one\nthree\n", []diff.Cause{diff.Unknown}, "first side only"},
 		"aligned":      {"x\nat 2026-01-02\ny\n", "new\nx\nat 2026-01-09\ny\n", []diff.Cause{diff.Unknown, diff.Timestamp}, "second side only"},
 		"last newline": {"one\ntwo\n", "one\ntwo", []diff.Cause{diff.Unknown}, "end differently"},

@@ -41,7 +41,9 @@ func (s *session) compareField(fs, derived *findings, of string, f *field, other
 		out.Note = umask(f.value, other)
 	case f.cause == "":
 		var judged findings
-		s.judge(&judged, f.name, f.value, other)
+		if f.value != "" && other != "" {
+			s.judge(&judged, f.name, f.value, other)
+		}
 		switch {
 		case len(judged) > 0 && judged[0].Cause != Unknown:
 			out = judged[0]

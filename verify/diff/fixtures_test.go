@@ -49,7 +49,7 @@ func tarOf(items ...item) []byte {
 			x.change(h)
 		}
 		done(w.WriteHeader(h))
-		must(w.Write([]byte(x.content)))
+		must(w.Write([]byte(x.content)[:h.Size]))
 	}
 	done(w.Close())
 	return out.Bytes()

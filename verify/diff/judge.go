@@ -1,6 +1,8 @@
 package diff
 
 import (
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -11,8 +13,7 @@ import (
 // it may give a word's meaning away too ("user", "host").
 func (s *session) judge(fs *findings, where, a, b string) {
 	if len(a) > maxPairBytes || len(b) > maxPairBytes {
-		if note := sameTokens(a, b); note != "" {
-			fs.add(Finding{Cause: Ordering, Where: where, A: Quote(a), B: Quote(b), Note: note})
+		if s.judgeOrder(fs, where, a, b) {
 			return
 		}
 		a, b = clipPair(a, b)
@@ -21,12 +22,41 @@ func (s *session) judge(fs *findings, where, a, b string) {
 		fs.add(Finding{Cause: c, Where: where, A: quoteValue(a), B: quoteValue(b), Note: note})
 		return
 	}
+	if s.judgeOrder(fs, where, a, b) {
+		return
+	}
+	switch {
+	case compilerVersion.MatchString(a) && compilerVersion.MatchString(b):
+		fs.add(Finding{Cause: Toolchain, Where: where, A: Quote(a), B: Quote(b), Note: "a compiler names itself"})
+		return
+	case isTarget(where) && path.Base(a) != path.Base(b):
+		fs.add(Finding{Cause: Unknown, Where: where, A: Quote(a), B: Quote(b)})
+		return
+	}
 	x, y, found := s.unmask(where, a, b)
 	addAll(fs, found)
 	if x != y {
 		fs.add(s.remainder(where, x, y))
 	}
 }
+
+// judgeOrder names an order, if that is all that differs.
+func (s *session) judgeOrder(fs *findings, where, a, b string) bool {
+	note := sameParts(a, b)
+	if note != "" {
+		fs.add(Finding{Cause: Ordering, Where: where, A: Quote(a), B: Quote(b), Note: note})
+	}
+	return note != ""
+}
+
+// compilerVersion is how a compiler or linker names itself in what it made.
+var compilerVersion = regexp.MustCompile(`^(?:GCC: \(|clang version |rustc version |Linker: |(?:[A-Z]\w+ )?clang version )`)
+
+// linkTarget names the place of a link's target: what it points to is another thing
+// where its last name is another.
+const linkTarget = "target of the link"
+
+func isTarget(where string) bool { return strings.HasPrefix(where, linkTarget) }
 
 // unmask takes out of two texts what the masks find, until they are equal, and says
 // what of that differs.
@@ -52,7 +82,7 @@ func (s *session) unmask(where, a, b string) (restA, restB string, found finding
 // remainder judges what no mask took out.
 func (s *session) remainder(where, a, b string) Finding {
 	f := Finding{Cause: Unknown, Where: where}
-	if note := sameTokens(a, b); note != "" {
+	if note := sameParts(a, b); note != "" {
 		f.Cause, f.Note = Ordering, note
 	} else if c, note, ok := s.words(a, b); ok {
 		f.Cause, f.Note = c, note
@@ -105,7 +135,7 @@ func (m *masked) take(by *mask) {
 			from, to = at[2], at[3]
 		}
 		found := m.text[from:to]
-		if by.holds != nil && !by.holds(found) {
+		if by.holds != nil && !by.holds(found) || by.fits != nil && !by.fits(m.text[max(0, from-aroundBytes):from], found, m.text[to:min(len(m.text), to+aroundBytes)]) {
 			continue
 		}
 		m.taken = append(m.taken, found)
@@ -119,21 +149,19 @@ func (m *masked) take(by *mask) {
 }
 
 // finding is about the first two that differ, if one of those that differ shows the
-// cause.
+// cause. Where one side has more of them nobody knows which belong together, and where
+// both have the same ones they only changed places.
 func (m *mask) finding(where string, x, y []string) (f Finding, ok bool) {
-	for i := 0; i < len(x) || i < len(y); i++ {
-		var a, b string
-		if i < len(x) {
-			a = x[i]
-		}
-		if i < len(y) {
-			b = y[i]
-		}
+	if len(x) != len(y) || slices.Equal(slices.Sorted(slices.Values(x)), slices.Sorted(slices.Values(y))) {
+		return f, false
+	}
+	for i, a := range x {
+		b := y[i]
 		if a == b {
 			continue
 		}
 		c := m.cause
-		if m.judge != nil && a != "" && b != "" {
+		if m.judge != nil {
 			c = m.judge(a, b)
 		}
 		if c == "" {
@@ -162,27 +190,4 @@ func quoteAround(a, b string) string {
 		return Quote(a)
 	}
 	return "…" + Quote(a[n-before:])
-}
-
-// sameTokens says whether two texts hold the same words in another order, as a set
-// printed twice does.
-func sameTokens(a, b string) string {
-	if len(a) > maxTokensBytes || len(b) > maxTokensBytes {
-		return ""
-	}
-	x, y := tokens(a), tokens(b)
-	if len(x) < 2 || len(x) != len(y) {
-		return ""
-	}
-	ordered := slices.Equal(x, y)
-	slices.Sort(x)
-	slices.Sort(y)
-	if ordered || !slices.Equal(x, y) {
-		return ""
-	}
-	return "the same " + decimal(int64(len(x))) + " parts in another order, as of a set, a hash table or a directory"
-}
-
-func tokens(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" \t\r\n,;:{}[]()<>|", r) })
 }

@@ -100,7 +100,7 @@ func nameForged(ds []*Difference, omitted int) {
 		d := ds[0]
 		if d.forged && len(d.Findings) == 1 && len(d.Members) == 0 {
 			d.Findings[0].Cause = Forged
-			d.Findings[0].Note += ", nor anything else that differs; a changed input can do that too"
+			d.Findings[0].Note += "; it is all that differs, which a changed input can make too"
 		}
 		if len(d.Findings) > 0 {
 			return
@@ -136,7 +136,7 @@ func (s *session) binary(d *Difference, fs *findings, a, b Blob, spans *spans) e
 		switch {
 		case len(*fs) == 0 && lost != nil:
 			fs.add(*lost)
-		case len(*fs) > 0 && (lost != nil || !bytes.Equal(withoutWords(x), withoutWords(y))):
+		case len(*fs) > 0 && (lost != nil || !bytes.Equal(bytes.TrimRight(withoutWords(x), "\x00"), bytes.TrimRight(withoutWords(y), "\x00"))):
 			rest := Finding{Cause: Unknown, Note: "it differs in more than that: lengths and offsets may follow, other content does not"}
 			if lost != nil {
 				rest.Where, rest.A, rest.B = lost.Where, lost.A, lost.B

@@ -62,8 +62,12 @@ const (
 	// maxPairBytes is how much of a line or a string is classified: around where the
 	// two part.
 	maxPairBytes = 4 << 10
-	// maxTokensBytes is how long a line may be for its words to be compared as a set.
+	// aroundBytes is how much around a time or a number may say what it is.
+	aroundBytes = 128
+	// maxTokensBytes is how long a line may be for its lists to be compared as sets.
 	maxTokensBytes = 1 << 20
+	// maxPartsDepth is how deep lists in lists are followed.
+	maxPartsDepth = 32
 
 	// maxEvidence is how many findings of one cause are kept at one place: a person
 	// reads a few, and the rest is counted.

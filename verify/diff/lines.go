@@ -199,12 +199,11 @@ func (s *session) reordered(fs *findings, n int, x, y []string) bool {
 		return false
 	}
 	if !slices.Equal(sortedA, sortedB) {
-		// A set printed over lines: the last has another sign at its end.
-		note := sameTokens(strings.Join(a, " "), strings.Join(b, " "))
-		if note != "" {
-			fs.add(Finding{Cause: Ordering, Where: fmt.Sprintf("lines %d to %d", n+1, n+len(x)), A: Quote(a[0]), B: Quote(b[0]), Note: note})
+		same := sameLinesOfAList(a, b)
+		if same {
+			fs.add(Finding{Cause: Ordering, Where: fmt.Sprintf("lines %d to %d", n+1, n+len(x)), A: Quote(a[0]), B: Quote(b[0]), Note: partsMoved(len(a))})
 		}
-		return note != ""
+		return same
 	}
 	f := Finding{Cause: Ordering, Where: fmt.Sprintf("lines %d to %d", n+1, n+len(x)), A: Quote(a[0]), B: Quote(b[0]),
 		Note: fmt.Sprintf("the same %d lines in another order", len(x))}

@@ -15,7 +15,7 @@ var keyed = []struct {
 }{
 	{HostName, "named so beside it", regexp.MustCompile(`(?i)\b(?:host|host[-_ ]?name|build[-_ ]?host|node[-_ ]?name|machine[-_ ]?name|computer[-_ ]?name|built[-_ ]?on|uname)\b`)},
 	{Owner, "named so beside it", regexp.MustCompile(`(?i)\b(?:user|user[-_ ]?name|log[-_ ]?name|build[-_ ]?user|built[-_ ]?by|builder|owner|uid|gid)\b`)},
-	{Parallelism, "named so beside it", regexp.MustCompile(`(?i)\b(?:jobs|nproc|ncpus?|cpus?|cores|threads|workers|shards|gomaxprocs|parallel(?:ism)?)\b|(?:^|\s)-j\b`)},
+	{Parallelism, "named so beside it", regexp.MustCompile(`(?i)\b(?:jobs|nproc|ncpus?|cpus?|cores|n?threads|workers|shards|gomaxprocs|parallel(?:ism)?)\b|(?:^|\s)-j\b`)},
 	{Locale, "named so beside it", regexp.MustCompile(`\b(?:LANG|LANGUAGE|LC_[A-Z]+|locale|charset|collation)\b`)},
 	{Timestamp, "named so beside it", regexp.MustCompile(`(?i)\b(?:time[-_ ]?stamp|build[-_ ]?(?:time|date)|mtime|SOURCE_DATE_EPOCH|TZ|timezone|time zone)\b`)},
 	{Permission, "named so beside it", regexp.MustCompile(`(?i)\b(?:umask|permissions?)\b`)},
@@ -24,6 +24,9 @@ var keyed = []struct {
 	{Random, "named so beside it", regexp.MustCompile(`(?i)\b(?:uuid|guid|nonce|salt|seed|random)\b`)},
 	{Random, "a number that the kernel chose", regexp.MustCompile(`(?i)\b(?:pid|process id|thread id|tid)\b`)},
 }
+
+// comparison is how shells and programs compare.
+var comparison = regexp.MustCompile(`(?:^|\s)-(?:eq|ne|[lg][te])\b|[=!<>]=|[<>]`)
 
 // words judges two texts that differ in one word, or in a few, by the words before
 // it: "host: a" and "host: b" differ in a host name.
@@ -36,6 +39,9 @@ func (s *session) words(a, b string) (Cause, string, bool) {
 		}
 		last := at[len(at)-1]
 		between := prefix[last[1]:]
+		if k.cause != Toolchain && k.cause != Timestamp && strings.ContainsAny(strings.TrimSpace(x)+strings.TrimSpace(y), " \t;|&") || comparison.MatchString(between) {
+			continue // the value of a key is one word, and what a key is compared with is none
+		}
 		// The key's own value: nothing but signs, or the value's equal beginning, between.
 		if len(strings.FieldsFunc(between, func(r rune) bool { return strings.ContainsRune(" \t:=\"'<>,()/", r) })) <= 1 {
 			return k.cause, k.note, true
@@ -91,7 +97,7 @@ func (s *session) meaning(where, a, b string) (Cause, string, bool) {
 	_, x, y := apart(a, b)
 	for _, side := range []string{x, y} {
 		switch {
-		case side == "":
+		case x == "" || y == "":
 		case slices.Contains(s.opts.HostNames, side):
 			return HostName, fmt.Sprintf("%s is a name of a machine that took part", Quote(side)), true
 		case slices.Contains(s.opts.Users, side):

@@ -41,6 +41,7 @@ func chunkMember(s *session, name string, content *io.SectionReader) (member, er
 		if err != nil {
 			return m, err
 		}
+		m.means, m.note = Timestamp, "the time of last change"
 		m.fields = func() []field {
 			return []field{{name: "time of last change", cause: Timestamp,
 				value: fmt.Sprintf("%04d-%02d-%02d %02d:%02d:%02d", binary.BigEndian.Uint16(v), v[2], v[3], v[4], v[5], v[6])}}

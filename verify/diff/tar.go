@@ -138,7 +138,7 @@ func tarContent(s *session, b Blob, tr *tar.Reader, h *tar.Header, at int64) (Bl
 func tarFields(h *tar.Header) []field {
 	out := []field{
 		{name: "type in the tar header", value: strconv.Quote(string(rune(h.Typeflag))), cause: Unknown},
-		{name: "link target in the tar header", value: clip(h.Linkname)},
+		{name: linkTarget + " in the tar header", value: clip(h.Linkname)},
 		{name: "mtime in the tar header", value: showTime(h.ModTime), cause: Timestamp, seconds: true},
 		{name: "mode in the tar header", value: fmt.Sprintf("%04o", h.Mode), cause: Permission, mode: true},
 		{name: "uid in the tar header", value: decimal(int64(h.Uid)), cause: Owner},

@@ -90,7 +90,7 @@ func (w *treeWalk) entry(ctx context.Context, x, y *Entry) error {
 	}
 	s := newSession(ctx, w.o)
 	if x.Target != y.Target {
-		s.judge(&fs, "target of the link", x.Target, y.Target)
+		s.judge(&fs, linkTarget, x.Target, y.Target)
 	}
 	d, err := w.content(ctx, s, x, y)
 	if err != nil {
