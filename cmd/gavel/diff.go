@@ -28,7 +28,7 @@ func diffCommand() *cobra.Command {
 		Short: "say why results differ, down to the member and the byte",
 		Long: `With BUILD, compares the result that the farm delivered with each that differs from
 it; where none was delivered, the first with the others. With A and B, compares two
-files or two directories, and asks no farm. It looks into archives, compressed files
+files or two directories with their modes, and asks no farm. It looks into archives, compressed files
 and programs, and names a cause only where it can show it: a timestamp, a build path,
 a host name, an order, … Links are compared by their targets and never followed.
 

@@ -334,8 +334,9 @@ func diffTrees(ctx context.Context, nameA, nameB, a, b string) (*diff.Report, er
 		return nil, err
 	}
 	defer right.Close()
-	f := &diffFlags{}
-	return diff.Trees(ctx, nameA, nameB, left, right, f.options())
+	o := (&diffFlags{}).options()
+	o.ResultModes = true
+	return diff.Trees(ctx, nameA, nameB, left, right, o)
 }
 
 // openImage opens the image that a build runs in, nil for the machine's own root.

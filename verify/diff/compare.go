@@ -16,6 +16,9 @@ type Options struct {
 	// HostNames and Users are names that may have got into a side, such as this
 	// machine's. A word that differs and is one of them is shown to be one.
 	HostNames, Users []string
+	// ResultModes has no more count of a mode than whether a file is executable, as in
+	// the results of a farm.
+	ResultModes bool
 	// Diffoscope also runs diffoscope and attaches what it prints; it must be
 	// installed then.
 	Diffoscope bool

@@ -28,7 +28,7 @@ func (t *ManifestTree) Entries(context.Context) ([]Entry, error) {
 	out := make([]Entry, 0, len(t.Manifest.Outputs))
 	for i := range t.Manifest.Outputs {
 		o := &t.Manifest.Outputs[i]
-		e := Entry{Path: o.Path, Kind: kinds[o.Type], Executable: o.Executable, Target: o.Target}
+		e := Entry{Path: o.Path, Kind: kinds[o.Type], Executable: o.Executable, Mode: -1, Target: o.Target}
 		if o.Type == build.OutputFile {
 			e.Size, e.Digest = int64(o.Size), hex.EncodeToString(o.Digest[:])
 		}

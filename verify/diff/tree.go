@@ -40,9 +40,12 @@ func (k Kind) String() string {
 type Entry struct {
 	Path       string // slash-separated, below the tree's top
 	Kind       Kind
-	Executable bool   // of files
-	Target     string // of symlinks
-	Size       int64  // bytes of a file
+	Executable bool // of files
+	// Mode is the permission bits with setuid, setgid and sticky, as chmod has them; -1
+	// where the tree knows no more than Executable, and always of symlinks.
+	Mode   int
+	Target string // of symlinks
+	Size   int64  // bytes of a file
 	// Digest identifies a file's content among trees that have digests, else "":
 	// two equal ones need not be read.
 	Digest string
@@ -97,14 +100,14 @@ func (d *DirTree) Entries(ctx context.Context) ([]Entry, error) {
 		if err != nil {
 			return err
 		}
-		e := Entry{Path: name, Mtime: info.ModTime()}
+		e := Entry{Path: name, Mtime: info.ModTime(), Mode: chmodBits(info.Mode())}
 		switch mode := info.Mode(); {
 		case mode.IsRegular():
 			e.Kind, e.Size, e.Executable = File, info.Size(), mode&0o111 != 0
 		case mode.IsDir():
 			e.Kind = Dir
 		case mode&fs.ModeSymlink != 0:
-			e.Kind = Symlink
+			e.Kind, e.Mode = Symlink, -1
 			if e.Target, err = d.root.Readlink(name); err != nil {
 				return err
 			}
@@ -138,7 +141,18 @@ func (d *DirTree) Open(_ context.Context, e *Entry) (OpenFile, error) {
 	return regular(f)
 }
 
-// FileTree is one file, of which only the content counts, as a tree of that name.
+// chmodBits is a mode as chmod has it.
+func chmodBits(m fs.FileMode) int {
+	bits := int(m.Perm())
+	for i, special := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if m&special != 0 {
+			bits |= 0o1000 << i
+		}
+	}
+	return bits
+}
+
+// FileTree is one file, of which content and mode count, as a tree of that name.
 type FileTree struct {
 	file OpenFile
 	as   string
@@ -168,7 +182,8 @@ func (t *FileTree) Close() error { return t.file.Close() }
 
 // Entries implements Tree.
 func (t *FileTree) Entries(context.Context) ([]Entry, error) {
-	return []Entry{{Path: t.as, Kind: File, Size: t.file.Size(), Mtime: t.info.ModTime()}}, nil
+	mode := t.info.Mode()
+	return []Entry{{Path: t.as, Kind: File, Size: t.file.Size(), Mtime: t.info.ModTime(), Executable: mode&0o111 != 0, Mode: chmodBits(mode)}}, nil
 }
 
 // Open implements Tree.

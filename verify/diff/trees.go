@@ -85,7 +85,12 @@ func (w *treeWalk) entry(ctx context.Context, x, y *Entry) error {
 		return nil
 	}
 	var fs findings
-	if x.Executable != y.Executable {
+	switch {
+	case x.Mode >= 0 && y.Mode >= 0 && !w.o.ResultModes:
+		if x.Mode != y.Mode {
+			fs.add(modes(x.Mode, y.Mode))
+		}
+	case x.Executable != y.Executable:
 		fs.add(Finding{Cause: Permission, Where: "mode", A: executable(x.Executable), B: executable(y.Executable)})
 	}
 	s := newSession(ctx, w.o)
@@ -140,6 +145,15 @@ func (w *treeWalk) content(ctx context.Context, s *session, x, y *Entry) (d *Dif
 		w.files = append(w.files, [2]*Entry{x, y})
 	}
 	return d, err
+}
+
+// modes is the difference of two modes, which a umask explains or not.
+func modes(x, y int) Finding {
+	f := Finding{Cause: Permission, Where: "mode", A: fmt.Sprintf("%04o", x), B: fmt.Sprintf("%04o", y)}
+	if f.Note = umask(f.A, f.B); (x^y)&^0o777 != 0 {
+		f.Note = "setuid, setgid or sticky, which no umask sets"
+	}
+	return f
 }
 
 func executable(x bool) string {

@@ -73,7 +73,7 @@ func TestTreesOnDisk(t *testing.T) {
 		"kind: cause unknown, type: directory / file",
 		"link: build path, target of the link: /build/a/x / /build/b/x (an absolute path)",
 		"only a: missing on one side: only the first side has it",
-		"run: permission, mode: executable / not executable",
+		"run: permission, mode: 0755 / 0644",
 		"sub/date: timestamp, line 1: 2026-01-02 / 2026-01-09 (a date)",
 	}
 	if !slices.Equal(got, want) {
@@ -85,6 +85,47 @@ func TestTreesOnDisk(t *testing.T) {
 	done(syscall.Mkfifo(filepath.Join(a, "pipe"), 0o600))
 	if _, err := compareDirs(t, a, b); err == nil || !strings.Contains(err.Error(), "only files, directories and links") {
 		t.Errorf("a pipe is compared: %v", err)
+	}
+}
+
+// Modes count wherever the disk tells them; two results have one bit each.
+func TestModesOnDisk(t *testing.T) {
+	a := plant(t, map[string]string{"run*": "x", "suid*": "x", "sub/": "", "f": "x"})
+	b := plant(t, map[string]string{"run*": "x", "suid*": "x", "sub/": "", "f": "x"})
+	done(os.Chmod(filepath.Join(b, "suid"), 0o755|os.ModeSetuid))
+	done(os.Chmod(filepath.Join(a, "sub"), 0o755))
+	done(os.Chmod(filepath.Join(b, "sub"), 0o777|os.ModeSticky))
+	done(os.Chmod(filepath.Join(a, "f"), 0o644))
+	done(os.Chmod(filepath.Join(b, "f"), 0o664))
+	r, err := compareDirs(t, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	done(r.Text(&text))
+	for _, want := range []string{
+		"f (file)\n    permission, mode: 0644 / 0664 (a umask that differs in 020 makes this)\n",
+		"sub (directory)\n    permission, mode: 0755 / 1777 (setuid, setgid or sticky, which no umask sets)\n",
+		"suid (file)\n    permission, mode: 0755 / 4755 (setuid, setgid or sticky",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("want %q in\n%s", want, text.String())
+		}
+	}
+	if len(r.Differences) != 3 {
+		t.Errorf("%d differences, want 3", len(r.Differences))
+	}
+	var trees []diff.Tree
+	for _, dir := range []string{a, b} {
+		f := must(diff.OpenFileTree(filepath.Join(dir, "suid"), "suid"))
+		defer f.Close()
+		trees = append(trees, f)
+	}
+	for results, want := range map[bool]int{false: 1, true: 0} {
+		r, err := diff.Trees(context.Background(), "a", "b", trees[0], trees[1], diff.Options{ResultModes: results})
+		if err != nil || len(r.Differences) != want {
+			t.Errorf("files, as of results %t: %+v, %v", results, r, err)
+		}
 	}
 }
 
