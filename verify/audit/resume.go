@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/wire"
+	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
 
@@ -163,8 +165,9 @@ func readResume(raw []byte) (*resumeState, error) {
 
 func resumeDigest(raw []byte) [32]byte { return wire.NewHasher("audit-resume").Var(raw).Sum() }
 
-// keep saves the state now and then, when the context ends, and at the end. Once
-// something deviates the last good one stays: who goes on from there finds it again.
+// keep saves the state now and then and when the context ends, and holds the last one
+// until the end of the audit. Once something deviates the last good one stays: who goes
+// on from there finds it again.
 func (a *auditor) keep(ctx context.Context, s *segment, last bool) error {
 	if s != nil {
 		a.stoppable = s.last > 0 && !a.halted && a.report.Clean()
@@ -176,8 +179,11 @@ func (a *auditor) keep(ctx context.Context, s *segment, last bool) error {
 	}
 	interrupted := ctx.Err() != nil
 	if a.o.Resume != nil && a.stoppable && (last || interrupted || time.Since(a.saved) >= saveEvery) {
-		if err := a.save(); err != nil {
-			return err
+		a.state = a.resumable()
+		if !last || interrupted {
+			if err := a.save(); err != nil {
+				return err
+			}
 		}
 	}
 	if interrupted {
@@ -186,13 +192,33 @@ func (a *auditor) keep(ctx context.Context, s *segment, last bool) error {
 	return nil
 }
 
+// save saves the state that is held, unless something deviates by now.
 func (a *auditor) save() error {
-	if a.prove(true); !a.report.Clean() {
+	if a.state == nil || !a.report.Clean() {
 		return nil
+	}
+	if err := a.o.Resume.Save(a.state); err != nil {
+		return fmt.Errorf("saving the state of the audit: %w", err)
+	}
+	a.state, a.saved = nil, time.Now()
+	return nil
+}
+
+// resumable is the state at the last boundary; nil where the log is not good up to it,
+// or its checkpoint not by the keys known there, by which the state will be judged.
+// Files that each audit holds to the log anew are no part of it: they change as it grows.
+func (a *auditor) resumable() []byte {
+	a.prove(true)
+	if _, err := a.signatures(a.note); err != nil || !a.report.Clean() {
+		return nil
+	}
+	files := maps.Clone(a.digests)
+	for _, path := range []string{evidence.GenesisPath, evidence.StatusPath, evidence.TrustedRootPath} {
+		delete(files, path)
 	}
 	r := &resumeState{
 		Cluster: a.cluster, Note: a.note, Leaves: a.boundary + 1, Position: a.position, Epochs: a.epochs, Index: a.index,
-		Keys: a.clusterKeys, Events: a.events, Files: a.digests, Book: *a.book, Snapshot: a.replay.Snapshot(),
+		Keys: a.clusterKeys, Events: a.events, Files: files, Book: *a.book, Snapshot: a.replay.Snapshot(),
 	}
 	for i, n := range a.report.counts()[1:] {
 		r.Counts[i] = *n
@@ -203,11 +229,7 @@ func (a *auditor) save() error {
 	r.Recent = wire.SortedKeys(a.recent, wire.Compare32)
 	raw := wire.Encode(r)
 	digest := resumeDigest(raw)
-	if err := a.o.Resume.Save(append(raw, digest[:]...)); err != nil {
-		return fmt.Errorf("saving the state of the audit: %w", err)
-	}
-	a.saved = time.Now()
-	return nil
+	return append(raw, digest[:]...)
 }
 
 // resume goes on from a state, if there is a good one of this log.

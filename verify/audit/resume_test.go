@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,6 +118,47 @@ func TestLaterAuditFindsAnEarlierChange(t *testing.T) {
 		}
 		raw[len(raw)/3] ^= 1
 		check(t, os.WriteFile(name, raw, 0o644))
+	}
+}
+
+// What is compared only at the end of the log is compared before the state is kept. A
+// bad trusted root or status list once replaced a good state by one that was of no use.
+func TestBadEndKeepsNoState(t *testing.T) {
+	dir := t.TempDir()
+	check(t, small().Copy().Write(dir))
+	o := Options{Cluster: &small().World.Cluster, Resume: ResumeFile(filepath.Join(t.TempDir(), "state"))}
+	spoil := func(path string) (mend func()) {
+		name := filepath.Join(dir, path)
+		good, err := os.ReadFile(name)
+		check(t, os.WriteFile(name, append(bytes.Clone(good), '!'), 0o644))
+		return func() {
+			if check(t, os.Remove(name)); err == nil {
+				check(t, os.WriteFile(name, good, 0o644))
+			}
+		}
+	}
+	for _, path := range []string{evidence.TrustedRootPath, evidence.StatusPath} {
+		mend := spoil(path)
+		if r := auditDir(t, dir, o); r.Clean() {
+			t.Errorf("%s was changed, and nothing deviates", path)
+		}
+		if state := must(o.Resume.Load()); state != nil {
+			t.Errorf("%s deviates, and a state was kept", path)
+		}
+		mend()
+	}
+	if r := auditDir(t, dir, o); !r.Clean() {
+		t.Fatalf("%+v", r)
+	}
+	for _, path := range []string{evidence.TrustedRootPath, evidence.StatusPath} {
+		mend := spoil(path)
+		if r := auditDir(t, dir, o); r.Clean() {
+			t.Errorf("%s was changed, and nothing deviates", path)
+		}
+		mend()
+		if r := auditDir(t, dir, o); !r.Clean() || r.Resumed == 0 || len(r.Warnings) > 0 {
+			t.Errorf("after %s was mended: resumed after %d leaves, %v", path, r.Resumed, r.Warnings)
+		}
 	}
 }
 

@@ -93,6 +93,7 @@ type auditor struct {
 	boundary  uint64
 	position  tlog.Position
 	stoppable bool
+	state     []byte // at the last boundary, not saved yet
 	saved     time.Time
 }
 
@@ -128,10 +129,11 @@ func (a *auditor) audit(ctx context.Context) error {
 	if ok, err := a.begin(ctx); err != nil || !ok {
 		return err
 	}
-	if err := a.walk(ctx); err != nil {
-		return err
+	err := a.walk(ctx)
+	if err == nil {
+		err = a.finish(ctx)
 	}
-	return a.finish(ctx)
+	return errors.Join(err, a.save())
 }
 
 // begin reads genesis and checkpoint. It is not ok where the genesis deviates so
