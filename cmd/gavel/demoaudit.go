@@ -23,6 +23,9 @@ func (d *demonstration) audit(ctx context.Context, builds int) (*audit.Report, e
 			return nil, err
 		}
 		report, err := r.Audit(ctx)
+		if errors.Is(err, audit.ErrUnusable) && time.Now().Before(deadline) {
+			report, err = new(audit.Report), nil // it shows nothing yet
+		}
 		if err != nil {
 			return nil, fmt.Errorf("auditing the log: %w", err)
 		}

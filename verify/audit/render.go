@@ -37,9 +37,12 @@ func (r *Report) String() string {
 		say("receipts: %d, each with its command in the log", r.Receipts)
 	}
 	list("warnings", r.Warnings)
-	if r.Clean() {
+	switch {
+	case r.Clean() && r.Unpublished > 0:
+		say("nothing deviates in what is published; the entries of %s are not", epochs(r.Unpublished))
+	case r.Clean():
 		say("nothing deviates")
-	} else {
+	default:
 		say("DEVIATIONS: %d", uint64(len(r.Deviations))+r.MoreDeviations)
 		for i := range r.Deviations {
 			say("  - %s", r.Deviations[i].String())
@@ -53,6 +56,13 @@ func (r *Report) String() string {
 	}
 	list("not proven", r.NotProven)
 	return b.String()
+}
+
+func epochs(n uint64) string {
+	if n == 1 {
+		return "1 epoch"
+	}
+	return fmt.Sprintf("%d epochs", n)
 }
 
 func orNobody(names []string) string {

@@ -378,7 +378,23 @@ func (a *auditor) finish(ctx context.Context) error {
 	a.receipts.rest(a)
 	a.report.Unpublished, a.report.Withdrawn = uint64(len(a.withheld)), a.withdrawn()
 	a.doubt()
-	return a.unaccounted(ctx)
+	if err := a.unaccounted(ctx); err != nil {
+		return err
+	}
+	return a.nothingReplayed()
+}
+
+// nothingReplayed is an error where the log has results and not one epoch that shows
+// how they came about: that nothing deviates would be no news.
+func (a *auditor) nothingReplayed() error {
+	if a.report.Builds == 0 || a.report.Epochs > 0 || !a.report.Clean() {
+		return nil
+	}
+	of := "of its first epoch"
+	if n := a.report.Unpublished; n > 1 {
+		of = fmt.Sprintf("of all its %d epochs", n)
+	}
+	return fmt.Errorf("%w: nothing of its market was replayed: the entries %s are not published, or were taken out. Wait a moment and audit again, or get a whole export", ErrUnusable, of)
 }
 
 func (a *auditor) faults(faults []tlog.Fault) {
@@ -415,7 +431,7 @@ func (a *auditor) doubt() {
 		r.NotProven = append(r.NotProven, "that its workers are independent: the farm says that it is SIMULATED, one machine playing all parts")
 	}
 	if r.Unpublished > 0 {
-		r.NotProven = append(r.NotProven, fmt.Sprintf("the last %d epochs: their entries are not published yet", r.Unpublished))
+		r.NotProven = append(r.NotProven, fmt.Sprintf("what lies in the last %s, whose entries are not published yet", epochs(r.Unpublished)))
 	}
 }
 
