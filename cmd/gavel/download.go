@@ -118,7 +118,7 @@ func (f *farm) download(ctx context.Context, term *terminal, id [32]byte, to str
 	if err := tree.Download(ctx, store, entries, to, tree.Options{}); err != nil {
 		return err
 	}
-	term.say("wrote %d paths, %s, to %s (%s)", len(entries), megabytes(bytes), to, b.Verdict)
+	term.say("wrote %s, %s, to %s (%s)", count(len(entries), "path"), megabytes(bytes), to, b.Verdict)
 	if len(b.WithdrawnBy) > 0 {
 		term.say("this result was withdrawn since: challenge %x found another", b.WithdrawnBy)
 	}

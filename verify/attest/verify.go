@@ -196,6 +196,10 @@ func matchSubject(st *parsedStatement, artifact [32]byte) ([]string, error) {
 		return names, nil
 	}
 	all := st.statement.Subject
-	return nil, fmt.Errorf("%w: no subject has SHA-256 %s; it is about %s (sha256 %s) and %d more",
-		ErrSubject, want, shown(all[0].GetName()), shown(all[0].GetDigest()["sha256"]), len(all)-1)
+	more := ""
+	if len(all) > 1 {
+		more = fmt.Sprintf(" and %d more", len(all)-1)
+	}
+	return nil, fmt.Errorf("%w: no subject has SHA-256 %s; it is about %s (sha256 %s)%s",
+		ErrSubject, want, shown(all[0].GetName()), shown(all[0].GetDigest()["sha256"]), more)
 }
