@@ -71,7 +71,8 @@ func auditExportCommand() *cobra.Command {
 		Short: "copy a log and all that an audit of it needs",
 		Long: `Audits a log and copies all that the audit reads into a new directory: genesis, leaves,
 tiles, checkpoint, entries, transcripts, manifests and summaries. gavel audit --dir
-checks the copy without a network; any byte of it that changes is found.
+checks the copy without a network; any byte of it that changes is found, but for the
+order of the signatures under a checkpoint.
 
   gavel audit export -o copy --farm farm
 
@@ -211,7 +212,7 @@ func keepReceipt(path string, r *gavelv1.Receipt) error {
 // showAudit prints a report; what deviates has exit status 1, and what is no log 2.
 func showAudit(t *terminal, report *audit.Report, err error, asJSON bool) error {
 	switch {
-	case errors.Is(err, audit.ErrUnusable):
+	case errors.Is(err, audit.ErrUnusable), errors.Is(err, audit.ErrTarget):
 		return refused(err)
 	case err != nil:
 		return &exit{code: exitUsage, err: fmt.Errorf("the audit did not end: %w", err)}

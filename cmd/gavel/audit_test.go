@@ -53,7 +53,9 @@ func TestAuditCommand(t *testing.T) {
 		}
 	}
 	gavel(0, "audit", "export", "-o", again, "--dir", dir)
-	gavel(2, "audit", "export", "-o", again, "--dir", dir)
+	if _, says := gavel(2, "audit", "export", "-o", again, "--dir", dir); !strings.Contains(says, again+" is not empty") || strings.Contains(says, "can be audited") {
+		t.Errorf("exported over itself: %s", says)
+	}
 	gavel(2, "audit", "export", "--dir", dir)
 	gavel(2, "audit", "--dir", filepath.Join(dir, "missing"))
 	gavel(2, "audit", "--dir", dir, "--url", "http://127.0.0.1:1")

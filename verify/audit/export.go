@@ -12,6 +12,9 @@ import (
 	"gavel/verify/tlog"
 )
 
+// ErrTarget says that an export cannot be put where it was to go: name another place.
+var ErrTarget = errors.New("the export has no place")
+
 // Export audits a log and copies into a directory all that the audit has read:
 // what another audit needs, and nothing else. The directory must not exist, or be
 // empty. It is filled also where something deviates: then it is evidence.
@@ -19,12 +22,12 @@ func Export(ctx context.Context, src tlog.Source, dir string, o Options) (*Repor
 	entries, err := os.ReadDir(dir)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	case len(entries) > 0:
-		return nil, fmt.Errorf("%w: %s is not empty: name another directory", ErrUnusable, dir)
+		return nil, fmt.Errorf("%w: %s is not empty. Name another directory", ErrTarget, dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	o.Resume = nil // what is not read is not copied
 	a, err := run(ctx, &copying{tlog.Grown(src), dir}, o)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,18 +16,26 @@ import (
 	"gavel/verify/tlog"
 )
 
-// ListDir lists every file below a directory, by slash-separated relative path.
+// ListDir lists every file below a directory, by slash-separated relative path, and
+// every directory with nothing in it, with a slash at its end.
 func ListDir(dir string) ([]string, error) {
 	var out []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || path == dir {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
-		out = append(out, filepath.ToSlash(rel))
+		rel = filepath.ToSlash(rel)
+		if entry.IsDir() {
+			if in, err := os.ReadDir(path); err != nil || len(in) > 0 {
+				return err
+			}
+			rel += "/"
+		}
+		out = append(out, rel)
 		return nil
 	})
 	if err != nil {
@@ -119,7 +128,7 @@ func (a *auditor) unaccounted(ctx context.Context) error {
 	}
 	for _, path := range all {
 		// Where deriving stopped, which files belong to builds is not known.
-		if dir, _, _ := cutPath(path); a.known[path] || a.halted && slices.Contains([]string{"transcript", "manifest", "vsa", "epoch"}, dir) {
+		if dir, _, _ := cutPath(path); a.known[strings.TrimSuffix(path, "/")] || a.halted && slices.Contains([]string{"transcript", "manifest", "vsa", "epoch"}, dir) {
 			continue
 		}
 		faults, leftover, err := a.leaves.walk.Leftover(ctx, path)
@@ -129,6 +138,8 @@ func (a *auditor) unaccounted(ctx context.Context) error {
 		a.faults(faults)
 		switch {
 		case leftover:
+		case strings.HasSuffix(path, "/"):
+			a.report.beside(path, "no such directory: nothing calls for it", "an empty one")
 		case strings.HasPrefix(path, "tile/"):
 			a.report.beside(path, fmt.Sprintf("no such file: %d leaves, as many as are signed, do not have it", a.checkpoint.Size), "a file")
 		default:

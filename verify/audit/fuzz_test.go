@@ -54,6 +54,9 @@ var begun = sync.OnceValue(func() map[string][]byte {
 	must(0, s.Write(dir))
 	files := map[string][]byte{}
 	for _, path := range must(ListDir(dir)) {
+		if path == "incoming/" {
+			continue // the appender's
+		}
 		files[path] = must(tlog.DirSource(dir).Read(context.Background(), path, 1<<30))
 	}
 	return files

@@ -91,7 +91,7 @@ func (a *auditor) listed(ctx context.Context, all []string) error {
 	for _, path := range all {
 		want, ok := sums[path]
 		switch got, read := a.digests[path]; {
-		case path == sumsName:
+		case path == sumsName, strings.HasSuffix(path, "/"):
 		case !ok:
 			a.report.beside(path, "no such file: "+sumsName+" does not list it", "a file")
 		case !clean:

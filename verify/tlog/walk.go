@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 )
 
 // Fault is a place where a copy of a log contradicts itself or its checkpoint.
@@ -283,13 +284,18 @@ func (w *Walk) Finish(ctx context.Context, root [32]byte) ([]Fault, error) {
 // Leftover holds one of the files that an appender leaves and no reader needs to
 // what was read, after Finish: a partial tile or bundle beside a wider one
 // (tlog-tiles, "Partial Tiles") must be that one's first part, and what is sealed
-// what the checkpoint says. Any other file is not known. Of a tile that is at fault
+// what the checkpoint says. Empty directories, with a slash at the end, are those of
+// files that had no name yet and of partial tiles that are gone. Any other file is not known. Of a tile that is at fault
 // itself nothing follows for narrower ones.
 func (w *Walk) Leftover(ctx context.Context, path string) (faults []Fault, known bool, err error) {
 	before := len(w.faults)
 	if path == sealedPath {
 		err = w.compareSealed(ctx)
 		return w.faults[before:], true, err
+	}
+	if dir, empty := strings.CutSuffix(path, "/"); empty {
+		t, err := parseTilePath(strings.TrimSuffix(dir, ".p"))
+		return nil, dir == incoming || strings.HasSuffix(dir, ".p") && err == nil && widthAt(t.level, t.n, w.size) == tileWidth, nil
 	}
 	t, err := parseTilePath(path)
 	wider := tile{t.level, t.n, widthAt(t.level, t.n, w.size)}

@@ -141,6 +141,12 @@ func TestLeftover(t *testing.T) {
 		{"tile/0/003.p/1", -1, false, 0, ""},
 		{"tile/0/002.p/088", -1, false, 0, ""},
 		{"genesis", -1, false, 0, ""},
+		{"incoming/", -1, true, 0, ""},
+		{"tile/0/001.p/", -1, true, 0, ""},
+		{"tile/entries/000.p/", -1, true, 0, ""},
+		{"tile/0/002.p/", -1, false, 0, ""}, // the walk's own are in it
+		{"tile/0/000/", -1, false, 0, ""},
+		{"epoch/", -1, false, 0, ""},
 	} {
 		file := filepath.Join(grown, c.path)
 		good, _ := os.ReadFile(file)
