@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -329,6 +330,16 @@ func (s *session) compareContents(x, y *member, late *findings, kind string, dep
 	}
 	if errA != nil || errB != nil {
 		return s.unreadable(x, y, kind, errA, errB)
+	}
+	if p, ok := a.(*hidden); ok {
+		if q, ok := b.(*hidden); ok {
+			if bytes.Equal(p.bytes, q.bytes) {
+				return nil, nil // wherever it is: padding moves with the members
+			}
+			if d := compareHidden(x, kind, p, q); d != nil {
+				return d, nil
+			}
+		}
 	}
 	if x.means != "" && x.means == y.means {
 		spans, err := s.differ(a, b)

@@ -64,7 +64,7 @@ func readELF(s *session, b Blob) (*archive, error) {
 
 // betweenSections is what lies in no section, header or table: zeros, unless
 // somebody put something there.
-func betweenSections(s *session, b Blob, f *elf.File) (Blob, error) {
+func betweenSections(s *session, b Blob, f *elf.File) (*hidden, error) {
 	h, err := s.slice(b, 0, 64)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,14 @@ func betweenSections(s *session, b Blob, f *elf.File) (Blob, error) {
 			parts = append(parts, gap{int64(from), int64(from + min(x.FileSize, size-from))})
 		}
 	}
-	return gapsBlob(s, b, gapsBetween(b.Size(), parts))
+	gaps := gapsBetween(b.Size(), parts)
+	out, err := gapsBlob(s, b, gaps)
+	if err == nil && len(gaps) > 0 {
+		if out.padded = b.Size(); gaps[len(gaps)-1].to == b.Size() {
+			out.padded = gaps[len(gaps)-1].from
+		}
+	}
+	return out, err
 }
 
 // part is a piece of a file whose place and length a stranger's header names.

@@ -158,6 +158,15 @@ func elfOf(sections ...section) []byte {
 // elfGap puts a byte behind the table of sections.
 func elfGap(b byte) []byte { return append(elfOf(section{".text", 1, []byte("code")}), b) }
 
+// elfPadding puts a byte between two sections: the first gets it, and is said to be
+// shorter by as much.
+func elfPadding(b byte) []byte {
+	out := elfOf(section{".text", 1, append([]byte("code"), b)}, section{".data", 1, []byte("data")})
+	table := binary.LittleEndian.Uint64(out[40:])
+	binary.LittleEndian.PutUint64(out[table+64+32:], 4)
+	return out
+}
+
 func pycOf(mtime time.Time, code string) []byte {
 	h := make([]byte, 16)
 	binary.LittleEndian.PutUint16(h, 3495)

@@ -25,6 +25,8 @@ const (
 	maxDirectoryBytes = 32 << 20
 	// maxGapBytes bounds what lies between an ELF file's sections; more is padding.
 	maxGapBytes = 4 << 20
+	// maxHiddenBytes is how much both sides may have there to be compared by place.
+	maxHiddenBytes = 64 << 10
 	// maxWindowBytes is the window or dictionary that a decompressor may ask for:
 	// what xz -9 and zstd --ultra -22 use.
 	maxWindowBytes = 128 << 20

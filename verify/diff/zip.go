@@ -126,7 +126,7 @@ func localFields(s *session, b Blob, f *zip.File) []field {
 
 // betweenMembers is what lies before, between and after the members, up to the
 // directory: a program that unpacks itself, or what somebody hid.
-func betweenMembers(s *session, b Blob, r *zip.Reader) (Blob, error) {
+func betweenMembers(s *session, b Blob, r *zip.Reader) (*hidden, error) {
 	var parts []gap
 	for _, f := range r.File {
 		data, err := f.DataOffset()
