@@ -15,7 +15,8 @@ import (
 )
 
 // epochEntries reads an epoch's entries. They are nil where the log does not show
-// them (yet), or shows something else, which is reported at the leaf, once.
+// them (yet), or shows something else, which is reported at the leaf, once: no sum
+// after it is known.
 func (a *auditor) epochEntries(ctx context.Context, number, at uint64) (entries evidence.EpochEntries, there bool, err error) {
 	if a.lastRead.number == number {
 		return a.lastRead.entries, a.lastRead.there, nil
@@ -26,7 +27,7 @@ func (a *auditor) epochEntries(ctx context.Context, number, at uint64) (entries 
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case none:
-		there = true
+		there, a.bookSpoiled = true, true
 		a.report.deviate(at, path, want, got)
 	case err != nil:
 		return nil, false, err
@@ -34,7 +35,7 @@ func (a *auditor) epochEntries(ctx context.Context, number, at uint64) (entries 
 		there = true
 		if err := wire.Decode(raw, &entries); err != nil {
 			a.report.deviate(at, path, "the canonical entries of the epoch", err.Error())
-			entries = nil
+			entries, a.bookSpoiled = nil, true
 		}
 	}
 	a.lastRead.number, a.lastRead.entries, a.lastRead.there = number, entries, there
