@@ -106,10 +106,15 @@ func arFields(h []byte) []field {
 	if seconds, err := strconv.ParseInt(mtime, 10, 64); err == nil {
 		mtime = showTime(time.Unix(seconds, 0))
 	}
+	mode, kind := text(40, 48), ""
+	if bits, err := strconv.ParseUint(mode, 8, 32); err == nil {
+		mode, kind = fmt.Sprintf("%04o", bits&0o7777), fmt.Sprintf("%03o", bits>>12)
+	}
 	return []field{
 		{name: "mtime in the ar header", value: mtime, cause: Timestamp, seconds: true},
 		{name: "uid in the ar header", value: text(28, 34), cause: Owner},
 		{name: "gid in the ar header", value: text(34, 40), cause: Owner},
-		{name: "mode in the ar header", value: text(40, 48), cause: Permission, mode: true},
+		{name: "mode in the ar header", value: mode, cause: Permission, mode: true},
+		{name: "type of file in the ar header's mode", value: kind, cause: Toolchain},
 	}
 }

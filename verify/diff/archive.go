@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // archive is anything with named parts: an archive, a compressed file with its one
@@ -75,6 +78,8 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 	var fs, derived findings
 	s.compareFields(&fs, &derived, "", x.fields, y.fields)
 	pairs, onlyA, onlyB, order := match(x, y)
+	repacked, onlyA, onlyB := matchRepacked(x, y, onlyA, onlyB)
+	pairs = append(pairs, repacked...)
 	if order != nil && !x.unordered {
 		fs.add(*order)
 	}
@@ -253,9 +258,49 @@ func match(x, y *archive) (pairs []pair, onlyA, onlyB []int, order *Finding) {
 	return pairs, onlyA, onlyB, order
 }
 
+// matchRepacked pairs what is left of two lists by names that differ in how they were
+// compressed, as data.tar.xz and data.tar.zst of two packages.
+func matchRepacked(x, y *archive, onlyA, onlyB []int) (pairs []pair, restA, restB []int) {
+	of := make(map[string]int)
+	for _, j := range onlyB {
+		if stem, ok := packedName(y.members[j].name); ok {
+			of[stem] = j
+		}
+	}
+	used := make(map[int]bool)
+	for _, i := range onlyA {
+		stem, ok := packedName(x.members[i].name)
+		j, other := of[stem]
+		if !ok || !other || used[j] {
+			restA = append(restA, i)
+			continue
+		}
+		used[j] = true
+		pairs = append(pairs, pair{i, j})
+	}
+	for _, j := range onlyB {
+		if !used[j] {
+			restB = append(restB, j)
+		}
+	}
+	return pairs, restA, restB
+}
+
+// packedName is a name without the suffix of a compressed file, if it has one.
+func packedName(name string) (string, bool) {
+	switch ext := path.Ext(name); ext {
+	case ".gz", ".xz", ".zst", ".bz2":
+		return strings.TrimSuffix(name, ext), true
+	}
+	return "", false
+}
+
 // another tells whether two members differ, without asking why: in what is stored, or
 // in a header's value that follows from nothing else.
 func (s *session) another(x, y *member) (bool, error) {
+	if x.name != y.name {
+		return true, nil
+	}
 	if x.fields != nil && y.fields != nil {
 		var fs, late findings
 		s.compareFields(&fs, &late, x.name, x.fields(), y.fields())
@@ -294,6 +339,13 @@ func (s *session) compareMembers(x, y *member, kind string, depth int) (d *Diffe
 	d, err = s.compareContents(x, y, &late, kind, depth)
 	if err != nil {
 		return nil, nil, err
+	}
+	if x.name != y.name {
+		f := Finding{Cause: Unknown, Where: "name", A: quoteValue(x.name), B: quoteValue(y.name)}
+		if d != nil && slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.Cause == Compression }) {
+			f.Cause = Compression // and not in name only
+		}
+		fs.add(f)
 	}
 	if d == nil {
 		if len(fs) == 0 {
