@@ -19,8 +19,12 @@ func (s *Store) recordUse(info fs.FileInfo) (there bool) {
 	if every == 0 || time.Since(info.ModTime()) < every {
 		return true
 	}
-	now := time.Now()
-	err := os.Chtimes(filepath.Join(s.dir, "blobs", info.Name()[:2], info.Name()), now, now)
-	// Any other failure means an imprecise time and no more.
+	now, path := time.Now(), filepath.Join(s.dir, "blobs", info.Name()[:2], info.Name())
+	if err := os.Chtimes(path, now, now); errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	// Any other failure means an imprecise time and no more. The time may have been set
+	// after the name was looked up and a sweep had moved the file away and judged it.
+	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
