@@ -11,6 +11,7 @@ import (
 
 	gavelv1 "gavel/api/gavel/v1"
 	"gavel/raftfsm/build"
+	"gavel/verify/diff"
 )
 
 // parseExpect reads PATH=sha256:HEX of each published digest. A path lies at or
@@ -80,11 +81,11 @@ func (r *buildReport) writeExpected(term *terminal, delivered bool) {
 	for _, x := range r.Expected {
 		switch {
 		case !delivered:
-			term.print("  %s was published as %s; there is no result to compare", inLine(x.Path), x.Digest)
+			term.print("  %s was published as %s; there is no result to compare", diff.QuoteWhole(x.Path), x.Digest)
 		case x.Match:
-			term.print("  %s %s the published %s", inLine(x.Path), term.paint(green, "equals"), x.Digest)
+			term.print("  %s %s the published %s", diff.QuoteWhole(x.Path), term.paint(green, "equals"), x.Digest)
 		default:
-			term.print("  %s %s equal the published %s", inLine(x.Path), term.paint(red, "does NOT"), x.Digest)
+			term.print("  %s %s equal the published %s", diff.QuoteWhole(x.Path), term.paint(red, "does NOT"), x.Digest)
 		}
 	}
 }

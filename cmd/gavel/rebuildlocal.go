@@ -181,11 +181,11 @@ func (r *publishedReport) print(term *terminal, log *tail, asJSON bool) error {
 	for _, e := range r.Published {
 		switch {
 		case e.Match && equal < shownMatches:
-			term.print("  %s equals the published %s", inLine(e.Path), e.Digest)
+			term.print("  %s equals the published %s", diff.QuoteWhole(e.Path), e.Digest)
 		case e.Got == "":
-			term.print("  %s was not made; it was published as %s", inLine(e.Path), e.Digest)
+			term.print("  %s was not made; it was published as %s", diff.QuoteWhole(e.Path), e.Digest)
 		case !e.Match:
-			term.print("  %s is %s; it was published as %s", inLine(e.Path), e.Got, e.Digest)
+			term.print("  %s is %s; it was published as %s", diff.QuoteWhole(e.Path), e.Got, e.Digest)
 		}
 		if e.Match {
 			equal++

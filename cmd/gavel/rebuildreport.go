@@ -160,13 +160,13 @@ func (r *rebuildReport) print(term *terminal, log *tail, asJSON bool) error {
 		case !o.Equal:
 			word = "stated as " + o.Want.String()
 		}
-		term.print("  %s  %s  %d bytes, %s", inLine(o.Path), o.Digest, o.Size, word)
+		term.print("  %s  %s  %d bytes, %s", diff.QuoteWhole(o.Path), o.Digest, o.Size, word)
 	}
 	if !r.Equal && len(r.Differences) > 0 {
 		term.print("  %s", result.Explain("the statement", "this machine", r.differences(), nil))
 	}
 	for _, x := range r.ChangedInputs {
-		term.print("  input %s is %s, the statement wants %s", inLine(x.Path), x.Got, x.Want)
+		term.print("  input %s is %s, the statement wants %s", diff.QuoteWhole(x.Path), x.Got, x.Want)
 	}
 	if r.Explained != nil {
 		if err := r.Explained.Text(term.out); err != nil {

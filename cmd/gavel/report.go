@@ -17,6 +17,7 @@ import (
 	"gavel/raftfsm/build"
 	"gavel/raftfsm/escrow"
 	"gavel/raftfsm/wire"
+	"gavel/verify/diff"
 )
 
 // buildReport is what submit and status print as JSON. Amounts are
@@ -362,7 +363,7 @@ func (r *buildReport) write(term *terminal) error {
 		term.print("  slashed: %s", strings.Join(r.slashed, ", "))
 	}
 	for _, o := range r.Outputs {
-		term.print("  %s  %s  %d bytes", inLine(o.Path), o.Digest, o.Size)
+		term.print("  %s  %s  %d bytes", diff.QuoteWhole(o.Path), o.Digest, o.Size)
 	}
 	r.writeExpected(term, r.delivered)
 	for _, a := range r.Attestations {

@@ -113,15 +113,6 @@ func visible(s string) string {
 	return b.String()
 }
 
-// inLine makes a stranger's name fit for the middle of a line: quoted where anything
-// in it could be taken for something else.
-func inLine(s string) string {
-	if quoted := strconv.Quote(s); s == "" || quoted != `"`+s+`"` {
-		return quoted
-	}
-	return s
-}
-
 // uploadProgress shows an upload: over and over in one line of a terminal, else
 // in one line at its end.
 type uploadProgress struct {

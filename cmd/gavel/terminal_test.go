@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"gavel/verify/diff"
 )
 
 // What strangers wrote is shown, never acted upon; what paint made is left alone.
@@ -31,7 +33,7 @@ func TestTerminalShowsStrangersTexts(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"out/hello": "out/hello", "a\nb": `"a\nb"`, "": `""`, `say "hi"`: `"say \"hi\""`, "e\x1b[31mx": `"e\x1b[31mx"`} {
-		if got := inLine(name); got != want {
+		if got := diff.QuoteWhole(name); got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}

@@ -95,9 +95,11 @@ func (s *session) meaning(where, a, b string) (Cause, string, bool) {
 		return "", "", false
 	}
 	_, x, y := apart(a, b)
+	if x == "" || y == "" {
+		return "", "", false
+	}
 	for _, side := range []string{x, y} {
 		switch {
-		case x == "" || y == "":
 		case slices.Contains(s.opts.HostNames, side):
 			return HostName, fmt.Sprintf("%s is a name of a machine that took part", Quote(side)), true
 		case slices.Contains(s.opts.Users, side):

@@ -75,11 +75,14 @@ func (p *partsReader) list(closing byte, depth int) (parts []string, ok bool) {
 // bracket reads a pair of brackets; p.at is at the opening one before, and at the
 // closing one after.
 func (p *partsReader) bracket(open byte, depth int) (string, bool) {
+	if depth >= maxPartsDepth {
+		return "", false
+	}
 	closing := map[byte]byte{'(': ')', '[': ']', '{': '}'}[open]
 	from := p.at
 	p.at++
 	parts, ok := p.list(closing, depth+1)
-	if !ok || depth >= maxPartsDepth {
+	if !ok {
 		return "", false
 	}
 	raw, separator := p.text[from+1:p.at], ","

@@ -208,8 +208,13 @@ func Quote(s string) string {
 		}
 		s, cut = s[:n], "…"
 	}
+	return QuoteWhole(s) + cut
+}
+
+// QuoteWhole is Quote without a bound to the length.
+func QuoteWhole(s string) string {
 	if quoted := strconv.Quote(s); s == "" || quoted != `"`+s+`"` {
-		return quoted + cut
+		return quoted
 	}
-	return s + cut
+	return s
 }
