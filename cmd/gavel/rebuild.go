@@ -56,7 +56,7 @@ type bench struct {
 }
 
 // open starts the sandbox. It comes before anything that needs memory.
-func (f *localFlags) open(ctx context.Context) (b *bench, err error) {
+func (f *localFlags) open(ctx context.Context) (_ *bench, err error) {
 	known := false
 	for _, kind := range engine.Kinds {
 		known = known || kind == f.sandbox
@@ -69,7 +69,7 @@ func (f *localFlags) open(ctx context.Context) (b *bench, err error) {
 			return nil, err
 		}
 	}
-	b = &bench{tail: &tail{}}
+	b := &bench{tail: &tail{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.Close())
