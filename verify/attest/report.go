@@ -28,6 +28,9 @@ type Report struct {
 	BuilderID    string `json:"builder_id,omitempty"`
 	BuildType    string `json:"build_type,omitempty"`
 	InvocationID string `json:"invocation_id,omitempty"`
+	// Finished is when the build ended, by the signer's clock; zero where a provenance
+	// does not say, and in a verification summary.
+	Finished time.Time `json:"-"`
 	// VerifierID, ResourceURI, Result (PASSED or FAILED) and Levels are the
 	// signer's claims in a verification summary.
 	VerifierID  string   `json:"verifier_id,omitempty"`
@@ -118,6 +121,9 @@ func newReport(st *parsedStatement, names []string, artifact, key [32]byte) *Rep
 		r.BuilderID, r.BuildType, r.InvocationID = run.Builder.Id, definition.BuildType, run.GetMetadata().GetInvocationId()
 		internal := definition.GetInternalParameters().GetFields()
 		r.Simulated = internal["simulated"].GetBoolValue() || strings.HasPrefix(r.BuilderID, SimulatedBuilderIDPrefix)
+		if finished := run.GetMetadata().GetFinishedOn(); finished != nil {
+			r.Finished = finished.AsTime()
+		}
 		r.claim(run, internal["role"].GetStringValue())
 	}
 	if r.Simulated {

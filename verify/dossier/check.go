@@ -166,12 +166,7 @@ func (q *inquiry) openBundle() error {
 	q.report.Subjects, q.report.Simulated = b.Subjects, b.Simulated
 	q.report.Proven = append(q.report.Proven, b.Proven...)
 	q.report.Claimed = append(q.report.Claimed, b.Claimed...)
-	if as := q.trust.AsOf; !as.IsZero() && b.Summary != nil && b.Summary.WallMillis > as.UnixMilli() {
-		q.report.fail("on %s there was no such summary: by its own clock it was made on %s", date(as.Unix()), date(b.Summary.WallMillis/1000))
-	}
-	if b.Failed() {
-		q.report.fail("the summary is genuine and says FAILED: the farm delivered this file and does not stand by it")
-	}
+	q.stoodBy(b)
 	return nil
 }
 
@@ -223,13 +218,15 @@ func (q *inquiry) openSummary() {
 		case q.summary != nil:
 			q.report.Claimed = append(q.report.Claimed, q.summary.Claimed...)
 			q.report.proven("the cluster's key signed a summary about the same file")
-			if q.summary.Failed() {
-				q.report.fail("the summary is genuine and says FAILED: the farm delivered this file and does not stand by it")
-			}
+			q.stoodBy(q.summary)
 		}
 	}
 	if q.summary == nil || q.summary.Summary == nil {
 		q.summary = nil
+		// Where a summary counts it, the farm's clock says when; a machine's may be wrong.
+		if as := q.trust.AsOf; !as.IsZero() && q.bundle != nil && q.bundle.Finished.After(as) {
+			q.report.fail("on %s there was no such statement: by its own clock the build ended on %s", date(as.Unix()), date(q.bundle.Finished.Unix()))
+		}
 		if q.bundle != nil && len(q.trust.Key) == 0 && !slices.ContainsFunc(q.clusterKeys(), func(key []byte) bool { return bytes.Equal(key, q.bundle.PKIX) }) {
 			// Its key is one that the transcript names, which anybody can write.
 			q.report.fail("nobody speaks for the key %s that signed the bundle: lay the cluster's summary beside it, or name the key with --key", keys.Fingerprint(keys.ID(q.bundle.PKIX)))

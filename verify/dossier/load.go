@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/wire"
@@ -65,7 +66,7 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 		if filepath.Base(name) == FileSummary {
 			continue
 		}
-		raw, err := readPart(name, maxPartBytes)
+		raw, err := readBeside(name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading a bundle: %w", err)
 		}
@@ -92,7 +93,7 @@ func ReadGenesis(raw []byte) (*raftfsm.Genesis, error) {
 }
 
 func optionalPart(path string) ([]byte, error) {
-	raw, err := readPart(path, maxPartBytes)
+	raw, err := readBeside(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -102,15 +103,37 @@ func optionalPart(path string) ([]byte, error) {
 	return raw, nil
 }
 
+// readBeside reads a part that the reader has not named: whoever filled the directory
+// may have put a pipe there, which would never open.
+func readBeside(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file: take it away, or get the directory anew", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readBounded(f, maxPartBytes)
+}
+
 func readPart(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
+	return readBounded(f, limit)
+}
+
+func readBounded(f *os.File, limit int64) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
+		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), limit)
 	}
 	return raw, err
 }

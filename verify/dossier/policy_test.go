@@ -165,3 +165,30 @@ func TestPolicies(t *testing.T) {
 		t.Errorf("two hours later: %v", r.Failures)
 	}
 }
+
+// What lies beside a bundle its reader has not chosen: a pipe there is refused, not
+// waited for.
+func TestPipeBesideABundleIsRefused(t *testing.T) {
+	l := books(t)
+	files := l.dossier(t, l.agreed(t))
+	for _, name := range []string{dossier.FileStatus, dossier.FileGenesis, "worker" + dossier.BundleSuffix} {
+		dir := t.TempDir()
+		bundle := filepath.Join(dir, dossier.FileSummary)
+		check(t, os.WriteFile(bundle, files.Bundle, 0o644))
+		check(t, syscall.Mkfifo(filepath.Join(dir, name), 0o600))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := (&dossier.Request{Bundle: bundle, File: bundle}).Check(ctx)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), name+" is no regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The first moment of all would be no date, and ask what stands now.
+func TestAsOfTheFirstMomentIsRefused(t *testing.T) {
+	_, err := (&dossier.Request{Bundle: "x", File: "x", AsOf: "0001-01-01T00:00:00Z"}).Check(t.Context())
+	if bad := new(dossier.BadRequest); !errors.As(err, &bad) || !bad.Malformed {
+		t.Errorf("got %v", err)
+	}
+}

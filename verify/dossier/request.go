@@ -182,6 +182,9 @@ func (r *Request) trust() (*Trust, error) {
 			}
 			t.AsOf = day.Add(24*time.Hour - time.Second) // the end of that day
 		}
+		if t.AsOf.IsZero() { // which would ask for nothing
+			return nil, malformed("--as-of %q: no farm is as old as that", r.AsOf)
+		}
 	}
 	return t, nil
 }

@@ -8,6 +8,16 @@ import (
 	"gavel/verify/evidence"
 )
 
+// stoodBy fails a summary that does not stand by the file, or did not yet.
+func (q *inquiry) stoodBy(r *attest.Report) {
+	if as := q.trust.AsOf; !as.IsZero() && r.Summary != nil && r.Summary.WallMillis > as.UnixMilli() {
+		q.report.fail("on %s there was no such summary: by its own clock it was made on %s", date(as.Unix()), date(r.Summary.WallMillis/1000))
+	}
+	if r.Failed() {
+		q.report.fail("the summary is genuine and says FAILED: the farm delivered this file and does not stand by it")
+	}
+}
+
 // standing says whether what was signed still stands: nobody took it back.
 func (q *inquiry) standing() {
 	if q.status == nil {

@@ -58,6 +58,37 @@ func TestAsOfBeforeThereWasASummary(t *testing.T) {
 	}
 }
 
+// Asked what stood before it was made, a builder's own statement passed where the
+// farm's summary did not.
+func TestAsOfBeforeThereWasAProvenance(t *testing.T) {
+	l := books(t)
+	f := l.dossier(t, l.agreed(t))
+	f.Summary, f.Bundle = f.Bundle, f.Provenances[0]
+	asOf := func(f *dossier.Files, key []byte, at time.Time) *dossier.Report {
+		trust := l.trust()
+		trust.AsOf, trust.Key = at, key
+		r, err := dossier.Check(f, trust)
+		check(t, err)
+		return r
+	}
+	summed := made(t, l)
+	if r := asOf(f, nil, summed); !r.Verified() {
+		t.Errorf("as of when it was summed up: %v", r.Failures)
+	}
+	if r := asOf(f, nil, summed.Add(-time.Millisecond)); !said(r, r.Failures, "there was no such summary") {
+		t.Errorf("before it was summed up: %v\n%s", r.Failures, r)
+	}
+	key := signerOf(t, l, l.agreed(t), 0)
+	alone := &dossier.Files{Artifact: f.Artifact, Bundle: f.Bundle}
+	ended := asOf(alone, key, summed.AddDate(1, 0, 0)).Bundle.Finished
+	if r := asOf(alone, key, ended); !r.Verified() {
+		t.Errorf("as of when the build ended: %v", r.Failures)
+	}
+	if r := asOf(alone, key, ended.Add(-time.Millisecond)); !said(r, r.Failures, "there was no such statement") {
+		t.Errorf("before the build ended: %v\n%s", r.Failures, r)
+	}
+}
+
 // A bundle whose payload was changed is not blamed on a key that nobody gave.
 func TestChangedPayloadIsSaidToBeSo(t *testing.T) {
 	l := books(t)
