@@ -298,7 +298,8 @@ func (f *challengeFlags) findTranscript(ctx context.Context, log tlog.Source, pa
 	if f.transcript != "" {
 		return readSmall(f.transcript, build.MaxTranscriptBytes)
 	}
-	if raw, err := readSmall(filepath.Join(filepath.Dir(path), dossier.FileTranscript), build.MaxTranscriptBytes); err == nil && build.TranscriptDigest(raw) == digest {
+	beside := tlog.DirSource(filepath.Dir(path)) // which waits for no pipe
+	if raw, err := beside.Read(ctx, dossier.FileTranscript, build.MaxTranscriptBytes); err == nil && build.TranscriptDigest(raw) == digest {
 		return raw, nil
 	}
 	if log == nil {

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // playVariable makes this test binary play gavel, so that tests start real
@@ -167,5 +171,53 @@ func TestKeys(t *testing.T) {
 	}
 	if code, out, stderr := call(t.Context(), "keys", "new", path+"-seal", "--seal"); code != exitDone || len(strings.TrimSpace(out)) != 64 {
 		t.Errorf("keys new --seal: %d %q %s", code, out, stderr)
+	}
+}
+
+// A command that waits where it cannot be interrupted, here for a pipe to end, ends at
+// the second signal.
+func TestSecondSignalEnds(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, "audit", "--dir", filepath.Dir(pipe), "--since", pipe)
+	c.Env = append(os.Environ(), playVariable+"=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, func() { _ = c.Process.Kill() })
+	defer late.Stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = c.Wait() // how it ended is in its state
+	}()
+	var end *os.File
+	for end == nil { // there is no such end until the command reads
+		if end, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err != nil && !errors.Is(err, syscall.ENXIO) {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+			t.Fatalf("it read nothing: %v", c.ProcessState)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	defer func() { _ = end.Close() }()
+	for again := true; again; {
+		_ = c.Process.Signal(os.Interrupt) // it may have ended already
+		select {
+		case <-ended:
+			again = false
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+	if how := c.ProcessState.Sys().(syscall.WaitStatus); how.Signal() != syscall.SIGINT {
+		t.Errorf("it ended with %v", c.ProcessState)
 	}
 }
