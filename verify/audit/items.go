@@ -119,7 +119,7 @@ func (a *auditor) certified(ctx context.Context, item *raftfsm.CertifiedItem) ([
 	a.waiting = slices.DeleteFunc(a.waiting, func(w raftfsm.TranscriptOf) bool { return w.Digest == item.Transcript })
 	t, err := build.ReadTranscript(raw, item.Transcript)
 	if err != nil {
-		return nil, fmt.Errorf("reading the transcript that the replay has made of build %x: %w", item.Build, err)
+		return nil, fmt.Errorf("%w: reading the transcript that the replay has made of build %x: %w", ErrUnusable, item.Build, err)
 	}
 	c := &certified{a: a, item: item, transcript: t, raw: raw, name: fmt.Sprintf("build %x", item.Build[:8])}
 	if err := c.load(ctx); err != nil {

@@ -101,8 +101,8 @@ type auditor struct {
 // context's or the source's own; whatever is wrong with the log is in the report.
 func Run(ctx context.Context, src tlog.Source, o Options) (*Report, error) {
 	a, err := run(ctx, src, o)
-	if err == nil && a.report.Resumed > 0 && !a.report.Clean() {
-		// What lies before the point where it resumed may be the cause.
+	if a.report.Resumed > 0 && (err == nil && !a.report.Clean() || errors.Is(err, ErrUnusable)) {
+		// The state that it resumed from may be the cause, or what lies before it.
 		again := a.o
 		again.Resume = nil
 		a, err = run(ctx, src, again)
