@@ -301,6 +301,10 @@ func TestWhatContradictsFails(t *testing.T) {
 		raw, err := evidence.KeyLeaf(&raftfsm.KeyItem{Role: "worker", KeyEvent: raftfsm.KeyEvent{OldKey: key, Revoked: true, Reason: "stolen", WallMillis: 1_790_000_500_000}})
 		return event(leaf, raw, err)
 	}
+	replacement := func(leaf uint64) []byte {
+		raw, err := evidence.KeyLeaf(&raftfsm.KeyItem{Role: raftfsm.RoleCluster, KeyEvent: raftfsm.KeyEvent{OldKey: l.world.ClusterKey.PKIX, NewKey: l.world.Admin.PKIX, WallMillis: 1_790_000_500_000}})
+		return event(leaf, raw, err)
+	}
 	at := func(unix int64) func(*dossier.Files, *dossier.Trust) {
 		return func(f *dossier.Files, t *dossier.Trust) {
 			f.Status, t.AsOf = withdrawal(1_795_000_000_000), time.Unix(unix, 0)
@@ -367,6 +371,10 @@ func TestWhatContradictsFails(t *testing.T) {
 		{"", func(f *dossier.Files, _ *dossier.Trust) { // after it was logged
 			f.Status, f.Summary, f.Bundle = revocation(b.first+uint64(b.leaves), signerOf(t, l, b, 0)), f.Bundle, f.Provenances[0]
 		}},
+		{"key that signed the summary was replaced", func(f *dossier.Files, _ *dossier.Trust) {
+			f.Status = replacement(b.first - 1)
+		}},
+		{"", func(f *dossier.Files, _ *dossier.Trust) { f.Status = replacement(b.first + uint64(b.leaves)) }},
 		{"", func(f *dossier.Files, t *dossier.Trust) { // before, but after the date asked for
 			f.Status, f.Summary, f.Bundle = revocation(b.first-1, signerOf(nil, l, b, 0)), f.Bundle, f.Provenances[0]
 			t.AsOf = time.Unix(1_790_000_499, 0)

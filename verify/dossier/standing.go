@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 
+	"gavel/raftfsm"
 	"gavel/verify/attest"
 	"gavel/verify/evidence"
 )
@@ -69,15 +70,19 @@ func (q *inquiry) statusTime() (unix int64, dated bool) {
 	return times[len(times)-quorum], true
 }
 
-// revocations looks for signers whose keys were revoked before what they signed
-// was logged: it may be somebody else's.
+// revocations looks for signers whose keys were revoked, or for the cluster's key
+// replaced, before what they signed was logged: it may be somebody else's. Of others a
+// key that was replaced may have signed what is logged later.
 func (q *inquiry) revocations(stands func(wallMillis int64) bool) {
 	for _, e := range q.status.Events {
 		leaf, err := evidence.Read(e.Entry)
-		if err != nil || leaf.Key == nil || !leaf.Key.Revoked {
+		if err != nil || leaf.Key == nil || !leaf.Key.Revoked && leaf.Key.Role != raftfsm.RoleCluster {
 			continue
 		}
-		k := leaf.Key
+		k, became := leaf.Key, "replaced"
+		if k.Revoked {
+			became = "revoked"
+		}
 		for what, r := range map[string]*attest.Report{"the bundle": q.bundle, "the summary": q.summary} { // order does not matter: at most one message each
 			if r == nil || hex.EncodeToString(r.PKIX) != string(k.OldKey) {
 				continue
@@ -85,11 +90,11 @@ func (q *inquiry) revocations(stands func(wallMillis int64) bool) {
 			before := r.Log != nil && r.Log.Index < e.Leaf
 			switch {
 			case !stands(k.WallMillis):
-				q.report.claimed("the key that signed %s was revoked later, on %s: %s", what, date(k.WallMillis/1000), k.Reason)
+				q.report.claimed("the key that signed %s was %s later, on %s: %s", what, became, date(k.WallMillis/1000), k.Reason)
 			case before:
-				q.report.claimed("the key that signed %s was revoked on %s, after the statement was logged (leaf %d against %d): %s", what, date(k.WallMillis/1000), r.Log.Index, e.Leaf, k.Reason)
+				q.report.claimed("the key that signed %s was %s on %s, after the statement was logged (leaf %d against %d): %s", what, became, date(k.WallMillis/1000), r.Log.Index, e.Leaf, k.Reason)
 			default:
-				q.report.fail("the key that signed %s was revoked on %s (leaf %d of the log), and the statement was not logged before: %s", what, date(k.WallMillis/1000), e.Leaf, k.Reason)
+				q.report.fail("the key that signed %s was %s on %s (leaf %d of the log), and the statement was not logged before: %s", what, became, date(k.WallMillis/1000), e.Leaf, k.Reason)
 			}
 		}
 	}

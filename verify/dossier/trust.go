@@ -6,6 +6,7 @@ import (
 
 	"gavel/raftfsm"
 	"gavel/raftfsm/beacon"
+	"gavel/verify/evidence"
 	"gavel/verify/tlog"
 )
 
@@ -30,6 +31,13 @@ type Trust struct {
 func (t *Trust) usable() error {
 	if t.WitnessQuorum < 0 || t.WitnessQuorum > len(t.Witnesses) {
 		return fmt.Errorf("%w: %d of %d witnesses can never have cosigned: name each whose word counts, and ask for no more than those", ErrUnusable, t.WitnessQuorum, len(t.Witnesses))
+	}
+	if t.Genesis != nil {
+		trust := evidence.Trust(t.Genesis)
+		trust.Witnesses = t.Witnesses
+		if err := trust.Check(); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnusable, err)
+		}
 	}
 	for _, key := range t.GroupKeys {
 		if err := beacon.GroupKey(key).Check(); err != nil {

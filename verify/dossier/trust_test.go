@@ -16,8 +16,18 @@ func TestWhatCanNeverBeMet(t *testing.T) {
 	l := books(t)
 	b := l.agreed(t)
 	for name, change := range map[string]func(*dossier.Trust){
-		"a witness too many":   func(trust *dossier.Trust) { trust.WitnessQuorum = 1 },
-		"fewer than none":      func(trust *dossier.Trust) { trust.WitnessQuorum = -1 },
+		"a witness too many": func(trust *dossier.Trust) { trust.WitnessQuorum = 1 },
+		"fewer than none":    func(trust *dossier.Trust) { trust.WitnessQuorum = -1 },
+		"a witness twice": func(trust *dossier.Trust) {
+			w := tlog.Cosigner{Name: "example.org/witness", PKIX: l.world.Admin.PKIX}
+			trust.Witnesses = []tlog.Cosigner{w, w}
+		},
+		"a witness of no name": func(trust *dossier.Trust) {
+			trust.Witnesses = []tlog.Cosigner{{PKIX: l.world.Admin.PKIX}}
+		},
+		"a coordinator as witness": func(trust *dossier.Trust) {
+			trust.Witnesses = []tlog.Cosigner{{Name: "example.org/witness", PKIX: l.world.Coordinators[0].PKIX}}
+		},
 		"no point as key":      func(trust *dossier.Trust) { trust.GroupKeys = [][96]byte{{0: 0xaa, 95: 1}} },
 		"a key at infinity":    func(trust *dossier.Trust) { trust.GroupKeys = [][96]byte{{0: 0xc0}} },
 		"nothing in its place": func(trust *dossier.Trust) { trust.GroupKeys = [][96]byte{{}} },

@@ -44,6 +44,14 @@ type Opened struct {
 	Times map[string]int64
 }
 
+// Check says what is wrong with t itself, whatever checkpoint is held to it.
+func (t *Trust) Check() error {
+	if _, err := t.verifiers(); err != nil {
+		return fmt.Errorf("trust in log %s: %w", t.Origin, err)
+	}
+	return nil
+}
+
 // verifiers are all keys of t, refusing a key or a name that stands in for two.
 func (t *Trust) verifiers() (all []note.Verifier, err error) {
 	if t.Quorum < 0 || t.Quorum > len(t.Cosigners) || t.WitnessQuorum < 0 || t.WitnessQuorum > len(t.Witnesses) {
