@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"gavel/verify/dossier"
 	"gavel/verify/keys"
@@ -46,6 +47,11 @@ When a farm's cluster gets a new key (gavel keys history), start it again with t
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				return refused(fmt.Errorf("making the witness' directory: %w", err))
 			}
+			lock, err := lockWitness(dir)
+			if err != nil {
+				return refused(err)
+			}
+			defer func() { _ = lock.Close() }() // nothing was written to it
 			w, err := tlog.OpenWitness(filepath.Clean(dir), tlog.Cosigner{Name: name, PKIX: signer.Public}, signer.Sign, time.Now)
 			if err != nil {
 				return refused(err)
@@ -65,6 +71,20 @@ When a farm's cluster gets a new key (gavel keys history), start it again with t
 	f.StringArrayVar(&genesis, "genesis", nil, "the genesis `FILE` of a farm whose log it watches, and behind commas later cluster keys in PEM; repeat it")
 	f.StringVar(&listen, "listen", "127.0.0.1:7390", "`HOST:PORT` on which it takes checkpoints")
 	return c
+}
+
+// lockWitness makes this process the one witness in dir: each keeps what it cosigned
+// last in mind, so that two could cosign two logs.
+func lockWitness(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the witness' directory: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("a witness runs in %s already, and two could cosign two logs: stop it first", dir)
+	}
+	return lock, nil
 }
 
 // watch has w watch one farm: its genesis, and keys that its cluster got since.
