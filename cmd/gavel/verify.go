@@ -52,7 +52,8 @@ day counts until its end in UTC.
 
 --open and --source are about a machine's provenance, not about a summary.
 
-Exit status: 0 verified, 1 not verified, 2 bad usage or an unreadable file.`,
+Exit status: 0 verified: what is there holds, and what is missing is named as not
+proven, which --policy can demand; 1 not verified; 2 bad usage or an unreadable file.`,
 		Args: wants("BUNDLE", "FILE"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
 			s.request.Bundle, s.request.File = args[0], args[1]
