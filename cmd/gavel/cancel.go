@@ -21,27 +21,16 @@ auctioneer's fee, and after it is refused: somebody works on it.
   gavel cancel 5f2c91aa --farm farm`,
 		Args: wants("BUILD"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			f, err := connect(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			id, err := f.build(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if _, err := f.Do(ctx, build.TypeCancel, &build.Cancel{Build: id}); err != nil {
-				return fmt.Errorf("the build was not cancelled: %w", plain(err))
-			}
-			newTerminal(c).say("cancelled %x", id)
-			if !asJSON {
-				return nil
-			}
-			r, err := f.report(ctx, id)
-			if err != nil {
-				return err
-			}
-			return r.print(newTerminal(c), true)
+			return onBuild(ctx, dir, args[0], func(f *farm, id [32]byte) error {
+				if _, err := f.Do(ctx, build.TypeCancel, &build.Cancel{Build: id}); err != nil {
+					return fmt.Errorf("the build was not cancelled: %w", plain(err))
+				}
+				newTerminal(c).say("cancelled %x", id)
+				if !asJSON {
+					return nil
+				}
+				return f.print(ctx, newTerminal(c), id, true)
+			})
 		}),
 	}
 	farmFlag(c, &dir)

@@ -131,6 +131,20 @@ const (
 	listedBuilds   = 500 // through which a prefix is looked for: as many as the farm lists at once
 )
 
+// onBuild connects to the farm of dir and does something with one of its builds.
+func onBuild(ctx context.Context, dir, name string, do func(f *farm, id [32]byte) error) error {
+	f, err := connect(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	id, err := f.build(ctx, name)
+	if err != nil {
+		return err
+	}
+	return do(f, id)
+}
+
 // build finds a build by its id in hex or an unambiguous beginning of it.
 func (f *farm) build(ctx context.Context, text string) ([32]byte, error) {
 	text = strings.ToLower(text)

@@ -41,33 +41,22 @@ farm keeps inputs as long as its --retain says.
 					return err
 				}
 			}
-			f, err := connect(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			id, err := f.build(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if inputs != "" {
-				if err := f.downloadInputs(ctx, newTerminal(c), id, inputs); err != nil {
-					return err
+			return onBuild(ctx, dir, args[0], func(f *farm, id [32]byte) error {
+				if inputs != "" {
+					if err := f.downloadInputs(ctx, newTerminal(c), id, inputs); err != nil {
+						return err
+					}
 				}
-			}
-			if to != "" {
-				if err := f.download(ctx, newTerminal(c), id, to); err != nil {
-					return err
+				if to != "" {
+					if err := f.download(ctx, newTerminal(c), id, to); err != nil {
+						return err
+					}
 				}
-			}
-			if !asJSON {
-				return nil
-			}
-			r, err := f.report(ctx, id)
-			if err != nil {
-				return err
-			}
-			return r.print(newTerminal(c), true)
+				if !asJSON {
+					return nil
+				}
+				return f.print(ctx, newTerminal(c), id, true)
+			})
 		}),
 	}
 	farmFlag(c, &dir)

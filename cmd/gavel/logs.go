@@ -23,16 +23,9 @@ this program, with that key, reads it. -f goes on until no more can come.
   gavel logs -f 5f2c91aa --farm farm`,
 		Args: wants("BUILD"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			f, err := connect(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			id, err := f.build(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return f.logs(ctx, newTerminal(c), id, followIt)
+			return onBuild(ctx, dir, args[0], func(f *farm, id [32]byte) error {
+				return f.logs(ctx, newTerminal(c), id, followIt)
+			})
 		}),
 	}
 	farmFlag(c, &dir)

@@ -22,25 +22,23 @@ its id, or the first 8 digits or more.
   gavel status 5f2c91aa --farm farm --json`,
 		Args: wants("BUILD"),
 		RunE: action(func(ctx context.Context, c *cobra.Command, args []string) error {
-			f, err := connect(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			id, err := f.build(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			r, err := f.report(ctx, id)
-			if err != nil {
-				return err
-			}
-			return r.print(newTerminal(c), asJSON)
+			return onBuild(ctx, dir, args[0], func(f *farm, id [32]byte) error {
+				return f.print(ctx, newTerminal(c), id, asJSON)
+			})
 		}),
 	}
 	farmFlag(c, &dir)
 	c.Flags().BoolVar(&asJSON, "json", false, "print what submit --json prints")
 	return c
+}
+
+// print prints a build as it stands.
+func (f *farm) print(ctx context.Context, term *terminal, id [32]byte, asJSON bool) error {
+	r, err := f.report(ctx, id)
+	if err != nil {
+		return err
+	}
+	return r.print(term, asJSON)
 }
 
 // report shows a build as it stands.

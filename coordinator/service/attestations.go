@@ -24,23 +24,11 @@ import (
 // opened first or panel attempt whose result its requester can read. They name
 // command and environment, so they are the requester's and the coordinators'.
 func (s *Server) Attestations(ctx context.Context, in *gavelv1.GetBuildRequest) (*gavelv1.AttestationsResponse, error) {
-	caller, err := s.Caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id, err := id32("build", in.Build)
-	if err != nil {
-		return nil, err
-	}
-	leave, err := s.enter(s.pending, caller)
+	caller, b, leave, err := s.ask(ctx, s.pending, in.Build)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	b, err := s.find(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	var who insight
 	s.FSM.Read(func(st *raftfsm.State) { who = s.insight(caller, b, st) })
 	if who != insider || b.Contest != nil && caller == b.Requester && caller != b.Inputs() { // a challenger is a stranger to what it doubts

@@ -16,23 +16,11 @@ import (
 
 // GetBuild returns a build as it stands.
 func (s *Server) GetBuild(ctx context.Context, in *gavelv1.GetBuildRequest) (*gavelv1.Build, error) {
-	caller, err := s.Caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id, err := id32("build", in.Build)
-	if err != nil {
-		return nil, err
-	}
-	leave, err := s.enter(s.pending, caller)
+	caller, b, leave, err := s.ask(ctx, s.pending, in.Build)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	b, err := s.find(ctx, id)
-	if err != nil {
-		return nil, err
-	}
 	return s.show(caller, b), nil
 }
 
@@ -50,27 +38,15 @@ func (s *Server) show(caller build.ID, b *build.Build) *gavelv1.Build {
 // left out.
 func (s *Server) WatchBuild(in *gavelv1.GetBuildRequest, stream grpc.ServerStreamingServer[gavelv1.Build]) error {
 	ctx := stream.Context()
-	caller, err := s.Caller(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := id32("build", in.Build)
-	if err != nil {
-		return err
-	}
-	leave, err := s.enter(s.streams, caller)
+	caller, b, leave, err := s.ask(ctx, s.streams, in.Build)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	b, err := s.find(ctx, id)
-	if err != nil {
-		return err
-	}
 	var last *gavelv1.Build
 	for {
 		changed := s.FSM.Changed()
-		now, err := s.changedView(caller, id, last)
+		now, err := s.changedView(caller, b.ID, last)
 		if err != nil {
 			return err
 		}

@@ -1,12 +1,14 @@
 package service
 
 import (
+	"context"
 	"sync"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"gavel/raftfsm"
+	"gavel/raftfsm/build"
 )
 
 // gate bounds how much is under way, for each account and for all together.
@@ -55,4 +57,24 @@ func (s *Server) enter(g *gate, caller [32]byte) (leave func(), err error) {
 		caller = [32]byte{}
 	}
 	return g.enter(caller)
+}
+
+// ask is how a call about one build begins: who asks, the build, and a place of g,
+// which the caller leaves if there is no error.
+func (s *Server) ask(ctx context.Context, g *gate, of []byte) (caller build.ID, b *build.Build, leave func(), err error) {
+	if caller, err = s.Caller(ctx); err != nil {
+		return caller, nil, nil, err
+	}
+	id, err := id32("build", of)
+	if err != nil {
+		return caller, nil, nil, err
+	}
+	if leave, err = s.enter(g, caller); err != nil {
+		return caller, nil, nil, err
+	}
+	if b, err = s.find(ctx, id); err != nil {
+		leave()
+		return caller, nil, nil, err
+	}
+	return caller, b, leave, nil
 }

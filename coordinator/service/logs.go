@@ -92,23 +92,11 @@ func (s *Server) mayLog(caller, id, lease build.ID) (err error) {
 // log, from offset 0.
 func (s *Server) ReadLog(in *gavelv1.ReadLogRequest, stream grpc.ServerStreamingServer[gavelv1.LogChunk]) error {
 	ctx := stream.Context()
-	caller, err := s.Caller(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := id32("build", in.Build)
-	if err != nil {
-		return err
-	}
-	leave, err := s.enter(s.streams, caller)
+	caller, b, leave, err := s.ask(ctx, s.streams, in.Build)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	b, err := s.find(ctx, id)
-	if err != nil {
-		return err
-	}
 	if b.Requester != caller {
 		return status.Error(codes.PermissionDenied, "a build's log is its requester's")
 	}
