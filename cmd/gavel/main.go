@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		e = usage("%v", err)
 	}
 	if e.err != nil {
-		fmt.Fprintf(stderr, "gavel: %v\n", e.err)
+		fmt.Fprintf(stderr, "gavel: %s\n", visible(e.err.Error()))
 		if e.code == exitUsage && e.manual {
 			fmt.Fprintf(stderr, "Nothing was done. `%s --help` is the manual.\n", command.CommandPath())
 		}

@@ -174,6 +174,13 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// What a command fails of may be a stranger's word: it is shown, never acted upon.
+func TestErrorMovesNoTerminal(t *testing.T) {
+	if code, _, says := call(t.Context(), "audit", "--dir", "a\x1b[31mb\xff"); code != exitUsage || !strings.Contains(says, `a\x1b[31mb\xff`) {
+		t.Errorf("exit status %d: %q", code, says)
+	}
+}
+
 // A command that waits where it cannot be interrupted, here for a pipe to end, ends at
 // the second signal.
 func TestSecondSignalEnds(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"strings"
 	"syscall"
 
 	"gavel/raftfsm"
@@ -57,16 +57,16 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 			return nil, nil, err
 		}
 	}
-	bundles, err := filepath.Glob(filepath.Join(dir, "*"+BundleSuffix))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("looking for bundles: %w", err)
 	}
-	sort.Strings(bundles)
-	for _, name := range bundles[:min(len(bundles), maxProvenances)] {
-		if filepath.Base(name) == FileSummary {
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasSuffix(name, BundleSuffix) || name == FileSummary || len(f.Provenances) == maxProvenances {
 			continue
 		}
-		raw, err := readBeside(name)
+		raw, err := readBeside(filepath.Join(dir, name))
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading a bundle: %w", err)
 		}
@@ -104,16 +104,19 @@ func optionalPart(path string) ([]byte, error) {
 }
 
 // readBeside reads a part that the reader has not named: whoever filled the directory
-// may have put a pipe there, which would never open.
+// may have put a pipe there, which would never open, or a name that moves a terminal.
 func readBeside(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return nil, fmt.Errorf("opening %q: %w", path, at.Err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file: take it away, or get the directory anew", path)
+		err = fmt.Errorf("%q is no regular file: take it away, or get the directory anew", path)
 	}
 	if err != nil {
 		return nil, err
@@ -133,7 +136,7 @@ func readPart(path string, limit int64) ([]byte, error) {
 func readBounded(f *os.File, limit int64) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), limit)
+		err = fmt.Errorf("%q is larger than %d bytes", f.Name(), limit)
 	}
 	return raw, err
 }

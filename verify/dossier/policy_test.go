@@ -171,7 +171,9 @@ func TestPolicies(t *testing.T) {
 func TestPipeBesideABundleIsRefused(t *testing.T) {
 	l := books(t)
 	files := l.dossier(t, l.agreed(t))
-	for _, name := range []string{dossier.FileStatus, dossier.FileGenesis, "worker" + dossier.BundleSuffix} {
+	for name, shown := range map[string]string{ // order does not matter: each is a case
+		dossier.FileStatus: dossier.FileStatus, dossier.FileGenesis: dossier.FileGenesis, "\x1b[31m" + dossier.BundleSuffix: `\x1b[31m` + dossier.BundleSuffix,
+	} {
 		dir := t.TempDir()
 		bundle := filepath.Join(dir, dossier.FileSummary)
 		check(t, os.WriteFile(bundle, files.Bundle, 0o644))
@@ -179,7 +181,7 @@ func TestPipeBesideABundleIsRefused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		_, err := (&dossier.Request{Bundle: bundle, File: bundle}).Check(ctx)
 		cancel()
-		if err == nil || !strings.Contains(err.Error(), name+" is no regular file") {
+		if err == nil || !strings.Contains(err.Error(), shown+`" is no regular file`) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -190,5 +192,24 @@ func TestAsOfTheFirstMomentIsRefused(t *testing.T) {
 	_, err := (&dossier.Request{Bundle: "x", File: "x", AsOf: "0001-01-01T00:00:00Z"}).Check(t.Context())
 	if bad := new(dossier.BadRequest); !errors.As(err, &bad) || !bad.Malformed {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A directory may have any name: one that reads as a pattern once hid the builders'
+// statements in it.
+func TestDirectoryIsNoPattern(t *testing.T) {
+	l := books(t)
+	files := l.dossier(t, l.agreed(t))
+	for _, name := range []string{"plain", "a[1]", "a[", "a*"} {
+		dir := filepath.Join(t.TempDir(), name)
+		check(t, os.Mkdir(dir, 0o755))
+		check(t, os.WriteFile(filepath.Join(dir, dossier.FileSummary), files.Bundle, 0o644))
+		for i, raw := range files.Provenances {
+			check(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)+dossier.BundleSuffix), raw, 0o644))
+		}
+		got, _, err := dossier.Load(filepath.Join(dir, dossier.FileSummary), dir)
+		if err != nil || len(got.Provenances) != len(files.Provenances) {
+			t.Errorf("in %s: %v", name, err)
+		}
 	}
 }
