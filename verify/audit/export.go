@@ -17,11 +17,13 @@ var ErrTarget = errors.New("the export has no place")
 
 // Export audits a log and copies into a directory all that the audit has read:
 // what another audit needs, and nothing else. The directory must not exist, or be
-// empty. It is filled also where something deviates: then it is evidence.
+// empty. It is filled also where something deviates: then it is evidence; where the
+// audit does not end it is left as it was.
 func Export(ctx context.Context, src tlog.Source, dir string, o Options) (*Report, error) {
 	entries, err := os.ReadDir(dir)
+	made := errors.Is(err, fs.ErrNotExist)
 	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !made:
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	case len(entries) > 0:
 		return nil, fmt.Errorf("%w: %s is not empty. Name another directory", ErrTarget, dir)
@@ -32,7 +34,7 @@ func Export(ctx context.Context, src tlog.Source, dir string, o Options) (*Repor
 	o.Resume = nil // what is not read is not copied
 	a, err := run(ctx, &copying{tlog.Grown(src), dir}, o)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, empty(dir, made))
 	}
 	if opened, err := a.signatures(a.note); a.note != nil && err == nil {
 		if err := write(dir, tlog.CheckpointPath, a.own(opened)); err != nil {
@@ -40,6 +42,18 @@ func Export(ctx context.Context, src tlog.Source, dir string, o Options) (*Repor
 		}
 	}
 	return a.report, writeSums(dir)
+}
+
+// empty takes away what was copied, and the directory if it was made for that.
+func empty(dir string, made bool) error {
+	if made {
+		return os.RemoveAll(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // own is the checkpoint with the signatures of the cluster and its coordinators

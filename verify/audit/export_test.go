@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -204,5 +205,24 @@ func TestUnusableInput(t *testing.T) {
 	report.beside("a\x1b[2Jfield", strings.Repeat("x", 1000), "ü\n")
 	if text := report.String(); strings.Contains(text, "\x1b") || len(text) > 700 {
 		t.Errorf("%q", text)
+	}
+}
+
+// A copy of a log that cannot be audited once stayed as far as it had come, and looked
+// like one.
+func TestUnusableLogLeavesNoCopy(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		dir := filepath.Join(t.TempDir(), "copy")
+		if !made {
+			check(t, os.Mkdir(dir, 0o755))
+		}
+		files := maps.Clone(begun())
+		delete(files, tlog.CheckpointPath)
+		if _, err := Export(t.Context(), &overlay{files: files}, dir, Options{}); !errors.Is(err, ErrUnusable) {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(dir); len(left) > 0 || errors.Is(err, fs.ErrNotExist) != made {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
 	}
 }

@@ -27,7 +27,7 @@ func (r *Report) String() string {
 	if r.Resumed > 0 {
 		say("%d leaves were compared by an earlier audit, and not again", r.Resumed)
 	}
-	say("replayed: %d epochs, %d entries, %d commands", r.Epochs, r.Entries, r.Commands)
+	say("replayed: %s, %d entries, %d commands", epochs(r.Epochs), r.Entries, r.Commands)
 	say("recomputed: %d auctions, %d draws, %d transfers", r.Auctions, r.Draws, r.Transfers)
 	say("builds: %d with a result, %d without", r.Builds, r.Undelivered)
 	if r.Withdrawn > 0 {
