@@ -154,7 +154,7 @@ func (q *inquiry) openBundle() error {
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
 	case errors.Is(err, attest.ErrSignature) && len(q.trust.Key) == 0:
 		q.bundle = nil
-		q.report.fail("the bundle is signed by none of the %d keys that genesis and transcript name for it, or its payload or signature were changed", len(candidates))
+		q.report.fail("the bundle is signed by none of the %d keys that genesis and transcript name for it, or its payload or signature were changed; a key that took another's place is named by a newer status list", len(candidates))
 		return nil
 	case err != nil:
 		q.bundle = nil

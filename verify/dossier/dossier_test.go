@@ -371,7 +371,7 @@ func TestWhatContradictsFails(t *testing.T) {
 		{"", func(f *dossier.Files, _ *dossier.Trust) { // after it was logged
 			f.Status, f.Summary, f.Bundle = revocation(b.first+uint64(b.leaves), signerOf(t, l, b, 0)), f.Bundle, f.Provenances[0]
 		}},
-		{"key that signed the summary was replaced", func(f *dossier.Files, _ *dossier.Trust) {
+		{"key that signed the bundle was replaced", func(f *dossier.Files, _ *dossier.Trust) {
 			f.Status = replacement(b.first - 1)
 		}},
 		{"", func(f *dossier.Files, _ *dossier.Trust) { f.Status = replacement(b.first + uint64(b.leaves)) }},

@@ -79,22 +79,26 @@ func (q *inquiry) revocations(stands func(wallMillis int64) bool) {
 		if err != nil || leaf.Key == nil || !leaf.Key.Revoked && leaf.Key.Role != raftfsm.RoleCluster {
 			continue
 		}
-		k, became := leaf.Key, "replaced"
+		k, became, why := leaf.Key, "replaced", ""
 		if k.Revoked {
 			became = "revoked"
 		}
-		for what, r := range map[string]*attest.Report{"the bundle": q.bundle, "the summary": q.summary} { // order does not matter: at most one message each
-			if r == nil || hex.EncodeToString(r.PKIX) != string(k.OldKey) {
+		if k.Reason != "" {
+			why = ": " + k.Reason
+		}
+		for i, r := range []*attest.Report{q.bundle, q.summary} {
+			what := []string{"the bundle", "the summary"}[i]
+			if r == nil || i > 0 && r == q.bundle || hex.EncodeToString(r.PKIX) != string(k.OldKey) {
 				continue
 			}
 			before := r.Log != nil && r.Log.Index < e.Leaf
 			switch {
 			case !stands(k.WallMillis):
-				q.report.claimed("the key that signed %s was %s later, on %s: %s", what, became, date(k.WallMillis/1000), k.Reason)
+				q.report.claimed("the key that signed %s was %s later, on %s%s", what, became, date(k.WallMillis/1000), why)
 			case before:
-				q.report.claimed("the key that signed %s was %s on %s, after the statement was logged (leaf %d against %d): %s", what, became, date(k.WallMillis/1000), r.Log.Index, e.Leaf, k.Reason)
+				q.report.claimed("the key that signed %s was %s on %s, after the statement was logged (leaf %d against %d)%s", what, became, date(k.WallMillis/1000), r.Log.Index, e.Leaf, why)
 			default:
-				q.report.fail("the key that signed %s was %s on %s (leaf %d of the log), and the statement was not logged before: %s", what, became, date(k.WallMillis/1000), e.Leaf, k.Reason)
+				q.report.fail("the key that signed %s was %s on %s (leaf %d of the log), and the statement was not logged before%s", what, became, date(k.WallMillis/1000), e.Leaf, why)
 			}
 		}
 	}
