@@ -45,7 +45,11 @@ source as gavel image add takes it, else the name or digest of an image of the f
   gavel rebuild deb --local --save-image buildd hostname && gavel rebuild deb --local --image buildd hostname
   gavel rebuild deb --farm farm base-files
 
-Whether it is equal depends on the package, and on the versions of its build dependencies.
+Whether it is equal depends on the package, and on the versions of its build dependencies:
+a root that is made now has those that the archive has now, not those of the day when the
+archive built the package, which its .buildinfo lists. A version such as 1.07.1-3+b1, which
+the archive built again from an unchanged source, is made with the changelog entry that the
+archive put before the source's; it is read from the archive's own package.
 
 Exit status with --local: 0 equal, 1 it differs or was not built, 2 bad usage, or no such
 package. Of a farm: that of gavel submit, 5 where the farm's result is not the archive's.`,
@@ -148,6 +152,7 @@ func (f *debFlags) buildHere(ctx context.Context, term *terminal, b *bench, apt 
 		return err
 	}
 	if !r.Equal && r.Published[0].Got != "" {
+		r.Notes = append(r.Notes, otherTools)
 		r.Differences = f.explain(ctx, term, b, apt, p)
 	}
 	if err := r.print(term, b.tail, f.json); err != nil {
@@ -155,6 +160,9 @@ func (f *debFlags) buildHere(ctx context.Context, term *terminal, b *bench, apt 
 	}
 	return r.exit()
 }
+
+// otherTools is what a person should know before blaming a package.
+const otherTools = "the archive built it with the tools of its day (its .buildinfo lists them), this machine with those that the root has: a difference may be theirs"
 
 // explain fetches the archive's own package and says in what it differs; nil, and
 // said, where that cannot be.

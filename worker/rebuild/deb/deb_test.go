@@ -33,7 +33,7 @@ func TestParsePackage(t *testing.T) {
 		t.Errorf("got %+v", p)
 	}
 	a := p.Action("sha256:image", []attest.EnvVar{{Name: "A", Value: "1"}})
-	if a.WorkDir != "reproducible-path" || !slices.Equal(a.Argv[3:], []string{"sh", "foo_2.0-3.dsc", "foo-2.0-3", "any"}) || !slices.Equal(a.Outputs, []string{p.File}) {
+	if a.WorkDir != "reproducible-path" || !slices.Equal(a.Argv[3:], []string{"sh", "foo_2.0-3.dsc", "foo-2.0-3", "any", entryFile}) || !slices.Equal(a.Outputs, []string{p.File}) {
 		t.Errorf("%+v", a)
 	}
 	if e := p.Expected(); e.Path != p.File || e.Digest != sum {
@@ -75,6 +75,20 @@ func TestOrigin(t *testing.T) {
 	}
 	if mirror, suite, err := origin(madison, "5.2.15-2"); err == nil {
 		t.Errorf("a source is a package at %q, %q", mirror, suite)
+	}
+}
+
+// A version that is not there, and a name that others provide, were "no name or version".
+func TestLackingNamesWhatIsThere(t *testing.T) {
+	const madison = ` hello | 2.10-3 | http://archive.example/debian bookworm/main amd64 Packages
+ hello | 2.10-2 | http://archive.example/old bookworm/main amd64 Packages
+ hello | 2.10-4 | http://archive.example/debian bookworm/main Sources
+`
+	if said := lacking(madison, "hello", "9.9"); !strings.Contains(said, "no hello 9.9, but 2.10-3, 2.10-2: ") {
+		t.Error(said)
+	}
+	if said := lacking("", "awk", ""); !strings.Contains(said, "awk is no package, only a name") {
+		t.Error(said)
 	}
 }
 

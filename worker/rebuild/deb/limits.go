@@ -7,6 +7,8 @@ const (
 	maxIndexBytes = 16 << 20
 	// maxSourcesBytes bounds a file of the machine's sources.
 	maxSourcesBytes = 1 << 20
+	// maxEntryBytes bounds the changelog entry of a rebuild: one has some hundred bytes.
+	maxEntryBytes = 64 << 10
 	// shownErrorLines is how much of apt's own words an error repeats.
 	shownErrorLines = 8
 	// stopGrace is how long apt may take to end when it is called off.

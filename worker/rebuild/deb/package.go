@@ -57,6 +57,13 @@ func (a *Apt) Find(ctx context.Context, name, version string) (*Package, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPackage, err)
 	}
+	known, err := a.run(ctx, "", "apt-cache", "madison", name)
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(out) == "" {
+		return nil, fmt.Errorf("%w: %s", ErrPackage, lacking(known, name, version))
+	}
 	p, err := parsePackage(out)
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading the archive's record of %s: %w", ErrPackage, query, err)
@@ -64,10 +71,7 @@ func (a *Apt) Find(ctx context.Context, name, version string) (*Package, error) 
 	if p.Name != name || version != "" && p.Version != version {
 		return nil, fmt.Errorf("%w: asked for %s, apt answers with %s=%s", ErrPackage, query, p.Name, p.Version)
 	}
-	if out, err = a.run(ctx, "", "apt-cache", "madison", name); err != nil {
-		return nil, err
-	}
-	if p.Mirror, p.Suite, err = origin(out, p.Version); err != nil {
+	if p.Mirror, p.Suite, err = origin(known, p.Version); err != nil {
 		return nil, err
 	}
 	return p, a.baseSuite(ctx, p)
@@ -140,6 +144,21 @@ func parsePackage(stanza string) (*Package, error) {
 	return p, nil
 }
 
+// lacking says why apt shows no record of a name that it knows: it has other
+// versions of it (apt-cache madison), or only packages that provide it.
+func lacking(madison, name, version string) string {
+	var versions []string
+	for line := range strings.Lines(madison) {
+		if columns := strings.Split(line, "|"); len(columns) == 3 && strings.HasSuffix(strings.TrimSpace(columns[2]), " Packages") {
+			versions = append(versions, strings.TrimSpace(columns[1]))
+		}
+	}
+	if len(versions) == 0 {
+		return fmt.Sprintf("%s is no package, only a name that others provide or once had: name one of them (apt-cache showpkg %s lists them)", name, name)
+	}
+	return fmt.Sprintf("there is no %s %s, but %s: ask for that, or add a source that has %s to the machine's", name, version, strings.Join(slices.Compact(versions), ", "), version)
+}
+
 // origin reads from apt-cache madison where a version comes from.
 func origin(madison, version string) (mirror, suite string, err error) {
 	for line := range strings.Lines(madison) {
@@ -172,6 +191,9 @@ func (a *Apt) Fetch(ctx context.Context, p *Package, dir string) error {
 	}
 	if _, err := os.Stat(filepath.Join(to, p.description())); err != nil {
 		return fmt.Errorf("fetching a source: apt fetched no %s: %w", p.description(), err)
+	}
+	if p.binNMU() != "" {
+		return a.fetchEntry(ctx, p, to)
 	}
 	return nil
 }
@@ -227,10 +249,16 @@ func (p *Package) description() string {
 func (p *Package) tree() string { return p.Source + "-" + withoutEpoch(p.SourceVersion) }
 
 // script builds the source $1 in $2, only what one architecture ($3: any or all)
-// has of it. The time is the changelog's, as in the archive's builds.
+// has of it. The time is the changelog's, as in the archive's builds; where those put
+// an entry before the source's, it is the file $4.
 const script = `set -e
 unset SOURCE_DATE_EPOCH
 dpkg-source -x "$1" "$2"
+if [ -n "$4" ]; then
+	cat "$4" "$2/debian/changelog" >changelog
+	cat changelog >"$2/debian/changelog"
+	rm changelog
+fi
 cd "$2"
 exec dpkg-buildpackage -us -uc --build="$3"
 `
@@ -242,8 +270,12 @@ func (p *Package) Action(image string, env []attest.EnvVar) *action.Action {
 	if p.Architecture == "all" {
 		part = "all"
 	}
+	entry := ""
+	if p.binNMU() != "" {
+		entry = entryFile
+	}
 	return &action.Action{
-		Argv:    []string{"sh", "-c", script, "sh", p.description(), p.tree(), part},
+		Argv:    []string{"sh", "-c", script, "sh", p.description(), p.tree(), part, entry},
 		Env:     slices.Clone(env),
 		Outputs: []string{p.File}, WorkDir: workDir, Root: image, TimeoutMillis: defaultTimeoutMillis,
 	}
