@@ -24,8 +24,9 @@ import (
 	"gavel/verify/attest"
 )
 
-// versionForm is a version of Go as its module has it, such as 1.26.8 or 1.27rc1.
-var versionForm = regexp.MustCompile(`^1\.[0-9]{1,3}(\.[0-9]{1,3}|rc[0-9]{1,2}|beta[0-9]{1,2})?$`)
+// versionForm is a version of Go as its module has it, such as 1.26.8 or 1.27rc1. Since
+// Go 1.21 the first of a line is 1.N.0, and releases are made so that anyone can make them.
+var versionForm = regexp.MustCompile(`^1\.(2[1-9]|[3-9][0-9]|[1-9][0-9]{2})(\.[0-9]{1,3}|rc[0-9]{1,2}|beta[0-9]{1,2})$`)
 
 // ErrToolchain is wrapped where there is no such toolchain, or it is not as toolchains are.
 var ErrToolchain = errors.New("no toolchain that can be rebuilt")
@@ -45,7 +46,7 @@ type Toolchain struct {
 func Fetch(ctx context.Context, version, goos, goarch string) (*Toolchain, error) {
 	version = strings.TrimPrefix(version, "go")
 	if !versionForm.MatchString(version) {
-		return nil, fmt.Errorf("%w: %q is no version of Go: want one such as 1.26.8", ErrToolchain, version)
+		return nil, fmt.Errorf("%w: %q is no whole version of Go: want one such as 1.26.8, not before 1.21, whose releases are the first that can be rebuilt", ErrToolchain, version)
 	}
 	t := &Toolchain{Version: version, OS: goos, Arch: goarch}
 	dir, err := os.MkdirTemp("", "gavel-toolchain-") // no module's directory, so that none has a say
@@ -59,11 +60,16 @@ func Fetch(ctx context.Context, version, goos, goarch string) (*Toolchain, error
 	}
 	t.Vouched = strings.TrimSpace(database) != "off"
 	out, err := run(ctx, dir, "mod", "download", "-json", t.module())
-	if err != nil {
+	var m struct{ Zip, Sum, Error string }
+	broken := json.Unmarshal([]byte(out), &m)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && broken == nil && m.Error != "":
+		return nil, fmt.Errorf("%w: the go command says %s", ErrToolchain, lastLines(m.Error))
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrToolchain, err)
-	}
-	var m struct{ Zip, Sum string }
-	if err := json.Unmarshal([]byte(out), &m); err != nil || m.Zip == "" || m.Sum == "" {
+	case broken != nil || m.Zip == "" || m.Sum == "":
 		return nil, fmt.Errorf("%w: the go command says %s", ErrToolchain, lastLines(out))
 	}
 	t.zip, t.Sum = m.Zip, m.Sum
@@ -82,7 +88,8 @@ func (t *Toolchain) module() string {
 	return "golang.org/toolchain@v0.0.1-go" + t.Version + "." + t.OS + "-" + t.Arch
 }
 
-// run runs the go command of this machine, and none that it might switch to.
+// run runs the go command of this machine, and none that it might switch to. What
+// it printed is returned of a failure too.
 func run(ctx context.Context, dir string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir, c.Env = dir, append(os.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=-mod=mod", "GOWORK=off")
@@ -96,7 +103,7 @@ func run(ctx context.Context, dir string, args ...string) (string, error) {
 		err = errors.New("it says too much")
 	}
 	if err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, lastLines(failed.String()+out.String()))
+		return out.String(), fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, lastLines(failed.String()+out.String()))
 	}
 	return out.String(), nil
 }

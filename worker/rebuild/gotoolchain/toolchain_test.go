@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"gavel/raftfsm/build"
@@ -96,5 +97,31 @@ func TestHostileModules(t *testing.T) {
 		if x, err := Fetch(t.Context(), version, "linux", "amd64"); !errors.Is(err, ErrToolchain) {
 			t.Errorf("version %q: %+v, %v", version, x, err)
 		}
+	}
+}
+
+// go1.9 is published as a module too: it was fetched, and its build failed for want of
+// a go.mod. 1.26 was asked of the proxy, which has 1.26.0.
+func TestFetchTakesWhatCanBeRebuilt(t *testing.T) {
+	for _, ok := range []string{"1.21.0", "1.26.8", "1.27rc1", "1.100.1"} {
+		if !versionForm.MatchString(ok) {
+			t.Errorf("%s is refused", ok)
+		}
+	}
+	for _, bad := range []string{"", "1.9", "1.20.14", "1.26", "go1.26.8.linux", "2.1.0", "1.026.1", "1.26.8/../x"} {
+		if _, err := Fetch(t.Context(), bad, "linux", "amd64"); !errors.Is(err, ErrToolchain) || !strings.Contains(err.Error(), "whole version") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// What the go command says of a module that is not there came out as lines of its JSON.
+func TestFetchRepeatsWhatTheGoCommandSays(t *testing.T) {
+	proxy := t.TempDir() // and it is empty
+	t.Setenv("GOPROXY", "file://"+filepath.ToSlash(proxy))
+	t.Setenv("GOMODCACHE", t.TempDir())
+	_, err := Fetch(t.Context(), "1.26.8", "linux", "amd64")
+	if !errors.Is(err, ErrToolchain) || strings.Contains(err.Error(), `"Error"`) || !strings.Contains(err.Error(), "the go command says golang.org/toolchain@v0.0.1-go1.26.8.linux-amd64: reading file://") {
+		t.Errorf("%v", err)
 	}
 }
