@@ -35,7 +35,7 @@ through apt, which checks both against the archive's signatures, and has the pac
 built from the source: by a farm, as gavel submit does with --expect, or with --local on
 this machine alone. The machine's apt sources and lists are read, and not changed.
 
-It is built without a network in reproducible-path/SOURCE-VERSION, in a root of
+It is built without a network in reproducible-path/SOURCE-UPSTREAMVERSION, in a root of
 debootstrap's variant buildd with the package's build dependencies. That root is made
 now (as root, with debootstrap, in a minute), unless --image names one: with --local a
 source as gavel image add takes it, else the name or digest of an image of the farm.

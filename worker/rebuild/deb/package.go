@@ -245,8 +245,15 @@ func (p *Package) description() string {
 	return p.Source + "_" + withoutEpoch(p.SourceVersion) + ".dsc"
 }
 
-// tree is the directory that the source is unpacked to, as dpkg-source names it, with its whole version.
-func (p *Package) tree() string { return p.Source + "-" + withoutEpoch(p.SourceVersion) }
+// tree is the directory that the source is unpacked to, as dpkg-source names it and
+// Debian's builders have it: with upstream's version, without the archive's revision.
+func (p *Package) tree() string {
+	version := withoutEpoch(p.SourceVersion)
+	if at := strings.LastIndexByte(version, '-'); at >= 0 {
+		version = version[:at]
+	}
+	return p.Source + "-" + version
+}
 
 // script builds the source $1 in $2, only what one architecture ($3: any or all)
 // has of it. The time is the changelog's, as in the archive's builds; where those put
