@@ -2,6 +2,7 @@ package diff
 
 import (
 	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type archive struct {
 	equalNote  string
 	broken     string // where its list ends too early and why, "" where it is whole
 	closers    []io.Closer
+	program    *elf.File // of which the members are sections, nil of all others
 }
 
 func (a *archive) close() {
@@ -130,7 +132,11 @@ func (s *session) compareArchives(d *Difference, x, y *archive, spans *spans, de
 	if len(d.Findings) == 0 && len(d.Members) == 0 && x.equalMeans != "" {
 		d.Findings = append(d.Findings, spans.repacked(Finding{Cause: x.equalMeans, Note: x.equalNote}))
 	}
-	markFollowers(d, x, y, pairs)
+	shown, err := s.showFollowers(d, x, y)
+	if err != nil {
+		return err
+	}
+	markFollowers(d, x, y, pairs, shown)
 	return nil
 }
 
@@ -174,8 +180,9 @@ func (d *Difference) known() bool {
 // markFollowers says of parts without a cause that they may differ because others
 // do: tables hold offsets of the rest, and where a section moved or grew, code and
 // data do too. Only tables that no program loads go without saying; what is loaded
-// stays unknown, as nothing shows that a change of it is no other than that.
-func markFollowers(d *Difference, x, y *archive, pairs []pair) {
+// stays unknown, as nothing shows that a change of it is no other than that. What was
+// read on both sides and is not the same stays unknown too, whoever loads it.
+func markFollowers(d *Difference, x, y *archive, pairs []pair, read map[string]shown) {
 	if !d.known() {
 		return
 	}
@@ -189,15 +196,30 @@ func markFollowers(d *Difference, x, y *archive, pairs []pair) {
 	}
 	for _, d := range d.Members {
 		m := of[d.Name]
+		seen, ok := read[d.Name]
 		switch {
+		case ok && seen.note != "":
+			d.follow(seen)
 		case m == nil || m.made || d.known():
-		case m.table && m.layout == "":
+		case m.table && m.layout == "" && !ok:
 			d.MayFollow = true
 			d.Notes = append(d.Notes, "may follow from the differences beside it")
 		case m.table || moved && m.layout != "":
 			d.Notes = append(d.Notes, "may follow from the differences beside it, which does not show that all of it does")
 		}
 	}
+}
+
+// follow says that d differs in nothing but what follows from where things were built.
+// Beside a path that shows, what else bytes look like is by chance; and paths change the
+// order in which a linker has strings.
+func (d *Difference) follow(by shown) {
+	path := slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.Cause == BuildPath })
+	d.Findings = slices.DeleteFunc(d.Findings, func(f Finding) bool {
+		return !f.known() || path && f.Cause != BuildPath || by.paths && f.Cause == Ordering
+	})
+	d.Follows = true
+	d.Notes = append(d.Notes, by.note)
 }
 
 // pair is a member of both sides.

@@ -5,7 +5,8 @@
 // only where it is asked to does it start another program, diffoscope.
 // It keeps these invariants: two inputs have a difference exactly when their bytes,
 // types, modes or targets differ; a cause is named only together with the evidence
-// for it, and is "unknown" otherwise; what a stranger's archive can make it read,
+// for it, and is "unknown" otherwise; what is said to follow from a cause was read on
+// both sides to the last byte; what a stranger's archive can make it read,
 // keep or print is bounded by limits.go; and every name is quoted before a terminal
 // or a browser sees it.
 package diff

@@ -54,6 +54,7 @@ func readELF(s *session, b Blob) (*archive, error) {
 	if sections == 0 {
 		return out, nil
 	}
+	out.program = f
 	between, err := betweenSections(s, b, f)
 	if err != nil {
 		return nil, err
@@ -106,7 +107,8 @@ func sectionMember(s *session, b Blob, x *elf.Section) member {
 	m := member{name: clip(x.Name), fields: func() []field {
 		return []field{
 			{name: "type", value: x.Type.String(), cause: Unknown},
-			{name: "flags", value: x.Flags.String(), cause: Unknown},
+			{name: "flags", value: (x.Flags &^ elf.SHF_COMPRESSED).String(), cause: Unknown},
+			{name: "packing", value: packing(x.Flags), cause: Compression},
 			{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
 			{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
 		}
@@ -133,10 +135,23 @@ func sectionMember(s *session, b Blob, x *elf.Section) member {
 			if err != nil {
 				return nil, err
 			}
+			if x.Flags&elf.SHF_COMPRESSED != 0 && uint64(content.Size()) != x.Size {
+				closeBlob(content)
+				return nil, fmt.Errorf("it unpacks to %d bytes, where its header says %d", content.Size(), x.Size)
+			}
 			return content, nil
 		}
 	}
 	return m
+}
+
+// packing says how a section is stored: a compiler leaves one as it is that would not
+// get shorter.
+func packing(f elf.SectionFlag) string {
+	if f&elf.SHF_COMPRESSED != 0 {
+		return "compressed"
+	}
+	return "plain"
 }
 
 // linkerTable names the sections that compilers and linkers fill with references to

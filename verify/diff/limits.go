@@ -33,6 +33,21 @@ const (
 	// maxNameBytes bounds a member's name, and any other text taken from a header.
 	maxNameBytes = 4096
 
+	// maxTableBytes bounds each of a program's tables that are read to tell what follows
+	// from what, on each side; browsers and kernels have larger ones. Those of the kinds
+	// of entries cost ten times as much when they are read.
+	maxTableBytes         = 64 << 20
+	maxAbbreviationsBytes = 8 << 20
+	// maxTablesBytes bounds all of them together, of one pair of programs.
+	maxTablesBytes = 256 << 20
+	// maxTableStrings is how many strings one table may have.
+	maxTableStrings = 2_000_000
+	// maxStringsPerByte is how many bytes of strings are compared for one byte that may
+	// refer to them: names in C++ have hundreds, and a reference has four.
+	maxStringsPerByte = 64
+	// maxRoots is how many directories a program was built in: its own, and caches.
+	maxRoots = 16
+
 	// readBytes is how much of each side is compared at a time.
 	readBytes = 256 << 10
 	// maxRanges is how many differing ranges are looked at one by one.

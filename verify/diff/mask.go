@@ -149,7 +149,7 @@ var (
 func otherPath(a, b string) Cause {
 	a, b = path.Clean(strings.ReplaceAll(a, `\`, "/")), path.Clean(strings.ReplaceAll(b, `\`, "/"))
 	switch {
-	case strings.Count(a, "/") < 2 || strings.Count(b, "/") < 2, systemRoot.MatchString(a), systemRoot.MatchString(b):
+	case strings.Count(a, "/") < 2 || strings.Count(b, "/") < 2, systemRoot.MatchString(a + "/"), systemRoot.MatchString(b + "/"):
 		return ""
 	case path.Dir(a) == path.Dir(b) && (path.Ext(a) != "" || path.Ext(b) != ""):
 		return ""

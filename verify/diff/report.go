@@ -44,6 +44,9 @@ type Difference struct {
 	// MayFollow says that no cause shows here and the differences beside it may be one,
 	// as of a table that no program loads and that holds offsets of what it lists.
 	MayFollow bool `json:"may_follow,omitempty"`
+	// Follows says that the difference is shown to be no other than what follows from
+	// the causes here and beside it; a note says how.
+	Follows bool `json:"follows,omitempty"`
 	// Notes say what was not looked into, and why.
 	Notes   []string      `json:"notes,omitempty"`
 	Members []*Difference `json:"members,omitempty"`
@@ -183,7 +186,7 @@ func (r *Report) finish() *Report {
 	seen := make(map[Cause]bool)
 	for _, l := range r.Leaves() {
 		c := Unknown
-		if l.Chain[len(l.Chain)-1].MayFollow {
+		if d := l.Chain[len(l.Chain)-1]; d.MayFollow || d.Follows && l.Finding == nil {
 			continue
 		}
 		if l.Finding != nil {
