@@ -51,6 +51,9 @@ archive built the package, which its .buildinfo lists. A version such as 1.07.1-
 the archive built again from an unchanged source, is made with the changelog entry that the
 archive put before the source's; it is read from the archive's own package.
 
+The package's own tests run too, as on Debian's builders. Where they fail here, --env
+DEB_BUILD_OPTIONS=nocheck leaves them out: the archive's digest decides all the same.
+
 Exit status with --local: 0 equal, 1 it differs or was not built, 2 bad usage, or no such
 package. Of a farm: that of gavel submit, 5 where the farm's result is not the archive's.`,
 		Args: wants("PACKAGE"),
@@ -151,8 +154,8 @@ func (f *debFlags) buildHere(ctx context.Context, term *terminal, b *bench, apt 
 	if err != nil {
 		return err
 	}
+	adviseDeb(r)
 	if !r.Equal && r.Published[0].Got != "" {
-		r.Notes = append(r.Notes, otherTools)
 		r.Differences = f.explain(ctx, term, b, apt, p)
 	}
 	if err := r.print(term, b.tail, f.json); err != nil {
@@ -161,8 +164,16 @@ func (f *debFlags) buildHere(ctx context.Context, term *terminal, b *bench, apt 
 	return r.exit()
 }
 
-// otherTools is what a person should know before blaming a package.
-const otherTools = "the archive built it with the tools of its day (its .buildinfo lists them), this machine with those that the root has: a difference may be theirs"
+// adviseDeb adds what a person should know before blaming a package.
+func adviseDeb(r *publishedReport) {
+	switch {
+	case r.Equal:
+	case r.Published[0].Got != "":
+		r.Notes = append(r.Notes, "the archive built it with the tools of its day (its .buildinfo lists them), this machine with those that the root has: a difference may be theirs")
+	default:
+		r.Notes = append(r.Notes, "--log FILE keeps all that the build prints. Where the package's own tests failed, --env DEB_BUILD_OPTIONS=nocheck leaves them out; the archive's digest decides all the same")
+	}
+}
 
 // explain fetches the archive's own package and says in what it differs; nil, and
 // said, where that cannot be.

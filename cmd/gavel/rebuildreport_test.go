@@ -32,3 +32,21 @@ func TestRebuildOfAFailingCommandSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// A package whose own tests fail in the sandbox (sed 4.9-1+deb12u1) was not made, and
+// is the archive's to the byte without them: a person could not know.
+func TestRebuildDebSaysWhatToTryNext(t *testing.T) {
+	made := publishedEntry{Path: "a.deb", Digest: "sha256:aa", Got: "sha256:bb"}
+	for says, r := range map[string]*publishedReport{
+		"tools of its day": {Published: []publishedEntry{made}}, "--env DEB_BUILD_OPTIONS=nocheck": {Published: []publishedEntry{{Path: "a.deb", Digest: "sha256:aa"}}},
+	} {
+		adviseDeb(r)
+		if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], says) {
+			t.Errorf("want %q: %q", says, r.Notes)
+		}
+	}
+	equal := &publishedReport{Equal: true, Published: []publishedEntry{made}}
+	if adviseDeb(equal); len(equal.Notes) != 0 {
+		t.Errorf("of an equal package it says %q", equal.Notes)
+	}
+}
