@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"gavel/verify/evidence"
-	"gavel/verify/tlog"
 )
 
 // event is a leaf that status lists repeat.
@@ -59,19 +57,6 @@ func (a *auditor) loadStatus(ctx context.Context) (size uint64, ok bool, err err
 	return 0, false, err
 }
 
-// openStatus opens the status list by whichever of the cluster's keys signed it: it may
-// be older, or newer, than the checkpoint and those that this is compared with.
-func (a *auditor) openStatus() (s *evidence.Status, opened *tlog.Opened, err error) {
-	trust := a.trust
-	for _, key := range slices.Backward(a.clusterKeys) {
-		trust.LogKey = key
-		if s, opened, err = evidence.OpenStatus(a.status, trust); err == nil {
-			return s, opened, nil
-		}
-	}
-	return nil, nil, err
-}
-
 // checkStatus holds the status list to the log: it repeats every change of a key and
 // every withdrawal, and nothing else.
 func (a *auditor) checkStatus() {
@@ -79,7 +64,8 @@ func (a *auditor) checkStatus() {
 		return
 	}
 	say := func(field, want, got string) { a.report.beside(evidence.StatusPath+" "+field, want, got) }
-	s, opened, err := a.openStatus()
+	// It may be older, or newer, than the checkpoint: by whichever of the cluster's keys.
+	s, opened, err := evidence.OpenStatus(a.status, a.trust, a.clusterKeys...)
 	var served struct {
 		Note string `json:"note"`
 	}

@@ -100,14 +100,9 @@ func (q *inquiry) openStatus() {
 		return
 	}
 	var err error
-	for _, key := range clusterKeys(g, q.files.Status) {
-		trust := evidence.Trust(g)
-		trust.LogKey = key
-		if q.status, q.asOf, err = evidence.OpenStatus(q.files.Status, trust); err == nil {
-			return
-		}
+	if q.status, q.asOf, err = evidence.OpenStatus(q.files.Status, evidence.Trust(g), clusterKeys(g, q.files.Status)...); err != nil {
+		q.report.fail("the status list: %v", err)
 	}
-	q.report.fail("the status list: %v", err)
 }
 
 // clusterKeys are the cluster's keys that a status list speaks of, unchecked, and

@@ -1,8 +1,12 @@
 package dossier_test
 
 import (
+	"encoding/binary"
 	"testing"
+	"time"
 
+	"gavel/raftfsm"
+	"gavel/raftfsm/build"
 	"gavel/verify/dossier"
 	"gavel/verify/evidence"
 	"gavel/verify/tlog"
@@ -66,4 +70,29 @@ func (l *library) statusListAt(times []int64, events ...evidence.Event) ([]byte,
 		}
 	}
 	return evidence.SignedStatus(list, note)
+}
+
+// A list that nobody signed may name thousands of keys for the cluster's: it was read
+// again by each, for minutes.
+func TestListOfManyKeysIsReadOnce(t *testing.T) {
+	l := books(t)
+	s := evidence.Status{Type: evidence.TypeStatus, Origin: tlog.Origin(l.world.Cluster), Size: 1 << 20}
+	for i := range uint64(5000) {
+		item := raftfsm.KeyItem{Account: build.ClusterKeyID(l.world.Cluster), Role: raftfsm.RoleCluster}
+		item.NewKey = binary.BigEndian.AppendUint64(l.world.ClusterKey.PKIX[:len(l.world.ClusterKey.PKIX)-8:len(l.world.ClusterKey.PKIX)-8], i)
+		raw, err := evidence.KeyLeaf(&item)
+		check(t, err)
+		s.Events = append(s.Events, evidence.Event{Leaf: i, Entry: raw})
+	}
+	list, err := s.Bytes()
+	check(t, err)
+	f := l.dossier(t, l.agreed(t))
+	f.Status, err = evidence.SignedStatus(list, l.note)
+	check(t, err)
+	begun := time.Now()
+	r, err := dossier.Check(f, l.trust())
+	check(t, err)
+	if took := time.Since(begun); r.Verified() || took > 30*time.Second {
+		t.Errorf("after %v: %v", took, r.Failures)
+	}
 }

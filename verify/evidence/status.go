@@ -71,23 +71,27 @@ func SignedStatus(list, note []byte) ([]byte, error) {
 // each.
 const MaxStatusBytes = 64 << 20
 
-// OpenStatus reads a served status list and checks who signed it. The signatures'
-// times are those in the result's Times.
-func OpenStatus(raw []byte, t tlog.Trust) (*Status, *tlog.Opened, error) {
-	s, opened, err := openStatus(raw, t)
+// OpenStatus reads a served status list and checks who signed it: the log by t's key,
+// or by one of others, of which a hostile list may have named any number. The
+// signatures' times are those in the result's Times.
+func OpenStatus(raw []byte, t tlog.Trust, others ...[]byte) (*Status, *tlog.Opened, error) {
+	s, opened, err := openStatus(raw, t, others)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening status list: %w", err)
 	}
 	return s, opened, nil
 }
 
-func openStatus(raw []byte, t tlog.Trust) (*Status, *tlog.Opened, error) {
+func openStatus(raw []byte, t tlog.Trust, others [][]byte) (*Status, *tlog.Opened, error) {
 	if len(raw) > MaxStatusBytes {
 		return nil, nil, fmt.Errorf("%d bytes, at most %d", len(raw), MaxStatusBytes)
 	}
 	var signed signedStatus
 	if err := exactly(raw, &signed); err != nil {
 		return nil, nil, err
+	}
+	if key := tlog.SignedBy([]byte(signed.Note), StatusOrigin(t.Origin), others); key != nil {
+		t.LogKey = key
 	}
 	trust := StatusTrust(t)
 	opened, err := trust.Open([]byte(signed.Note))

@@ -153,6 +153,31 @@ func (o *Opened) named(group []Cosigner, signed map[string]note.Signature) []str
 	return names
 }
 
+// SignedBy is the first of a log's keys (PKIX DER) whose good signature, as the log's, is
+// on a note; nil where there is none. Of any number of keys those alone are tried that
+// the note names by their hash.
+func SignedBy(signed []byte, origin string, keys [][]byte) []byte {
+	n, err := readNote(signed)
+	if err != nil {
+		return nil
+	}
+	named := map[uint32]bool{}
+	for _, sig := range n.UnverifiedSigs {
+		named[sig.Hash] = named[sig.Hash] || sig.Name == origin
+	}
+	tried := map[string]bool{}
+	for _, pkix := range keys {
+		k, err := logKey(origin, pkix)
+		if err != nil || !named[k.hash] || tried[string(pkix)] {
+			continue
+		}
+		if tried[string(pkix)] = true; k.signed(signed) == nil {
+			return pkix
+		}
+	}
+	return nil
+}
+
 // Verify checks that a line is the cosigner's good signature over a note's text.
 func (c Cosigner) Verify(signed, line []byte) error {
 	k, err := cosignerKey(c.Name, c.PKIX)
