@@ -70,6 +70,20 @@ func VerifyBundle(bundleJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*
 	return r, nil
 }
 
+// Hint is the id of the key that a bundle names as its signer's (keys.ID): no evidence,
+// but which of many keys to try. It is not ok where it names none.
+func Hint(bundleJSON []byte) (id [32]byte, ok bool) {
+	b, err := parseBundle(bundleJSON)
+	if err != nil {
+		return id, false
+	}
+	hint, err := base64.StdEncoding.DecodeString(b.VerificationMaterial.GetPublicKey().Hint)
+	if err != nil || len(hint) != len(id) {
+		return id, false
+	}
+	return [32]byte(hint), true
+}
+
 // VerifyEnvelope is VerifyBundle for a raw DSSE envelope as Envelope writes it,
 // which carries no log entry.
 func VerifyEnvelope(dsseJSON []byte, artifact [32]byte, pub crypto.PublicKey) (*Report, error) {

@@ -126,13 +126,10 @@ func clusterKeys(g *raftfsm.Genesis, status []byte) [][]byte {
 func (q *inquiry) openBundle() error {
 	candidates := [][]byte{q.trust.Key}
 	if len(q.trust.Key) == 0 {
-		candidates = q.clusterKeys()
-		if p := q.party(); p != nil {
-			candidates = append(candidates, p...)
-		}
+		candidates = append(q.clusterKeys(), q.party()...)
 	}
 	var err error
-	for _, pkix := range candidates {
+	for _, pkix := range likely(candidates, q.files.Bundle) {
 		pub, parseErr := keys.ParsePKIX(pkix)
 		if parseErr != nil {
 			return fmt.Errorf("%w: the signer's key: %w", ErrUnusable, parseErr)
@@ -175,20 +172,6 @@ func (q *inquiry) clusterKeys() [][]byte {
 		return [][]byte{g.ClusterKey}
 	}
 	return clusterKeys(g, q.files.Status)
-}
-
-// party lists the keys of who the transcript says built: one of them signed.
-func (q *inquiry) party() (out [][]byte) {
-	var t build.Transcript
-	if wire.Decode(q.files.Transcript, &t) != nil {
-		return nil
-	}
-	for _, i := range evidence.Agreeing(&t.Build) {
-		if p, ok := t.Party(t.Build.Attempts[i].Worker); ok {
-			out = append(out, p.Key)
-		}
-	}
-	return out
 }
 
 // openSummary checks the cluster's summary that goes with a provenance.
@@ -427,49 +410,6 @@ func (q *inquiry) compareSummary(t *build.Transcript) {
 	}
 	if len(q.trust.GroupKeys) == 0 {
 		q.report.notProven("that the group key %x… is the coordinators': it was taken from the summary; gavel audit follows it from genesis", s.GroupKey[:8])
-	}
-}
-
-// statements checks the provenances that come along.
-func (q *inquiry) statements() {
-	if q.summary == nil {
-		return
-	}
-	if b := q.bundle; b != nil && b != q.summary && len(q.report.Failures) == 0 { // openSummary found it among the inputs
-		q.signed = map[ID][]byte{keys.ID(b.PKIX): b.PKIX}
-	}
-	if q.record == nil {
-		return
-	}
-	t, s := q.record.Transcript, q.summary.Summary
-	signed := map[ID][]byte{}
-	for _, raw := range append([][]byte{q.files.Bundle}, q.files.Provenances...) {
-		for _, i := range evidence.Agreeing(&t.Build) {
-			a := &t.Build.Attempts[i]
-			p, ok := t.Party(a.Worker)
-			if !ok || signed[a.Worker] != nil {
-				continue
-			}
-			pub, err := keys.ParsePKIX(p.Key)
-			if err != nil {
-				continue
-			}
-			r, err := attest.VerifyBundle(raw, q.files.Artifact, pub)
-			if err != nil || r.Predicate != attest.PredicateSLSA || r.InvocationID != hex.EncodeToString(t.Build.ID[:]) {
-				continue
-			}
-			envelope, err := attest.Envelope(r.Statement, r.Signature)
-			if err == nil && contains(s.Inputs, sha256.Sum256(envelope)) && bytes.Equal(r.Signature, a.Opening.Signature) {
-				signed[a.Worker] = p.Key
-			}
-		}
-	}
-	q.signed = signed
-	if len(signed) > 0 {
-		q.report.proven("%d of %d who built and got this result signed so themselves, with what they built from", len(signed), len(evidence.Agreeing(&t.Build)))
-	}
-	if len(signed) < len(evidence.Agreeing(&t.Build)) {
-		q.report.notProven("that the other %d signed so themselves: their statements are not at hand", len(evidence.Agreeing(&t.Build))-len(signed))
 	}
 }
 
