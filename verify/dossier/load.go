@@ -29,10 +29,12 @@ const (
 	BundleSuffix    = ".sigstore.json"
 )
 
-// maxPartBytes bounds any part that is read, maxProvenances how many bundles.
+// maxPartBytes bounds any part that is read, maxProvenances how many bundles, and
+// maxBesideBytes all of these, which are held in memory.
 const (
 	maxPartBytes   = attest.MaxBundleBytes
 	maxProvenances = 256
+	maxBesideBytes = 4 * maxPartBytes
 )
 
 // Load reads the bundle at path and the rest of its dossier from dir, as far as it
@@ -61,6 +63,7 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("looking for bundles: %w", err)
 	}
+	total := 0
 	for _, entry := range entries {
 		name := entry.Name()
 		if !strings.HasSuffix(name, BundleSuffix) || name == FileSummary || len(f.Provenances) == maxProvenances {
@@ -69,6 +72,9 @@ func Load(path, dir string) (*Files, *raftfsm.Genesis, error) {
 		raw, err := readBeside(filepath.Join(dir, name))
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading a bundle: %w", err)
+		}
+		if total += len(raw); total > maxBesideBytes {
+			return nil, nil, fmt.Errorf("the bundles in %s have more than %d bytes together: leave those of this build there alone", dir, maxBesideBytes)
 		}
 		f.Provenances = append(f.Provenances, raw)
 	}

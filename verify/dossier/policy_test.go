@@ -213,3 +213,19 @@ func TestDirectoryIsNoPattern(t *testing.T) {
 		}
 	}
 }
+
+// Bundles beside a bundle are held in memory: as many as a directory may have, each as
+// large as one may be, would fill it.
+func TestBundlesBesideAreBoundedTogether(t *testing.T) {
+	dir := t.TempDir()
+	bundle := filepath.Join(dir, dossier.FileSummary)
+	check(t, os.WriteFile(bundle, []byte("{}"), 0o644))
+	for i := range 5 {
+		name := filepath.Join(dir, fmt.Sprint(i)+dossier.BundleSuffix)
+		check(t, os.WriteFile(name, nil, 0o644))
+		check(t, os.Truncate(name, 60<<20)) // no block of it is on the disk
+	}
+	if _, _, err := dossier.Load(bundle, dir); err == nil || !strings.Contains(err.Error(), "bytes together") {
+		t.Errorf("got %v", err)
+	}
+}
