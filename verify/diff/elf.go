@@ -23,11 +23,16 @@ func readELF(s *session, b Blob) (*archive, error) {
 	if err := s.take(len(f.Sections) + len(f.Progs)); err != nil {
 		return nil, err
 	}
+	rest, err := restOfHeader(s, b, f)
+	if err != nil {
+		return nil, err
+	}
 	out := &archive{kind: sectionKind, fields: []field{
 		{name: "type of the ELF file", value: f.Type.String(), cause: Unknown},
 		{name: "machine of the ELF file", value: f.Machine.String(), cause: Toolchain},
 		{name: "class of the ELF file", value: f.Class.String(), cause: Toolchain},
-		{name: "entry of the ELF file", value: fmt.Sprintf("0x%x", f.Entry), cause: Unknown, derived: true},
+		{name: "entry of the ELF file", value: placeOf(f, f.Entry), cause: Unknown},
+		{name: "rest of the ELF header", value: fmt.Sprintf("%x", rest), cause: Unknown},
 	}}
 	if m := goRecord(s, b); m != nil {
 		out.members = append(out.members, *m)
@@ -38,12 +43,15 @@ func readELF(s *session, b Blob) (*archive, error) {
 			continue
 		}
 		sections++
-		out.members = append(out.members, sectionMember(s, b, x))
+		out.members = append(out.members, sectionMember(s, b, f, x))
 	}
 	for i, p := range f.Progs {
 		name := fmt.Sprintf("segment %d, %v", i, p.Type)
 		m := member{name: name, fields: func() []field {
-			return []field{{name: "layout of " + name, value: fmt.Sprintf("%v at 0x%x, %d of %d bytes", p.Flags, p.Vaddr, p.Filesz, p.Memsz), cause: Unknown, derived: true}}
+			return []field{
+				{name: "place of " + name, value: segmentPlace(f, p), cause: Unknown},
+				{name: "layout of " + name, value: fmt.Sprintf("at 0x%x, %d of %d bytes", p.Vaddr, p.Filesz, p.Memsz), cause: Unknown, derived: true},
+			}
 		}}
 		if sections == 0 && p.Filesz > 0 {
 			content := part(b, p.Off, p.Filesz)
@@ -103,13 +111,18 @@ func part(b Blob, at, n uint64) Blob {
 	return io.NewSectionReader(b, int64(at), int64(min(n, size-at)))
 }
 
-func sectionMember(s *session, b Blob, x *elf.Section) member {
+func sectionMember(s *session, b Blob, f *elf.File, x *elf.Section) member {
+	unloaded := x.Addr // where nothing is loaded to
+	if x.Flags&elf.SHF_ALLOC != 0 {
+		unloaded = 0
+	}
 	m := member{name: clip(x.Name), fields: func() []field {
 		return []field{
 			{name: "type", value: x.Type.String(), cause: Unknown},
 			{name: "flags", value: (x.Flags &^ elf.SHF_COMPRESSED).String(), cause: Unknown},
 			{name: "packing", value: packing(x.Flags), cause: Compression},
-			{name: "layout", value: fmt.Sprintf("0x%x at %d, aligned %d, link %d", x.Addr, x.Offset, x.Addralign, x.Link), cause: Unknown, derived: true},
+			{name: "rest of the header", value: fmt.Sprintf("at 0x%x, aligned %d, entries of %d bytes, refers to %s and %s", unloaded, x.Addralign, x.Entsize, linked(f, x.Link, true), linked(f, x.Info, x.Type == elf.SHT_REL || x.Type == elf.SHT_RELA)), cause: Unknown},
+			{name: "layout", value: fmt.Sprintf("0x%x at %d", x.Addr, x.Offset), cause: Unknown, derived: true},
 			{name: "size", value: decimal(int64(x.Size)), cause: Unknown, derived: true},
 		}
 	}}

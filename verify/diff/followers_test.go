@@ -16,6 +16,13 @@ func program(path string, code, table byte) []byte {
 		section{".dynamic", 6, []byte{1, 2, 3, table}}, section{".symtab", 1, []byte{1, 2, 3, table}}, section{".rela.debug_info", 4, []byte{4, 5, table, 7}})
 }
 
+// moveSection gives the first section another address.
+func moveSection(b []byte, address uint64) []byte {
+	table := binary.LittleEndian.Uint64(b[40:])
+	binary.LittleEndian.PutUint64(b[table+64+16:], address)
+	return b
+}
+
 // Code that was altered under the cover of a path of another length dropped out of
 // the summary, as code that moves has other addresses: what has no cause of its own is
 // unknown, whatever it may follow from.
@@ -32,6 +39,8 @@ func TestCodeIsNeverHiddenAmongWhatFollows(t *testing.T) {
 		"relocations of code": {elfOf(section{".debug_str", 1, []byte("/build/a/x.c")}, section{".rela.text", 4, []byte{1, 2}}),
 			elfOf(section{".debug_str", 1, []byte("/build/b/x.c")}, section{".rela.text", 4, []byte{1, 3}}), []diff.Cause{diff.BuildPath, diff.Unknown}, ""},
 		"a string beside the path":  {elfOf(section{".rodata", 1, []byte("/build/a/x.c\x00allow\x00")}), elfOf(section{".rodata", 1, []byte("/build/longer/x.c\x00refuse\x00")}), []diff.Cause{diff.BuildPath, diff.Unknown}, "it differs in more than that"},
+		"another entry beside it":   {program("/build/a/x.c", 1, 1), forge(program("/build/b/x.c", 1, 1), 24), []diff.Cause{diff.Unknown, diff.BuildPath}, "entry of the ELF file"},
+		"an address beside it":      {program("/build/a/x.c", 1, 1), moveSection(program("/build/b/x.c", 1, 1), 16), []diff.Cause{diff.Unknown, diff.BuildPath}, "address of .text"},
 		"two bytes without a cause": {program("/build/a/x.c", 1, 1), program("/build/a/x.c", 2, 2), []diff.Cause{diff.Unknown}, "no cause is known"},
 	} {
 		r, err := compareDirs(t, plant(t, map[string]string{"f": string(c.a)}), plant(t, map[string]string{"f": string(c.b)}))

@@ -40,6 +40,9 @@ const (
 	maxAbbreviationsBytes = 8 << 20
 	// maxTablesBytes bounds all of them together, of one pair of programs.
 	maxTablesBytes = 256 << 20
+	// maxPlaces bounds the segments of a program times its sections, as each is looked for
+	// in all of them; common ones have 15 and 50.
+	maxPlaces = 1_000_000
 	// maxTableStrings is how many strings one table may have.
 	maxTableStrings = 2_000_000
 	// maxStringsPerByte is how many bytes of strings are compared for one byte that may

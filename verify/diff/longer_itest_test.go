@@ -69,7 +69,8 @@ func TestALongerPathIsAllThatDiffers(t *testing.T) {
 	}
 }
 
-// One byte that is flipped in a section beside the longer path shows: another cause is
+// One byte that is flipped in a section or in what a loader reads first, beside the
+// longer path, shows: another cause is
 // said too, or that one is unknown, unless it is a byte of the path itself.
 func TestAByteBesideALongerPathShows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -80,6 +81,14 @@ func TestAByteBesideALongerPathShows(t *testing.T) {
 			f := must(elf.NewFile(bytes.NewReader(b)))
 			most, flips, pair := max(3, min(100, 4_000_000/len(b))), 0, pairOf(t, a)
 			causes := pair.with(b).Causes
+			for _, at := range headers(b, f) {
+				flips++
+				forged := bytes.Clone(b)
+				forged[at] ^= 1 << rng.IntN(8)
+				if report := pair.with(forged); !slices.ContainsFunc(report.Causes, func(c diff.Cause) bool { return !slices.Contains(causes, c) }) {
+					t.Errorf("byte %d, %#x made %#x, of the headers is not seen", at, b[at], forged[at])
+				}
+			}
 			for _, s := range f.Sections {
 				if s.Type == elf.SHT_NOBITS || s.Type == elf.SHT_NULL || s.Type == elf.SHT_NOTE || s.Name == ".shstrtab" {
 					continue
@@ -105,6 +114,20 @@ func TestAByteBesideALongerPathShows(t *testing.T) {
 			t.Logf("%d bytes flipped", flips)
 		})
 	}
+}
+
+// headers are the offsets of what a loader reads: the ELF header up to how many sections
+// there are, and the first segments.
+func headers(b []byte, f *elf.File) (out []int) {
+	const readBytes, segmentBytes, most = 60, 56, 256
+	for at := range readBytes {
+		out = append(out, at)
+	}
+	segments := int(f.ByteOrder.Uint64(b[32:]))
+	for i := range min(len(f.Progs)*segmentBytes, most) {
+		out = append(out, segments+i)
+	}
+	return out
 }
 
 // places are all offsets of a short section, and some of a long one.

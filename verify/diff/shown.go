@@ -45,6 +45,7 @@ func (s *session) showFollowers(d *Difference, x, y *archive) (map[string]shown,
 	for _, m := range d.Members {
 		p.differs[m.Name] = m
 	}
+	p.showAddresses((*findings)(&d.Findings))
 	p.equalSections()
 	for _, show := range []func() error{p.showGoTable, p.showGoModule, p.showSymbols, p.showSectionNames, p.showDebug, p.showStrings} {
 		if err := show(); err != nil {
