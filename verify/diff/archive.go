@@ -68,8 +68,9 @@ type field struct {
 	cause, otherwise Cause
 	// derived values follow from others: they count only where nothing else differs.
 	derived bool
-	mode    bool // value is an octal mode
-	seconds bool // value is a time that zones may shift
+	mode    bool   // value is an octal mode
+	seconds bool   // value is a time that zones may shift
+	note    string // what the value is, said where nothing else is
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -53,6 +53,9 @@ func (s *session) compareField(fs, derived *findings, of string, f *field, other
 			out.Cause = Unknown
 		}
 	}
+	if out.Note == "" {
+		out.Note = f.note
+	}
 	if f.derived {
 		if of != "" {
 			out.Where += " of " + Quote(of)

@@ -112,6 +112,7 @@ func TestFormats(t *testing.T) {
 		{"zip with a program before it", append([]byte("#!/bin/sh one\n"), zipOf(jan2, "x")...), append([]byte("#!/bin/sh two\n"), zipOf(jan9, "x")...), "bytes between the members", diff.Unknown, []string{"#!/bin/sh one"}},
 		{"gzip mtime", gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.ModTime = jan2 }), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.ModTime = jan9 }), "", diff.Timestamp, []string{"mtime in the gzip header"}},
 		{"gzip name", gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "/build/a/x" }), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "/tmp/b/x" }), "", diff.BuildPath, []string{"name in the gzip header"}},
+		{"gzip file name", gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "za" }), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.Name = "zb" }), "", diff.Unknown, []string{"name in the gzip header: za / zb (what the file was called"}},
 		{"gzip system", gzipOf([]byte("x"), 6, nil), gzipOf([]byte("x"), 6, func(h *gzip.Header) { h.OS = 3 }), "", diff.Toolchain, []string{"unknown / Unix"}},
 		{"gzip level", gzipOf(elfA, 1, nil), gzipOf(elfA, 9, nil), "", diff.Compression, []string{"level"}},
 		{"gzip of tar", gzipOf(base, 6, nil), gzipOf(late, 6, nil), "content > a/b.txt", diff.Timestamp, []string{"tar header"}},

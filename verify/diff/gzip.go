@@ -43,7 +43,7 @@ func readGzip(s *session, b Blob) (*archive, error) {
 	h := r.Header // of the first: reading on replaces it
 	fields := []field{
 		{name: "mtime in the gzip header", value: showGzipTime(h.ModTime), cause: Timestamp},
-		{name: "name in the gzip header", value: clip(h.Name)},
+		{name: "name in the gzip header", value: clip(h.Name), note: "what the file was called that was compressed; gzip -n leaves it out"},
 		{name: "comment in the gzip header", value: clip(h.Comment)},
 		{name: "extra field in the gzip header", value: fmt.Sprintf("%x", clip(string(h.Extra))), cause: Unknown},
 		{name: "level in the gzip header", value: gzipLevel(head[8]), cause: Compression},
