@@ -178,8 +178,11 @@ func adviseDeb(r *publishedReport) {
 // explain fetches the archive's own package and says in what it differs; nil, and
 // said, where that cannot be.
 func (f *debFlags) explain(ctx context.Context, term *terminal, b *bench, apt *deb.Apt, p *deb.Package) *diff.Report {
-	archives := filepath.Join(b.dir, "archive")
-	err := apt.FetchBinary(ctx, p, archives)
+	archives, err := os.MkdirTemp("", "gavel-archive-") // --work may hold another package's
+	if err == nil {
+		defer os.RemoveAll(archives)
+		err = apt.FetchBinary(ctx, p, archives)
+	}
 	if err != nil {
 		term.say("the archive's package cannot be compared: %v", err)
 		return nil

@@ -121,3 +121,25 @@ func TestTheEntryComesBeforeTheSources(t *testing.T) {
 		}
 	}
 }
+
+// With --work a second package was not explained: the first one's file lay there too,
+// and what was said of it ended in a verb of fmt's.
+func TestFetchBinaryIsOfOnePackage(t *testing.T) {
+	tools := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tools, "apt-get"), []byte("#!/bin/sh\necho new >'foo_1%3a2.0-3_amd64.deb'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", tools+":"+os.Getenv("PATH"))
+	a, p := &Apt{dir: t.TempDir()}, &Package{Name: "foo", Version: "1:2.0-3", File: "foo_2.0-3_amd64.deb"}
+	dir := t.TempDir()
+	if err := a.FetchBinary(t.Context(), p, dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, p.File)); err != nil || string(got) != "new\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	p.File = "bar_1_amd64.deb"
+	if err := a.FetchBinary(t.Context(), p, dir); err == nil || strings.Contains(err.Error(), "%!") || !strings.Contains(err.Error(), "has 2 packages") {
+		t.Errorf("beside another package: %v", err)
+	}
+}

@@ -293,7 +293,8 @@ func (p *Package) Expected() build.Expected {
 	return build.Expected{Path: p.File, Digest: p.SHA256}
 }
 
-// FetchBinary downloads the archive's own package into dir, by apt, which checks it.
+// FetchBinary downloads the archive's own package into dir, which has no other, by
+// apt, which checks it.
 func (a *Apt) FetchBinary(ctx context.Context, p *Package, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("fetching a package: %w", err)
@@ -303,8 +304,11 @@ func (a *Apt) FetchBinary(ctx context.Context, p *Package, dir string) error {
 	}
 	// apt names files with an epoch, escaped; the pool, as dpkg-deb, without one.
 	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(found) != 1 {
-		return fmt.Errorf("fetching a package: apt left %d files (%w)", len(found), err)
+	if err != nil {
+		return fmt.Errorf("fetching a package: %w", err)
+	}
+	if len(found) != 1 {
+		return fmt.Errorf("fetching a package: %s has %d packages after it, want one", dir, len(found))
 	}
 	return os.Rename(found[0], filepath.Join(dir, p.File))
 }
