@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -87,10 +87,9 @@ func (f *localFlags) open(ctx context.Context) (_ *bench, err error) {
 		b.close = append(b.close, file.Close)
 		b.log = io.MultiWriter(file, b.tail)
 	}
-	var owner [16]byte
-	_, _ = rand.Read(owner[:]) // never fails
+	owner := sha256.Sum256([]byte(b.dir)) // so that the next time finds the images of --work
 	b.runner, err = engine.OpenRunner(ctx, engine.RunnerConfig{
-		Kind: f.sandbox, Runtime: f.runtime, Dir: b.dir, ImageBytes: sandbox.MaxImageBytes, Owner: hex.EncodeToString(owner[:]),
+		Kind: f.sandbox, Runtime: f.runtime, Dir: b.dir, ImageBytes: sandbox.MaxImageBytes, Owner: hex.EncodeToString(owner[:16]), DropImages: f.work == "",
 	})
 	if err != nil {
 		return nil, refused(fmt.Errorf("starting the %s sandbox: %w", f.sandbox, err))

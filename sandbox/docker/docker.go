@@ -61,6 +61,8 @@ type Config struct {
 	// ImageBytes bounds what the images that this owner took take of the engine's
 	// disk, each counted with what it shares; 0 is no bound.
 	ImageBytes int64
+	// DropImages lets go, when the runner is closed, of the images that this owner took.
+	DropImages bool
 	// NoSpare starts every container when its Run comes: none waits for one idle.
 	NoSpare bool
 	// Owner labels what this runner makes (gavel.owner). Two workers must not
@@ -215,7 +217,11 @@ func (r *Runner) Close() error {
 	r.running.Wait()
 	r.dropSpare()
 	r.removals.Wait()
-	return errors.Join(r.sweepErr, r.dropErr, r.release())
+	var imagesErr error
+	if r.config.DropImages {
+		imagesErr = r.dropImages()
+	}
+	return errors.Join(r.sweepErr, r.dropErr, imagesErr, r.release())
 }
 
 // release gives the scratch directory and the connections back.

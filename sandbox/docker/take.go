@@ -213,6 +213,22 @@ func (r *Runner) makeRoom(ctx context.Context, more int64, keep string) error {
 	return nil
 }
 
+// dropImages lets all images of this owner go.
+func (r *Runner) dropImages() error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	all, err := r.taken(ctx)
+	for _, h := range all {
+		if tag := r.tag(h.root); slices.Contains(h.tags, tag) {
+			err = errors.Join(err, r.untag(ctx, tag))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removing images from the Docker engine: %w", err)
+	}
+	return nil
+}
+
 // touch counts a use of an image.
 func (r *Runner) touch(root string) {
 	r.mu.Lock()

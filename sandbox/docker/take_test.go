@@ -204,3 +204,27 @@ func TestLoadedImageIsAdopted(t *testing.T) {
 		t.Errorf("tags %q", got)
 	}
 }
+
+// A build on one's own machine left its image, hundreds of megabytes, in the engine
+// under an owner that never came again.
+func TestImagesAreDroppedWhenAskedFor(t *testing.T) {
+	other := newRunner(t)
+	closing(t, other)
+	r := newRunner(t, func(c *Config) { c.DropImages = true })
+	alone, shared := unique(t, "alone"), unique(t, "shared too")
+	take(t, other, shared)
+	for _, img := range []sandbox.Image{alone, shared} {
+		if _, err := r.TakeImage(context.Background(), img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := tags(t, other, alone.Root()); got != nil {
+		t.Errorf("an image is left, as %q", got)
+	}
+	if got := tags(t, other, shared.Root()); !slices.Equal(got, []string{other.tag(shared.Root())}) {
+		t.Errorf("another owner's image has the tags %q", got)
+	}
+}

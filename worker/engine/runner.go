@@ -37,6 +37,9 @@ type RunnerConfig struct {
 	ImageBytes int64
 	// Owner tells what this runner leaves on the machine from what others do: 32 hex digits.
 	Owner string
+	// DropImages has the kind docker, whose engine keeps images outside Dir, let go
+	// of those it took when it is closed.
+	DropImages bool
 	// SpareContainer has the kind docker keep one started container waiting.
 	SpareContainer bool
 }
@@ -47,7 +50,7 @@ func OpenRunner(ctx context.Context, c RunnerConfig) (sandbox.Runner, error) {
 	scratch, images := filepath.Join(c.Dir, "sandbox"), filepath.Join(c.Dir, "images")
 	switch c.Kind {
 	case Docker:
-		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, NoSpare: !c.SpareContainer, Owner: c.Owner})
+		return docker.New(ctx, docker.Config{Runtime: c.Runtime, ScratchDir: scratch, ImageBytes: c.ImageBytes, NoSpare: !c.SpareContainer, DropImages: c.DropImages, Owner: c.Owner})
 	case OCI:
 		return openOCI(ctx, c.Runtime, oci.Config{ScratchDir: scratch, ImageDir: images, ImageBytes: c.ImageBytes, Owner: c.Owner})
 	}
