@@ -5,7 +5,9 @@ FUZZTIME   ?= 10s
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
-CONCURRENT  = ./api/... ./cas/... ./cmd/... ./coordinator/... ./sandbox/... ./verify/tlog ./worker/...
+CONCURRENT  = $$(sh .ci/concurrent api cas cmd coordinator sandbox verify/tlog worker)
+# One package's tests run at a time, while the next ones are built.
+ALONE       = -p 3 -exec 'flock -o "$(CURDIR)/Makefile"'
 
 .PHONY: build gavel-verify demo test itest probe check race bench proto fuzz clean FORCE
 
@@ -27,7 +29,7 @@ test: ## all that needs neither root nor Docker
 
 itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap, debootstrap and .ci/tools; fails without them
 	@sh .ci/need-itest
-	$(GO) test -tags itest,gavel_init -count=1 -p 1 -timeout 60m ./sandbox/... ./verify/... ./worker/... ./cmd/...
+	$(GO) test -tags itest,gavel_init -count=1 $(ALONE) -timeout 60m ./sandbox/... ./verify/... ./worker/... ./cmd/...
 
 gavel-verify: ## the small program that checks bundles and logs, built from verify/ alone
 	$(STATIC) -o bin/gavel-verify ./verify/cmd/gavel-verify
@@ -45,7 +47,7 @@ check: $(INIT) ## gofmt, vet and staticcheck, with and without the itest files
 	$(STATICCHECK) -tags itest,gavel_init ./...
 
 race: ## the packages with concurrency, under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m $(CONCURRENT)
+	CGO_ENABLED=1 $(GO) test -race $(ALONE) -timeout 20m $(CONCURRENT)
 
 # Package, pattern and runs; a few minutes in all. What is not listed promises nothing.
 BENCHES = raftfsm:Apply:5x raftfsm:Batch:3x raftfsm/auction:Standing:50x raftfsm/draw:Domains:2000x raftfsm/beacon:.:0.3s verify/attest:Bundle:0.3s verify/audit:Audit:3x verify/tlog:Append:100x cas/disk:Put:0.3s cas/inputs:Warm:10x \
