@@ -27,7 +27,7 @@ type options struct {
 	verbose bool
 	only    *regexp.Regexp
 	runners *regexp.Regexp
-	vary    bool
+	vary    *regexp.Regexp
 	varyAll bool
 	child   string // directory of a suite that runs as another user and writes its reports as JSON
 	program string // of the child
@@ -57,12 +57,12 @@ func parse() options {
 	flag.BoolVar(&o.verbose, "v", false, "print every probe as it ends")
 	only := flag.String("only", "", "only probes whose name or category matches")
 	runners := flag.String("runner", "", "only runners whose name matches")
-	flag.BoolVar(&o.vary, "vary", true, "probe runners that can vary the environment once more, varied: all that tries to get out")
+	vary := flag.String("vary", "", "of the runners that can vary the environment, only probe once more, varied, those whose name matches: all that tries to get out")
 	flag.BoolVar(&o.varyAll, "vary-all", false, "and all that exhausts, outlives or leaves something too, which takes minutes each")
 	flag.StringVar(&o.child, "child", "", "for its own use")
 	flag.StringVar(&o.program, "program", "", "for its own use")
 	flag.Parse()
-	o.only, o.runners = regexp.MustCompile(*only), regexp.MustCompile(*runners)
+	o.only, o.runners, o.vary = regexp.MustCompile(*only), regexp.MustCompile(*runners), regexp.MustCompile(*vary)
 	return o
 }
 

@@ -117,7 +117,7 @@ func probeAll(ctx context.Context, o options, base string, planted *probe.Plante
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-runner", o.runners.String(), "-vary=" + strconv.FormatBool(o.vary), "-vary-all=" + strconv.FormatBool(o.varyAll)}
+	args := []string{"-child", dir, "-program", o.program, "-only", o.only.String(), "-runner", o.runners.String(), "-vary", o.vary.String(), "-vary-all=" + strconv.FormatBool(o.varyAll)}
 	if o.verbose {
 		args = append(args, "-v")
 	}
@@ -189,7 +189,7 @@ func probeOne(ctx context.Context, o options, c contender, base string, planted 
 		return nil, err
 	}
 	reports = append(reports, report)
-	if !o.vary {
+	if !o.vary.MatchString(c.name) {
 		return reports, nil
 	}
 	variation, why, err := variationFor(ctx, r, root, runs)
