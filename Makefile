@@ -5,7 +5,9 @@ FUZZTIME   ?= 10s
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
-CONCURRENT  = $$(sh .ci/concurrent api cas cmd coordinator sandbox verify/tlog worker)
+# What starts goroutines or guards against them, and what is another thing with these tags.
+CONCURRENT  = $$(sh .ci/packages '\bgo (func|[a-z][A-Za-z]*[.(])|\.Go\(|\bsync\.' api cas coordinator sandbox verify/tlog worker cmd)
+ITESTED     = $$(sh .ci/packages '^//go:build .*(itest|gavel_init)' sandbox verify worker cmd)
 # One package's tests run at a time, while the next ones are built.
 ALONE       = -p 3 -exec 'flock -o "$(CURDIR)/Makefile"'
 
@@ -29,7 +31,7 @@ test: ## all that needs neither root nor Docker
 
 itest: $(INIT) ## what needs root, Docker, runc, crun, bubblewrap, debootstrap and .ci/tools; fails without them
 	@sh .ci/need-itest
-	$(GO) test -tags itest,gavel_init -count=1 $(ALONE) -timeout 60m ./sandbox/... ./verify/... ./worker/... ./cmd/...
+	$(GO) test -tags itest,gavel_init -count=1 $(ALONE) -timeout 60m $(ITESTED)
 
 gavel-verify: ## the small program that checks bundles and logs, built from verify/ alone
 	$(STATIC) -o bin/gavel-verify ./verify/cmd/gavel-verify

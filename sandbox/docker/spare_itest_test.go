@@ -79,6 +79,7 @@ func (r *spared) ahead(ctx context.Context, s sandbox.Spec) {
 func TestContractWithSpares(t *testing.T) {
 	for name, root := range map[string]string{"plain image": busybox, "stubborn image": stubborn} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := &spared{Runner: newRunner(t)}
 			sandboxtest.Contract(t, sandboxtest.Config{
 				New:             func(t testing.TB) sandbox.Runner { return r },
