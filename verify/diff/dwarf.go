@@ -255,7 +255,7 @@ func (d *debugPair) plain(b *both, a attribute, v value) {
 
 // place passes an address of memory: the same one, or that of what moved.
 func (d *debugPair) place(b *both, n int) {
-	if p, q := b.apart(n); p != q && !d.moved.same(p, q) {
+	if p, q := b.apart(n); !d.moved.place(p, q) {
 		b.fail(false)
 	}
 }

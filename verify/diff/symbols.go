@@ -46,15 +46,17 @@ func (p *programPair) compareSymbols(b, names *both) error {
 
 // samePlace tells whether two symbols of the section with that index are at one place.
 func (p *programPair) samePlace(section, a, b uint64) bool {
-	if a == b || p.moved.same(a, b) {
+	if p.moved.same(a, b) {
 		return true
 	}
-	if section == 0 || section >= uint64(min(len(p.a.file.Sections), len(p.b.file.Sections))) {
-		return false
+	if section > 0 && section < uint64(min(len(p.a.file.Sections), len(p.b.file.Sections))) {
+		x, y := p.a.file.Sections[section], p.b.file.Sections[section]
+		if x.Name == y.Name && x.Addr != y.Addr && a >= x.Addr && a-x.Addr <= x.Size {
+			return b-y.Addr == a-x.Addr || b-y.Addr == y.Size && a-x.Addr == x.Size
+		}
+		if x.Name == y.Name && x.Size != y.Size && a-x.Addr == x.Size && b-y.Addr == y.Size {
+			return true // the end of what grew
+		}
 	}
-	x, y := p.a.file.Sections[section], p.b.file.Sections[section]
-	if x.Name != y.Name || a < x.Addr || a-x.Addr > x.Size {
-		return false
-	}
-	return b-y.Addr == a-x.Addr || b-y.Addr == y.Size && a-x.Addr == x.Size
+	return p.moved.place(a, b)
 }
