@@ -64,7 +64,7 @@ func (f *testFarm) burst(pool string, n int) []*buildReport {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			code, stdout, stderr := call(f.t.Context(), "submit", "--farm", f.dir, "--json", "--pool", pool, "--output", "out", "--validators", "1", "--detach", project, "--", "sh", "build.sh")
+			code, stdout, stderr := call(f.t.Context(), "submit", "--farm", f.dir, "--json", "--pool", pool, "--output", "out", "--detach", project, "--", "sh", "build.sh")
 			r := new(buildReport)
 			if err := json.Unmarshal([]byte(stdout), r); code != exitDone || err != nil {
 				f.t.Errorf("submit: exit status %d, %v: %s%s", code, err, stdout, stderr)
