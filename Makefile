@@ -5,8 +5,9 @@ FUZZTIME   ?= 10s
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC      = CGO_ENABLED=0 $(GO) build -trimpath
 INIT        = sandbox/native/embed/init.bin sandbox/container/embed/init.bin
+ROOMS       = api cas coordinator sandbox verify/tlog worker cmd
 # What starts goroutines or guards against them, and what is another thing with these tags.
-CONCURRENT  = $$(sh .ci/packages '\bgo (func|[a-z][A-Za-z]*[.(])|\.Go\(|\bsync\.' api cas coordinator sandbox verify/tlog worker cmd)
+CONCURRENT  = $$(sh .ci/packages '\bgo (func|[a-z][A-Za-z]*[.(])|\.Go\(|\bsync\.' $(ROOMS))
 ITESTED     = $$(sh .ci/packages '^//go:build .*(itest|gavel_init)' sandbox verify worker cmd)
 # One package's tests run at a time, while the next ones are built.
 ALONE       = -p 3 -exec 'flock -o "$(CURDIR)/Makefile"'
