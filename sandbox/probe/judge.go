@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +86,10 @@ func (s *suite) survivors(p Probe, e *evidence) string {
 	if p.Category == Orphans {
 		looks = 20 // one that replaces itself is seldom seen at the first
 	}
-	for range looks {
+	for look := range looks {
+		if look > 0 {
+			time.Sleep(3 * time.Millisecond)
+		}
 		if why := s.surviving(e); why != "" {
 			return why
 		}
@@ -94,19 +98,26 @@ func (s *suite) survivors(p Probe, e *evidence) string {
 }
 
 func (s *suite) surviving(e *evidence) string {
-	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return err.Error()
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return err.Error()
 	}
 	var found []string
-	for _, n := range names {
-		b, err := os.ReadFile(n)
+	// The newest first: one that replaces itself is soon gone, and thousands that have
+	// ended may be in the list.
+	for _, name := range slices.Backward(names) {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("/proc", name, "cmdline"))
 		if err != nil || !bytes.Contains(b, []byte(e.mark)) {
 			continue // ended meanwhile, or another's
-		}
-		pid, err := strconv.Atoi(strings.Split(n, "/")[2])
-		if err != nil {
-			return err.Error()
 		}
 		found = append(found, fmt.Sprintf("%d (%s)", pid, bytes.ReplaceAll(bytes.TrimRight(b, "\x00"), []byte{0}, []byte(" "))))
 		_ = unix.Kill(pid, unix.SIGKILL) // it is this suite's own, by its mark
