@@ -55,8 +55,9 @@ func (q *inquiry) statements() {
 		return
 	}
 	t, s := q.record.Transcript, q.summary.Summary
+	all := evidence.Agreeing(&t.Build)
 	agreeing := map[[32]byte][]*build.Attempt{} // by the key's id
-	for _, i := range evidence.Agreeing(&t.Build) {
+	for _, i := range all {
 		a := &t.Build.Attempts[i]
 		if p, ok := t.Party(a.Worker); ok {
 			agreeing[keys.ID(p.Key)] = append(agreeing[keys.ID(p.Key)], a)
@@ -85,9 +86,9 @@ func (q *inquiry) statements() {
 	}
 	q.signed = signed
 	if len(signed) > 0 {
-		q.report.proven("%d of %d who built and got this result signed so themselves, with what they built from", len(signed), len(evidence.Agreeing(&t.Build)))
+		q.report.proven("%d of %d who built and got this result signed so themselves, with what they built from", len(signed), len(all))
 	}
-	if len(signed) < len(evidence.Agreeing(&t.Build)) {
-		q.report.notProven("that the other %d signed so themselves: their statements are not at hand", len(evidence.Agreeing(&t.Build))-len(signed))
+	if len(signed) < len(all) {
+		q.report.notProven("that the other %d signed so themselves: their statements are not at hand", len(all)-len(signed))
 	}
 }
