@@ -51,11 +51,13 @@ func (p *programPair) samePlace(section, a, b uint64) bool {
 	}
 	if section > 0 && section < uint64(min(len(p.a.file.Sections), len(p.b.file.Sections))) {
 		x, y := p.a.file.Sections[section], p.b.file.Sections[section]
-		if x.Name == y.Name && x.Addr != y.Addr && a >= x.Addr && a-x.Addr <= x.Size {
-			return b-y.Addr == a-x.Addr || b-y.Addr == y.Size && a-x.Addr == x.Size
-		}
-		if x.Name == y.Name && x.Size != y.Size && a-x.Addr == x.Size && b-y.Addr == y.Size {
-			return true // the end of what grew
+		if x.Name == y.Name && (x.Addr != y.Addr || x.Size != y.Size) && a >= x.Addr && a-x.Addr <= x.Size {
+			if a-x.Addr == x.Size && b-y.Addr == y.Size {
+				return true // its end
+			}
+			if x.Addr != y.Addr {
+				return b-y.Addr == a-x.Addr
+			}
 		}
 	}
 	return p.moved.place(a, b)
